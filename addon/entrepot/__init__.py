@@ -1,0 +1,1 @@
+"""Transparent cache of container registries, as a mitmproxy addon."""

@@ -1,0 +1,195 @@
+"""Who may be served what from the cache, as upstream decided it.
+
+The rules (promise 2: nobody gets what the upstream would not give them):
+
+- A decision is upstream's own: it allowed *this* credential *this* object in *this* repository.
+  Only allowing is remembered, in memory, for 60 s, or for as long as the token lives where its
+  end is known, and never longer than 5 minutes.
+- What carries identity is part of the credential: ``Authorization`` and every header field that
+  is not known to be neutral, so that an unknown scheme (a cookie, ``PRIVATE-TOKEN``) can only
+  cost a question, never leak an answer. Credentials are kept as HMACs under a secret that dies
+  with the process.
+- What an anonymous request was allowed is public: no ``Authorization`` at all, or a token that
+  this proxy saw handed out to a request without credentials. A repository seen to be public
+  needs no further decision for anyone for 10 minutes.
+- A denial forgets what that credential was allowed there, and, where it was anonymous, that
+  the repository was public.
+"""
+
+import hashlib
+import hmac
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from entrepot.message import HOP_BY_HOP, Request
+from entrepot.reference import Digest, Repository
+
+DECISION_SECONDS = 60.0
+LONGEST_DECISION_SECONDS = 300.0
+PUBLIC_SECONDS = 600.0
+
+NEUTRAL = frozenset(
+    {
+        "accept",
+        "accept-charset",
+        "accept-encoding",
+        "accept-language",
+        "cache-control",
+        "content-length",
+        "content-type",
+        "date",
+        "docker-distribution-api-version",
+        "expect",
+        "forwarded",
+        "host",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
+        "origin",
+        "pragma",
+        "range",
+        "referer",
+        "traceparent",
+        "tracestate",
+        "user-agent",
+        "via",
+        "x-request-id",
+    }
+    | HOP_BY_HOP
+)
+"""Header fields that say nothing of who asks."""
+
+_MOST_GRANTS = 20_000
+_MOST_DIGESTS_A_GRANT = 2_000
+_MOST_TOKENS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Who asks, without anything that could be replayed."""
+
+    fingerprint: bytes
+    anonymous: bool
+    expires: float | None = None
+    """When the token ends, as seconds of the caller's clock; None where unknown."""
+
+
+@dataclass(slots=True)
+class _Token:
+    anonymous: bool
+    expires: float
+
+
+def identity_fields(request: Request) -> list[tuple[str, str]]:
+    """The header fields of ``request`` that may say who asks, names in lower case."""
+    return [(k.lower(), v) for k, v in request.headers if k.lower() not in NEUTRAL]
+
+
+class Access:
+    """Upstream's decisions, remembered. Times are seconds of one clock that the caller holds."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._tokens: OrderedDict[bytes, _Token] = OrderedDict()
+        self._grants: OrderedDict[tuple[Repository, bytes], dict[Digest, float]] = OrderedDict()
+        self._public: OrderedDict[Repository, float] = OrderedDict()
+
+    def credential(self, request: Request) -> Credential:
+        """Who asks."""
+        fields = sorted(identity_fields(request))
+        fingerprint = self._fingerprint(fields)
+        token = self._tokens.get(fingerprint)
+        return Credential(
+            fingerprint,
+            anonymous=not fields or (token is not None and token.anonymous),
+            expires=token.expires if token else None,
+        )
+
+    def token_issued(self, token: str, *, anonymous: bool, expires: float, now: float) -> None:
+        """Remember a bearer token that a token server was seen to hand out."""
+        for key in [k for k, known in self._tokens.items() if known.expires <= now]:
+            del self._tokens[key]
+        fingerprint = self._fingerprint([("authorization", f"Bearer {token}")])
+        self._tokens[fingerprint] = _Token(anonymous, expires)
+        _trim(self._tokens, _MOST_TOKENS)
+
+    def allow(
+        self, repository: Repository, credential: Credential, digests: Iterable[Digest], now: float
+    ) -> None:
+        """Remember that upstream allowed ``credential`` these objects of ``repository``."""
+        if credential.anonymous:
+            self._public[repository] = now + PUBLIC_SECONDS
+            self._public.move_to_end(repository)
+            _trim(self._public, _MOST_GRANTS)
+        until = now + _lifetime(credential, now)
+        key = (repository, credential.fingerprint)
+        grant = self._grants.setdefault(key, {})
+        for digest in [d for d, end in grant.items() if end <= now]:
+            del grant[digest]
+        for digest in digests:
+            if len(grant) >= _MOST_DIGESTS_A_GRANT and digest not in grant:
+                break
+            grant[digest] = until
+        self._grants.move_to_end(key)
+        _trim(self._grants, _MOST_GRANTS)
+
+    def extend(
+        self,
+        repository: Repository,
+        credential: Credential,
+        digest: Digest,
+        listed: Iterable[Digest],
+    ) -> None:
+        """Let the decision on a manifest count for what it lists, as long as it lasts itself."""
+        grant = self._grants.get((repository, credential.fingerprint))
+        until = grant.get(digest) if grant is not None else None
+        if grant is None or until is None:
+            return
+        for member in listed:
+            if len(grant) >= _MOST_DIGESTS_A_GRANT and member not in grant:
+                break
+            grant[member] = max(until, grant.get(member, 0.0))
+
+    def deny(self, repository: Repository, credential: Credential) -> None:
+        """Forget what ``credential`` was allowed in ``repository``: upstream refused it now."""
+        self._grants.pop((repository, credential.fingerprint), None)
+        if credential.anonymous:
+            self._public.pop(repository, None)
+
+    def forget(self, repository: Repository, digest: Digest) -> None:
+        """Forget every decision on an object that a client deleted or replaced."""
+        for (owner, _), grant in self._grants.items():
+            if owner == repository:
+                grant.pop(digest, None)
+
+    def is_public(self, repository: Repository, now: float) -> bool:
+        """Whether ``repository`` was seen to be public in the last 10 minutes."""
+        return self._public.get(repository, 0.0) > now
+
+    def is_allowed(
+        self, repository: Repository, credential: Credential, digest: Digest, now: float
+    ) -> bool:
+        """Whether a remembered decision of upstream covers this."""
+        if self.is_public(repository, now):
+            return True
+        grant = self._grants.get((repository, credential.fingerprint))
+        return grant is not None and grant.get(digest, 0.0) > now
+
+    def _fingerprint(self, fields: list[tuple[str, str]]) -> bytes:
+        text = "".join(f"{len(k)}:{k}{len(v)}:{v}" for k, v in fields)
+        return hmac.digest(self._secret, text.encode("utf-8", "surrogateescape"), hashlib.sha256)
+
+
+def _lifetime(credential: Credential, now: float) -> float:
+    if credential.expires is None:
+        return DECISION_SECONDS
+    return max(0.0, min(credential.expires - now, LONGEST_DECISION_SECONDS))
+
+
+def _trim(table: OrderedDict[Any, Any], most: int) -> None:
+    while len(table) > most:
+        table.popitem(last=False)

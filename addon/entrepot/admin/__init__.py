@@ -1,0 +1,1 @@
+"""What the proxy says of itself, to people and to machines."""

@@ -1,0 +1,63 @@
+"""The cache engine: a request for a blob or a manifest in, an answer out.
+
+It knows nothing of mitmproxy; everything it needs comes in through the driver. What it may
+serve, and to whom, is decided in ``access``, ``freshness`` and ``permission``; this module only
+finds the part that answers, and takes in what passes by: a manifest that a client put or
+deleted, a challenge, a token that was handed out.
+"""
+
+from entrepot.blobs import Blobs
+from entrepot.driver import Driver
+from entrepot.endpoint import Blob, Endpoint, Manifest
+from entrepot.manifests import Manifests
+from entrepot.message import Answer, Request, error_answer
+from entrepot.reference import Digest, Repository, Tag
+from entrepot.upstream import UpstreamError
+
+
+class Cache:
+    """Answers what can be cached."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._blobs = Blobs(driver)
+        self._manifests = Manifests(driver)
+
+    @property
+    def downloads(self) -> int:
+        """How many blobs are being fetched."""
+        return self._blobs.running
+
+    @staticmethod
+    def is_cacheable(method: str, endpoint: Endpoint) -> bool:
+        """Whether a request is one for :meth:`handle`."""
+        return method in ("GET", "HEAD") and isinstance(endpoint, Blob | Manifest)
+
+    async def handle(self, request: Request, endpoint: Blob | Manifest) -> Answer:
+        """Answer GET or HEAD of a blob or a manifest; never raises for what upstream does."""
+        repository = Repository(request.origin, endpoint.name)
+        try:
+            if isinstance(endpoint, Blob):
+                return await self._blobs.answer(request, repository, endpoint.digest)
+            return await self._manifests.answer(request, repository, endpoint.reference)
+        except UpstreamError as error:
+            self._driver.events.warn("upstream_failed", of=repository, reason=error)
+            return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
+
+    async def changed(self, method: str, request: Request, endpoint: Blob | Manifest) -> None:
+        """Forget what a client's successful PUT or DELETE made untrue."""
+        repository = Repository(request.origin, endpoint.name)
+        store, driver = self._driver.store, self._driver
+        reference = endpoint.digest if isinstance(endpoint, Blob) else endpoint.reference
+        if isinstance(reference, Tag):
+            name = reference.name
+            await driver.stored(lambda: store.forget_tag(repository, name), None)
+        elif method == "DELETE":
+            digest: Digest = reference
+            driver.access.forget(repository, digest)
+            await driver.stored(lambda: store.unlink(repository, digest), None)
+
+    def close(self) -> None:
+        """Stop every download, keeping what it has, and end the driver's threads."""
+        self._blobs.stop()
+        self._driver.close()

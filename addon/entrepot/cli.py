@@ -1,0 +1,116 @@
+"""The command ``entrepot``: run the proxy, and look after its authority.
+
+Exit codes: 0 well, 1 it could not start or do what was asked, 2 the command line is wrong.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mitmproxy import exceptions
+from mitmproxy import options as mitmproxy_options
+from mitmproxy.tools.dump import DumpMaster
+
+from entrepot.config import OPTIONS, Config, ConfigError, Option
+from entrepot.mitm.addon import Entrepot
+from entrepot.mitm.engine import Foundation, StartError
+from entrepot_ca import AuthorityError, create, describe, load
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; its exit code."""
+    args = _parser().parse_args(arguments)
+    try:
+        code: int = args.run(args)
+    except (ConfigError, StartError, AuthorityError, FileExistsError) as error:
+        print(f"entrepot: {error}", file=sys.stderr)
+        return 1
+    except exceptions.OptionsError as error:
+        print(f"entrepot: {error}", file=sys.stderr)
+        return 1
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="entrepot", description=__doc__.partition("\n")[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="run the proxy")
+    for option in OPTIONS:
+        _add(serve, option)
+    serve.set_defaults(run=_serve)
+    authority = commands.add_parser("ca", help="the local certificate authority")
+    actions = authority.add_subparsers(required=True, metavar="ACTION")
+    show = actions.add_parser("show", help="path, fingerprint, expiry and constraints")
+    show.set_defaults(run=_show)
+    make = actions.add_parser("create", help="make a new authority")
+    make.add_argument(
+        "--force", action="store_true", help="replace the one there is, keeping it beside"
+    )
+    make.set_defaults(run=_create)
+    by_name = {option.name: option for option in OPTIONS}
+    for command in (show, make):
+        _add(command, by_name["data"])
+        _add(command, by_name["config"])
+    _add(make, by_name["permit"])
+    return parser
+
+
+def _add(parser: argparse.ArgumentParser, option: Option) -> None:
+    kinds: dict[str, dict[str, Any]] = {
+        "flag": {"action": "store_true", "default": None},
+        "repeatable": {"action": "append", "metavar": option.metavar},
+        "str": {"metavar": option.metavar},
+    }
+    parser.add_argument(option.flag, help=option.help, dest=option.name, **kinds[option.kind])
+
+
+def _config(args: argparse.Namespace) -> Config:
+    values = ((option.name, getattr(args, option.name, None)) for option in OPTIONS)
+    given = {name: value for name, value in values if value is not None}
+    return Config.load(given, os.environ, Path.home(), os.geteuid() == 0)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    foundation = Foundation.lay(_config(args))
+    return asyncio.run(_proxy(foundation))
+
+
+async def _proxy(foundation: Foundation) -> int:
+    for name in ("", "asyncio", "hpack", "quic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    master = DumpMaster(mitmproxy_options.Options(), with_dumper=False)
+    # Our hooks come before mitmproxy's own choice of layers, as they do under `mitmdump -s`.
+    chooser = master.addons.get("nextlayer")
+    master.addons.remove(chooser)
+    master.addons.add(Entrepot(foundation), chooser)
+    master.options.update(termlog_verbosity="warn")  # and let the addon configure itself
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, master.shutdown)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    await master.run()
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    print(describe(load(_config(args).data / "ca"), datetime.now(UTC)))
+    return 0
+
+
+def _create(args: argparse.Namespace) -> int:
+    config = _config(args)
+    now = datetime.now(UTC)
+    authority = create(config.data / "ca", permit=config.permit, now=now, force=args.force)
+    print(describe(authority, now))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

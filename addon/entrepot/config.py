@@ -1,0 +1,302 @@
+"""The configuration: one table of options, read from the command line, mitmproxy, TOML.
+
+A value that is given (command line or mitmproxy option) wins over the environment, which wins over
+the file, which wins over the default; a repeatable option is replaced whole, never added to.
+"""
+
+import base64
+import contextlib
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, Self, TypeAlias
+from urllib.parse import unquote
+
+from entrepot.reference import HostPort, bracketed, is_ip_address, parse_host, parse_port
+
+Given: TypeAlias = Mapping[str, str | bool | Sequence[str]]
+Values: TypeAlias = dict[str, Any]
+
+_UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([KMGT]?)(I?B?)", re.IGNORECASE | re.ASCII)
+_MAX_SIZE = 2**63 - 1  # SQLite's integer, which keeps the limit
+_HOST = r"(\[[^\[\]]*\]|[^:\[\]]*)"
+_LISTEN = re.compile(rf"{_HOST}:([0-9]{{1,5}})")
+_RESOLVE = re.compile(
+    rf"{_HOST}:([0-9]{{1,5}}):(?:(\[[^\[\]]*:[^\[\]]*\]|[0-9.]+)(?::([0-9]{{1,5}}))?"
+    r"|([0-9A-Fa-f.]*:[0-9A-Fa-f:.]+))"
+)
+_PROXY = re.compile(r"(https?)://(?:([^@]*)@)?([^@/?#]*)/?", re.IGNORECASE | re.ASCII)
+_AFTER_SCHEME = re.compile(r"\A([A-Za-z][A-Za-z0-9+.-]{0,15}://)?.*", re.DOTALL)
+_PROXY_PORTS = {"http": 80, "https": 443}
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used, said in one line without secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to accept clients: a host ("" for every address) and a port (0 for any free one)."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `:PORT` or `HOST:PORT`, IPv6 in brackets: `:3128`, `127.0.0.1:3128`, `[::]:3128`."""
+        match = _LISTEN.fullmatch(text)
+        if match is None:
+            raise ValueError(f"expected :PORT or HOST:PORT, IPv6 in brackets, got {text!r}")
+        host, port = match.groups()
+        return cls(parse_host(host) if host else "", 0 if port == "0" else parse_port(port))
+
+    def __str__(self) -> str:
+        return f"{bracketed(self.host)}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Connect to this address and port instead of asking the DNS for host and port."""
+
+    host: str
+    port: int
+    address: str
+    target_port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `HOST:PORT:ADDR[:PORT]`; an IPv6 ADDR in brackets, or bare without a port."""
+        match = _RESOLVE.fullmatch(text)
+        if match is None:
+            raise ValueError(f"expected HOST:PORT:ADDR[:PORT], ADDR an IP address, got {text!r}")
+        host, port_text, address, target_text, bare = match.groups()
+        port = parse_port(port_text)
+        target_port = parse_port(target_text) if target_text else port
+        return cls(parse_host(host), port, parse_host(address or bare), target_port)
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamProxy:
+    """The proxy through which registries are reached; its credentials never show."""
+
+    scheme: str
+    host: str
+    port: int
+    username: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `http[s]://[USER:PASSWORD@]HOST[:PORT]`, credentials percent-encoded.
+
+        The ValueError quotes no more than the scheme, since a password may stand anywhere in a
+        malformed URL.
+        """
+        if match := _PROXY.fullmatch(text):
+            scheme, userinfo, authority = match[1].lower(), match[2], match[3]
+            with contextlib.suppress(ValueError):
+                where = HostPort.parse(authority)
+                port = where.port or _PROXY_PORTS[scheme]
+                return cls(scheme, where.host, port, *_parse_userinfo(userinfo))
+        shown = _AFTER_SCHEME.sub(r"\1...", text)
+        raise ValueError(
+            "expected http[s]://[USER:PASSWORD@]HOST[:PORT] with the credentials percent-encoded, "
+            f"got {shown!r}"
+        )
+
+    @property
+    def url(self) -> str:
+        """`scheme://host:port`, without credentials."""
+        return f"{self.scheme}://{bracketed(self.host)}:{self.port}"
+
+    @property
+    def authorization(self) -> str | None:
+        """The value of Proxy-Authorization (Basic, RFC 7617), None without credentials."""
+        if self.username is None:
+            return None
+        pair = f"{self.username}:{self.password or ''}"
+        return "Basic " + base64.b64encode(pair.encode()).decode("ascii")
+
+
+def _parse_userinfo(userinfo: str | None) -> tuple[str | None, str | None]:
+    """Split and percent-decode; ValueError where Basic could not carry it."""
+    if not userinfo:
+        return None, None
+    parts = userinfo.partition(":")
+    username, _, password = (unquote(part, errors="strict") for part in parts)
+    if ":" in username or not (username + password).isprintable():
+        raise ValueError("expected a user name without a colon, and no control characters")
+    return username, password
+
+
+def parse_size(text: str) -> int:
+    """Read bytes: `50GiB`, `1.5T`, `500MB`, `1048576`.
+
+    KB, MB... count in thousands; KiB, MiB... and a bare K, M... (as in nginx) in 1024s.
+    """
+    match = _SIZE.fullmatch(text)
+    if match and not (match[3].lower().startswith("i") and not match[2]):
+        number, unit, suffix = match.groups()
+        base = 1000 if suffix.lower() == "b" else 1024
+        size = int(Decimal(number) * base ** _UNITS[unit.upper()])
+        if 0 < size <= _MAX_SIZE:
+            return size
+    raise ValueError(f"expected a size such as 50GiB, 1.5T, 500MB or 1048576, got {text!r}")
+
+
+def parse_path(text: str) -> Path:
+    """Read a path; ValueError where it is empty or holds a NUL."""
+    if not text or "\0" in text:
+        raise ValueError(f"expected a path, got {text!r}")
+    return Path(text)
+
+
+def parse_domain(text: str) -> str:
+    """Read a DNS name without wildcard, which stands for itself and all names below it."""
+    with contextlib.suppress(ValueError):
+        domain = parse_host(text)
+        if not is_ip_address(domain):
+            return domain
+    raise ValueError(f"expected a DNS name such as example.com, got {text!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option, for every place where it can be said.
+
+    `name` is its TOML key. A "str" and each value of a "repeatable" go through `parser`; a "flag"
+    is true or false. A `secret` value is never quoted.
+    """
+
+    name: str
+    kind: Literal["str", "repeatable", "flag"]
+    metavar: str
+    help: str
+    parser: Callable[[str], Any] = str
+    in_file: bool = True
+    secret: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The name on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def mitmproxy(self) -> str:
+        """The name among mitmproxy's options."""
+        return f"entrepot_{self.name}"
+
+    def read(self, value: object) -> Any:
+        """Return the parsed value; ValueError says what is accepted."""
+        if self.kind == "flag":
+            if isinstance(value, bool):
+                return value
+            raise self._mistyped(value, "true or false")
+        if self.kind == "repeatable":
+            if isinstance(value, Sequence) and not isinstance(value, str):
+                return tuple(self._read_text(item) for item in value)
+            return (self._read_text(value),)
+        return self._read_text(value)
+
+    def _read_text(self, value: object) -> Any:
+        if self.parser is parse_size and type(value) is int:
+            value = str(value)
+        if not isinstance(value, str):
+            raise self._mistyped(value, "text")
+        return self.parser(value)
+
+    def _mistyped(self, value: object, expected: str) -> ValueError:
+        shown = type(value).__name__ if self.secret else repr(value)
+        return ValueError(f"expected {expected}, got {shown}")
+
+
+OPTIONS = (
+    Option("config", "str", "FILE", "read options from this TOML file", parse_path, in_file=False),
+    Option("listen", "str", "[HOST]:PORT", "accept clients here (default :3128)", Listen.parse),
+    Option("data", "str", "DIR", "keep blobs, index and authority here", parse_path),
+    Option("size", "str", "SIZE", "keep at most this (half the free disk)", parse_size),
+    Option("upstream_ca", "str", "FILE", "also trust these CAs for registries", parse_path),
+    Option("resolve", "repeatable", "HOST:PORT:ADDR[:PORT]", "as curl's --resolve", Resolve.parse),
+    Option("upstream_proxy", "str", "URL", "go through it", UpstreamProxy.parse, secret=True),
+    Option("registry", "repeatable", "HOST[:PORT]", "always intercept this host", HostPort.parse),
+    Option("only_listed", "flag", "", "intercept only what --registry lists"),
+    Option("permit", "repeatable", "DOMAIN", "a new authority signs for these only", parse_domain),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What the administrator decided; `size` in bytes, None to choose at first start."""
+
+    data: Path
+    listen: Listen = Listen("", 3128)
+    size: int | None = None
+    upstream_ca: Path | None = None
+    resolve: tuple[Resolve, ...] = ()
+    upstream_proxy: UpstreamProxy | None = None
+    registry: tuple[HostPort, ...] = ()
+    only_listed: bool = False
+    permit: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, given: Given, environ: Mapping[str, str], home: Path, root: bool) -> Self:  # noqa: FBT001
+        """Merge what was given, the environment and the file that `given` names; or ConfigError.
+
+        Options that were not given are absent from `given`, not empty. `~/` is `home`.
+        """
+        values: Values = {"data": _default_data(environ, home, root=root)}
+        given_values = _read_all(given, OPTIONS, "the options")
+        if (file := given_values.pop("config", None)) is not None:
+            file = _expand(file, home)
+            values |= _read_all(_read_file(file), [o for o in OPTIONS if o.in_file], str(file))
+        if data := environ.get("ENTREPOT_DATA"):
+            values |= _read_all({"data": data}, OPTIONS, "ENTREPOT_DATA")
+        values |= given_values
+        return cls(**{name: _expand(value, home) for name, value in values.items()})
+
+
+def _default_data(environ: Mapping[str, str], home: Path, *, root: bool) -> Path:
+    if root:
+        return Path("/var/lib/entrepot")
+    shared = Path(environ.get("XDG_DATA_HOME", ""))
+    # The XDG base directory specification has relative paths ignored.
+    return (shared if shared.is_absolute() else home / ".local/share") / "entrepot"
+
+
+def _expand(value: Any, home: Path) -> Any:
+    if isinstance(value, Path) and value.parts[:1] == ("~",):
+        return home.joinpath(*value.parts[1:])
+    return value
+
+
+def _read_all(source: Mapping[str, object], options: Collection[Option], where: str) -> Values:
+    known = {option.name: option for option in options}
+    values: Values = {}
+    for name, value in source.items():
+        if name not in known:
+            raise ConfigError(f"{where}: unknown option {name!r}, {_nearest(name, known)}")
+        try:
+            values[name] = known[name].read(value)
+        except ValueError as error:
+            raise ConfigError(f"{where}: {name}: {error}") from None
+    return values
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    if close := difflib.get_close_matches(name, known, n=1):
+        return f"did you mean {close[0]!r}?"
+    return f"expected one of {', '.join(known)}"
+
+
+def _read_file(file: Path) -> Values:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{file} is not a TOML file: {error}") from error

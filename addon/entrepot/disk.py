@@ -1,0 +1,64 @@
+"""How diskcache keeps keys and values, without pickle and without a copy.
+
+diskcache's own ``Disk`` pickles whatever it does not know, and unpickles whatever the
+database says is a pickle: a writer of the folder could run code (CVE-2025-69872). This one
+knows strings and bytes, and refuses the rest both ways. A finished download is taken over by
+rename: ``set(read=True)`` of the original would copy it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diskcache
+from diskcache.core import MODE_BINARY, MODE_PICKLE, UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedFile:
+    """A whole file of ``size`` bytes on the same filesystem, to become a value by rename."""
+
+    path: Path
+    size: int
+
+
+class PickleRefusedError(ValueError):
+    """A key or value is, or would have to be, a pickle."""
+
+
+class SafeDisk(diskcache.Disk):  # type: ignore[misc]
+    """A ``Disk`` for text keys and for text, bytes and :class:`FinishedFile` values.
+
+    File names stay diskcache's random ones: setting a key again removes the previous value's
+    file, so a file named after its key would remove itself.
+    """
+
+    def put(self, key: Any) -> tuple[Any, bool]:
+        """Take a text key as it is."""
+        if type(key) is not str:
+            raise PickleRefusedError(f"a key of type {type(key).__name__}, want str")
+        return key, True
+
+    def get(self, key: Any, raw: bool) -> Any:  # noqa: FBT001 diskcache's signature
+        """Give a text key back."""
+        if not raw:
+            raise PickleRefusedError("the database holds a pickled key")
+        return super().get(key, raw)
+
+    def store(self, value: Any, read: bool, key: Any = UNKNOWN) -> tuple[Any, ...]:  # noqa: FBT001 diskcache's signature
+        """Turn a value into the columns (size, mode, filename, value)."""
+        if isinstance(value, FinishedFile):
+            filename, full_path = self.filename(key, value)
+            Path(full_path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            value.path.rename(full_path)
+            return value.size, MODE_BINARY, filename, None
+        if read or type(value) not in (bytes, str):
+            raise PickleRefusedError(f"a value of type {type(value).__name__}, want bytes or str")
+        columns: tuple[Any, ...] = super().store(value, read, key=key)
+        return columns
+
+    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:  # noqa: FBT001 diskcache's signature
+        """Turn columns back into a value, or into an open file where ``read``."""
+        if mode == MODE_PICKLE:
+            raise PickleRefusedError("the database holds a pickled value")
+        return super().fetch(mode, filename, value, read)

@@ -1,0 +1,315 @@
+"""One fetch of one blob, into a growing file, for however many clients read it.
+
+A download is a thread with its own connection: hashing, TLS and file writes all release the
+interpreter's lock, so it costs the serving loop nothing but a wake-up per chunk. It belongs to
+no client: it goes on when all have left, takes up a broken connection with Range, and leaves
+its file behind to be continued when the process ends.
+
+Nothing is served as whole before it is verified: the last byte of every transfer, ranges
+included, is held back until the digest fits. Where it does not, the file is discarded and the
+readers' transfers are cut short of it.
+"""
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from enum import Enum, auto
+from pathlib import Path
+
+from entrepot.body import FileBody, StorageLostError
+from entrepot.headers import ContentRange
+from entrepot.message import BodyError
+from entrepot.reference import Digest, Repository
+from entrepot.room import Room
+from entrepot.upstream import Reply, UpstreamError
+
+_SMALLEST_READ = 16 * 1024
+_LARGEST_READ = 1024 * 1024
+_PATIENCE = 0.02
+"""Seconds a read may take before the next one asks for less: readers wait for whole reads."""
+
+_PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each attempt to go on after a break, from the first since bytes came."""
+
+_ROOM_STEP = 64 * 1024 * 1024
+"""Bytes of room claimed at a time for a body of unknown length."""
+
+_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class State(Enum):
+    """How far a download is."""
+
+    RUNNING = auto()
+    VERIFIED = auto()
+    FAILED = auto()
+
+
+class Broken(Exception):  # noqa: N818 it ends a download, it is no error of the program
+    """A download cannot go on; the text says why."""
+
+
+class MismatchError(Broken):
+    """The bytes are not those that the digest names."""
+
+
+class Download:
+    """A running fetch of ``digest``. Reading sides live on ``loop``, the fetch on a thread."""
+
+    def __init__(
+        self,
+        digest: Digest,
+        path: Path,
+        *,
+        room: Room,
+        reopen: Callable[[int], Reply],
+        finish: Callable[["Download", BaseException | None], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """Prepare a download into ``path``.
+
+        ``reopen`` asks upstream again from an offset on; ``finish`` is called on the thread
+        with the outcome, None meaning that ``path`` is whole and verified. Raises OSError where
+        the file cannot be opened.
+        """
+        self.digest = digest
+        self.path = path
+        self.media_type = "application/octet-stream"
+        self.size: int | None = None
+        self.repositories: set[Repository] = set()
+        """Where upstream confirmed that these bytes are."""
+        self.state = State.RUNNING
+        self._error: BaseException | None = None
+        self._room = room
+        self._reopen = reopen
+        self._finish = finish
+        self._loop = loop
+        self._waiting: list[asyncio.Future[None]] = []
+        self._stop = threading.Event()
+        self._hasher = digest.hasher()
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._written = os.fstat(self._file).st_size
+        self._thread = threading.Thread(
+            target=self._run, name=f"download {digest.hex[:12]}", daemon=True
+        )
+
+    @property
+    def written(self) -> int:
+        """Bytes in the file, those of an earlier process included."""
+        return self._written
+
+    def begin(self, reply: Reply) -> bool:
+        """Take upstream's 200 or 206 as the source; False where there is no room to store it.
+
+        Raises :class:`Broken` for a 206 that is no continuation of what is there.
+        """
+        start = _start(reply, self._written)
+        if start == 0:
+            os.truncate(self._file, 0)
+            self._written = 0
+        self.size = None if reply.length is None else start + reply.length
+        self.media_type = reply.value("Content-Type") or self.media_type
+        if not self._room.claim(self.path, self.size or self._written + _ROOM_STEP):
+            return False
+        self._source = reply
+        self._skip = self._written - start
+        return True
+
+    def start(self) -> None:
+        """Start fetching."""
+        self._thread.start()
+
+    def abandon(self) -> None:
+        """Let go of everything without having started; the file stays."""
+        self._room.release(self.path)
+        os.close(self._file)
+
+    def stop(self) -> None:
+        """Ask the fetch to end soon, keeping its file to be continued."""
+        self._stop.set()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the thread."""
+        self._thread.join(seconds)
+
+    # Reading, on the loop
+
+    def body(self, start: int, stop: int | None) -> FileBody:
+        """The bytes from ``start`` to ``stop`` (None: the end, not known yet)."""
+        return FileBody(os.dup(self._file), start, stop, growth=self)
+
+    async def beyond(self, offset: int) -> int:
+        """Wait until bytes after ``offset`` may be served; where they end."""
+        while True:
+            if self.state is State.VERIFIED:
+                return self._written
+            # One byte always stays back: nobody has a whole transfer before it is verified.
+            if self._written - 1 > offset:
+                return self._written - 1
+            if self.state is State.FAILED:
+                raise self._cut()
+            await self._change()
+
+    async def settled(self) -> None:
+        """Wait until it is known how the download ends. Raises as :meth:`beyond`."""
+        while self.state is State.RUNNING:
+            await self._change()
+        if self.state is State.FAILED:
+            raise self._cut()
+
+    def _cut(self) -> BodyError:
+        if isinstance(self._error, OSError):
+            return StorageLostError(f"storing it failed: {self._error.strerror}")
+        return BodyError(str(self._error))
+
+    async def _change(self) -> None:
+        future = self._loop.create_future()
+        self._waiting.append(future)
+        await future
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def _notify(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended before the thread
+            self._loop.call_soon_threadsafe(self._wake)
+
+    # Fetching, on the thread
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            self._hash_earlier()
+            self._fetch()
+            self._verify()
+        except (Broken, UpstreamError, OSError) as problem:
+            error = self._error = problem
+            self.state = State.FAILED
+        else:
+            self.state = State.VERIFIED
+        self._notify()
+        try:
+            if error is None:
+                os.fdatasync(self._file)
+        except OSError as problem:
+            error = problem
+        finally:
+            self._source.close()
+            self._finish(self, error)
+            self._room.release(self.path)
+            os.close(self._file)
+
+    def _hash_earlier(self) -> None:
+        """Take in what an earlier process left, so that one hash covers the whole."""
+        offset = 0
+        while offset < self._written:
+            data = os.pread(self._file, min(_LARGEST_READ, self._written - offset), offset)
+            if not data:
+                raise Broken("the partial file shrank")
+            self._hasher.update(data)
+            offset += len(data)
+
+    def _fetch(self) -> None:
+        attempts = iter(_PAUSES)
+        while True:
+            before = self._written
+            try:
+                self._drain()
+            except UpstreamError as error:
+                problem = str(error)
+            else:
+                if self.size is None or self._written == self.size:
+                    return
+                problem = "upstream sent less than it announced"
+            if self._written > before:
+                attempts = iter(_PAUSES)
+            self._source.close()
+            self._continue(attempts, problem)
+
+    def _continue(self, attempts: Iterator[float], problem: str) -> None:
+        """Get a new source from where the file ends."""
+        for pause in attempts:
+            if self._stop.wait(pause):
+                raise Broken("the proxy is stopping")
+            try:
+                reply = self._reopen(self._written)
+                if reply.status in (200, 206):
+                    self._skip = self._written - _start(reply, self._written)
+                    self._source = reply
+                    return
+            except UpstreamError as error:
+                problem = str(error)
+                continue
+            reply.close()
+            problem = f"upstream answered {reply.status} to a resumed fetch"
+            if reply.status not in _TRANSIENT:
+                break
+        raise Broken(problem)
+
+    def _drain(self) -> None:
+        """Read the source to its end, into hash and file."""
+        amount = _SMALLEST_READ * 4
+        while True:
+            if self._stop.is_set():
+                raise Broken("the proxy is stopping")
+            began = time.monotonic()
+            data = self._source.read(amount)
+            if not data:
+                return
+            quick = time.monotonic() - began < _PATIENCE
+            amount = min(amount * 2, _LARGEST_READ) if quick else max(amount // 2, _SMALLEST_READ)
+            if self._skip:
+                data = self._same_again(data)
+            if data:
+                self._take(data)
+
+    def _same_again(self, data: bytes) -> bytes:
+        """Pass over bytes that are already here; they must be the same, since readers have them."""
+        known = data[: self._skip]
+        offset = self._written - self._skip
+        if os.pread(self._file, len(known), offset) != known:
+            raise MismatchError("upstream sent other bytes when asked again")
+        self._skip -= len(known)
+        return data[len(known) :]
+
+    def _take(self, data: bytes) -> None:
+        end = self._written + len(data)
+        if self.size is not None and end > self.size:
+            raise MismatchError("upstream sent more than it announced")
+        if self.size is None and end // _ROOM_STEP > self._written // _ROOM_STEP:
+            self._claim_more(end)
+        self._hasher.update(data)
+        view = memoryview(data)
+        while view:
+            count = os.pwrite(self._file, view, self._written)
+            view = view[count:]
+            self._written += count
+        self._notify()
+
+    def _claim_more(self, end: int) -> None:
+        if not self._room.claim(self.path, end + _ROOM_STEP):
+            raise OSError(28, "no room within the size limit")
+
+    def _verify(self) -> None:
+        if self._hasher.hexdigest() != self.digest.hex:
+            raise MismatchError("the bytes do not hash to the digest")
+        self.size = self._written
+
+
+def _start(reply: Reply, written: int) -> int:
+    """The offset of the first byte that ``reply`` sends: 0, or where a 206 says it starts."""
+    if reply.status != 206:
+        return 0
+    try:
+        content_range = ContentRange.parse(reply.value("Content-Range") or "")
+    except ValueError:
+        raise Broken("upstream sent 206 without a usable Content-Range") from None
+    if content_range.first > written:
+        raise Broken("upstream sent a later range than was asked for")
+    return content_range.first

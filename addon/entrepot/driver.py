@@ -1,0 +1,170 @@
+"""The one driver of all I/O that the cache engine asks for: upstream, the store, the clock.
+
+Decisions live in ``access`` and ``freshness``; content lives in ``store``; this connects them to
+the event loop. Upstream is asked on daemon threads, so that one that stalls never delays the
+exit; the store is used from a few threads only, since each has its own database connection.
+Where the store fails, its answer is «nothing known» and the pull goes on (promise 7).
+"""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from entrepot.access import NEUTRAL, Access
+from entrepot.body import ReplyBody
+from entrepot.events import Events
+from entrepot.message import Answer, Fields, Request, cache_status, end_to_end
+from entrepot.store import Store, StoreError
+from entrepot.upstream import REDIRECTS, Reply, Target, Upstream
+
+_CALLS_AT_ONCE = 128
+_STORE_THREADS = 2
+_SMALL = 256 * 1024
+_FORWARDED_NEUTRAL = frozenset({"accept", "user-agent", "accept-language"})
+
+T = TypeVar("T")
+
+
+class Driver:
+    """What the engine works with. Everything here belongs to one event loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        upstream: Upstream,
+        access: Access,
+        events: Events,
+        clock: Callable[[], float],
+    ) -> None:
+        self.store = store
+        self.upstream = upstream
+        self.access = access
+        self.events = events
+        self.clock = clock
+        self._calls = asyncio.Semaphore(_CALLS_AT_ONCE)
+        self._store_pool = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="store")
+        self._flights: dict[Hashable, asyncio.Future[Any]] = {}
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Run a blocking function on a thread of its own."""
+        loop = asyncio.get_running_loop()
+        async with self._calls:
+            future: asyncio.Future[T] = loop.create_future()
+            threading.Thread(target=_run, args=(function, future, loop), daemon=True).start()
+            return await future
+
+    async def stored(self, function: Callable[[], T], otherwise: T) -> T:
+        """Run a method of the store; ``otherwise`` where the store fails."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._store_pool, function)
+        except StoreError as error:
+            self.events.warn_once("store_failed", reason=error)
+            return otherwise
+
+    def store_from_thread(self, function: Callable[[], T]) -> T:
+        """Run a method of the store for another thread. Raises ``StoreError``."""
+        return self._store_pool.submit(function).result()
+
+    async def send(
+        self,
+        request: Request,
+        *,
+        method: str | None = None,
+        extra: Fields = (),
+        follow: bool = True,
+        downgrade: bool = False,
+    ) -> Reply:
+        """Ask upstream what the client asked, as the client. Raises ``UpstreamError``."""
+        headers = (*forwarded(request), *extra)
+        target = Target(request.origin, request.target)
+        self.events.count("upstream_requests")
+        return await self.call(
+            lambda: self.upstream.send(
+                method or request.method, target, headers, follow=follow, downgrade=downgrade
+            )
+        )
+
+    async def relay(self, request: Request, reply: Reply, *, head: bytes | None = None) -> Answer:
+        """Upstream's own answer, as it came; ``head`` is what was already read of its body."""
+        headers = (
+            *(pair for pair in end_to_end(reply.headers) if pair[0].lower() != "content-length"),
+            cache_status("fwd=miss", f"fwd-status={reply.status}"),
+        )
+        if reply.length is not None:
+            headers = (*headers, ("Content-Length", str(reply.length)))
+        if request.method == "HEAD" or reply.status in (204, 304):
+            reply.close()
+            return Answer(reply.status, headers)
+        if head is None and reply.length is not None and reply.length <= _SMALL:
+            content = await self.call(lambda: reply.read_all(_SMALL))
+            reply.close()
+            return Answer(reply.status, headers, content)
+        return Answer(reply.status, headers, ReplyBody(reply, self.call, head=head or b""))
+
+    async def together(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
+        """Do for all who ask the same at once what one asks first; whether that was the caller.
+
+        An exception reaches all of them.
+        """
+        running = self._flights.get(key)
+        if running is not None:
+            return await asyncio.shield(running), False
+        flight: asyncio.Future[T] = asyncio.ensure_future(_awaited(make))
+        self._flights[key] = flight
+        flight.add_done_callback(lambda _: self._flights.pop(key, None))
+        return await asyncio.shield(flight), True
+
+    def close(self) -> None:
+        """End the idle connections and the store's threads."""
+        self._store_pool.shutdown(wait=True, cancel_futures=True)
+        self.upstream.close()
+
+
+def forwarded(request: Request) -> Fields:
+    """What of a client's header fields goes upstream: who asks, and what it accepts.
+
+    Never ``Range`` or a condition, since the whole object is wanted, nor ``Accept-Encoding``:
+    the bytes must be those that the digest names.
+    """
+    kept = (
+        (name, value)
+        for name, value in end_to_end(request.headers)
+        if name.lower() in _FORWARDED_NEUTRAL or name.lower() not in NEUTRAL
+    )
+    return (*kept, ("Accept-Encoding", "identity"))
+
+
+def is_allowed(status: int) -> bool:
+    """Whether an answer's status means that upstream lets this client have the object."""
+    return status in (200, 206) or status in REDIRECTS
+
+
+def first_value(values: Iterable[str]) -> str | None:
+    """The first of several field values."""
+    return next(iter(values), None)
+
+
+async def _awaited(make: Callable[[], Awaitable[T]]) -> T:
+    return await make()
+
+
+def _run(
+    function: Callable[[], T], future: "asyncio.Future[T]", loop: asyncio.AbstractEventLoop
+) -> None:
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    try:
+        result = function()
+    except BaseException as error:  # noqa: BLE001 it is raised where the function was asked for
+        loop.call_soon_threadsafe(settle, None, error)
+    else:
+        loop.call_soon_threadsafe(settle, result, None)

@@ -1,0 +1,53 @@
+"""What a manifest says of other objects: its type and the digests that it lists.
+
+OCI image-spec (manifest, index), Docker image manifest v2 schema 2 (manifest, list). Schema 1
+is signed inside its own bytes, so its digest is not the hash of what is sent: it is never
+cached (``is_cacheable``).
+"""
+
+import json
+from collections.abc import Iterator
+
+from entrepot.reference import Digest
+
+MAX_SIZE = 4 * 1024 * 1024
+"""Bytes; what distribution and Docker Hub accept as a manifest at most."""
+
+_SCHEMA1 = "vnd.docker.distribution.manifest.v1+"
+_LISTS = ("manifests", "layers", "blobs")
+
+
+def is_cacheable(media_type: str) -> bool:
+    """Whether a manifest of this ``Content-Type`` hashes to its own digest."""
+    return _SCHEMA1 not in media_type.lower()
+
+
+def listed_digests(content: bytes) -> frozenset[Digest]:
+    """The digests of the config, layers and manifests that a manifest lists.
+
+    Bytes that are no such manifest list nothing. ``subject`` is not listed: it names an
+    object that the manifest speaks about, not one that belongs to it.
+    """
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return frozenset()
+    return frozenset(_digests(document)) if isinstance(document, dict) else frozenset()
+
+
+def _digests(document: dict[str, object]) -> Iterator[Digest]:
+    for descriptor in _descriptors(document):
+        text = descriptor.get("digest") if isinstance(descriptor, dict) else None
+        if isinstance(text, str):
+            try:
+                yield Digest.parse(text)
+            except ValueError:
+                continue
+
+
+def _descriptors(document: dict[str, object]) -> Iterator[object]:
+    yield document.get("config")
+    for name in _LISTS:
+        entries = document.get(name)
+        if isinstance(entries, list):
+            yield from entries

@@ -1,0 +1,234 @@
+"""Manifests: by digest from the store, by tag after one HEAD upstream.
+
+What upstream allows of a manifest it allows of the digests that it lists, for the same client
+and time: so a warm pull costs one HEAD. That is permission only; whether a repository *has* a
+listed object is known from its registry alone (see ``store``), since a manifest may list what
+its author never had.
+"""
+
+from dataclasses import dataclass, replace
+
+from entrepot import freshness, permission
+from entrepot.access import Credential
+from entrepot.content import Content, content_answer
+from entrepot.driver import Driver
+from entrepot.headers import normalise_accept
+from entrepot.manifest import MAX_SIZE, is_cacheable, listed_digests
+from entrepot.message import Answer, Fields, Request, cache_status, error_answer
+from entrepot.reference import Digest, Reference, Repository, Tag
+from entrepot.store import StoredManifest
+from entrepot.upstream import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """A HEAD's outcome, to be shared by all who asked at once."""
+
+    status: int
+    headers: Fields
+    digest: Digest | None
+
+
+class Manifests:
+    """Answers GET and HEAD of manifests."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    async def answer(
+        self, request: Request, repository: Repository, reference: Reference
+    ) -> Answer:
+        """Answer a request for a manifest. Raises ``UpstreamError``."""
+        who = self._driver.access.credential(request)
+        if isinstance(reference, Digest):
+            return await self._by_digest(request, repository, reference, who)
+        return await self._by_tag(request, repository, reference, who)
+
+    async def _by_digest(
+        self, request: Request, repository: Repository, digest: Digest, who: Credential
+    ) -> Answer:
+        driver = self._driver
+        found = await self._find(repository, digest)
+        if found is None:
+            if request.method == "HEAD":
+                head = await self._head(request, repository, digest, who)
+                return _head_answer(head)
+            return await self._fetch_once(request, repository, digest, who)
+        known = driver.access.is_allowed(repository, who, digest, driver.clock())
+        if not (found.linked and known):
+            refusal = await permission.ask(driver, request, repository, digest, who)
+            if refusal is not None:
+                return refusal
+        driver.access.extend(repository, who, digest, found.listed())
+        return self._hit(request, digest, found, "hit")
+
+    async def _by_tag(
+        self, request: Request, repository: Repository, tag: Tag, who: Credential
+    ) -> Answer:
+        driver = self._driver
+        accept = normalise_accept(request.values("Accept"))
+        known = await driver.stored(lambda: driver.store.tag(repository, tag.name, accept), None)
+        if freshness.ask(request.method, known=known is not None) is freshness.Ask.GET:
+            return await self._fetch_once(request, repository, tag, who)
+        head = await self._head(request, repository, tag, who)
+        found = None
+        if head.status == 200 and head.digest is not None:
+            found = await self._confirmed(repository, tag, head.digest, accept, who)
+        if request.method == "HEAD":
+            return _head_answer(head)
+        word = freshness.Head(head.status, head.digest)
+        verdict = freshness.judge(word, held=found is not None)
+        if verdict is freshness.Verdict.SERVE and found is not None and head.digest is not None:
+            return self._hit(request, head.digest, found, "hit", "detail=revalidated", age=0.0)
+        return await self._fetch_once(request, repository, tag, who)
+
+    async def _confirmed(
+        self, repository: Repository, tag: Tag, digest: Digest, accept: str, who: Credential
+    ) -> StoredManifest | None:
+        """Take in what upstream says a tag is now; that manifest, where it is held."""
+        driver = self._driver
+        await permission.allow(driver, repository, digest, who)
+        await driver.stored(
+            lambda: driver.store.set_tag(repository, tag.name, accept, digest), None
+        )
+        found = await self._find(repository, digest)
+        if found is not None:
+            driver.access.extend(repository, who, digest, found.listed())
+        return found
+
+    async def _find(self, repository: Repository, digest: Digest) -> StoredManifest | None:
+        store = self._driver.store
+        return await self._driver.stored(lambda: store.find_manifest(repository, digest), None)
+
+    def _hit(
+        self,
+        request: Request,
+        digest: Digest,
+        found: StoredManifest,
+        *status: str,
+        age: float | None = None,
+    ) -> Answer:
+        self._driver.events.count("manifest_hits")
+        stored_ago = self._driver.clock() - found.stored
+        content = Content(
+            digest,
+            found.media_type,
+            len(found.content),
+            lambda _start, _stop: found.content,
+            age=stored_ago if age is None else age,
+        )
+        return content_answer(request, content, *status, ranges=False)
+
+    # Asking upstream
+
+    async def _head(
+        self, request: Request, repository: Repository, reference: Reference, who: Credential
+    ) -> _Head:
+        """One HEAD for all who ask the same at once."""
+        head, _ = await self._driver.together(
+            ("head", *_same(request, repository, reference, who)),
+            lambda: self._head_alone(request, reference),
+        )
+        if head.status in (401, 403, 404):
+            self._driver.access.deny(repository, who)
+        elif head.status == 200 and isinstance(reference, Digest):
+            await permission.allow(self._driver, repository, reference, who)
+        return head
+
+    async def _head_alone(self, request: Request, reference: Reference) -> _Head:
+        by_digest = isinstance(reference, Digest)
+        with await self._driver.send(request, method="HEAD", downgrade=by_digest) as reply:
+            answer = await self._driver.relay(replace(request, method="HEAD"), reply)
+            return _Head(reply.status, answer.headers, _said_digest(reply))
+
+    async def _fetch_once(
+        self, request: Request, repository: Repository, reference: Reference, who: Credential
+    ) -> Answer:
+        """One GET for all who ask the same at once; a body too large to share, each their own."""
+        answer, mine = await self._driver.together(
+            ("get", *_same(request, repository, reference, who)),
+            lambda: self._fetch(request, repository, reference, who),
+        )
+        if mine:
+            return answer
+        if not isinstance(answer.content, bytes):
+            return await self._fetch(request, repository, reference, who)
+        kept = tuple(pair for pair in answer.headers if pair[0] != "Cache-Status")
+        return replace(answer, headers=(*kept, cache_status("fwd=miss", "collapsed")))
+
+    async def _fetch(
+        self, request: Request, repository: Repository, reference: Reference, who: Credential
+    ) -> Answer:
+        driver = self._driver
+        by_digest = isinstance(reference, Digest)
+        reply = await driver.send(request, method="GET", downgrade=by_digest)
+        if reply.status != 200:
+            if reply.status in (401, 403, 404):
+                driver.access.deny(repository, who)
+            return await driver.relay(request, reply)
+        media_type = reply.value("Content-Type") or ""
+        if not is_cacheable(media_type) or reply.value("Content-Encoding"):
+            return await driver.relay(request, reply)
+        content = await driver.call(lambda: reply.read_all(MAX_SIZE + 1))
+        if len(content) > MAX_SIZE:
+            return await driver.relay(request, reply, head=content)
+        reply.close()
+        return await self._keep(request, repository, reference, who, reply, content)
+
+    async def _keep(
+        self,
+        request: Request,
+        repository: Repository,
+        reference: Reference,
+        who: Credential,
+        reply: Reply,
+        content: bytes,
+    ) -> Answer:
+        """Verify, store and answer a manifest that upstream sent."""
+        driver, store = self._driver, self._driver.store
+        claimed = reference if isinstance(reference, Digest) else _said_digest(reply)
+        digest = Digest.of(content, claimed.algorithm if claimed else "sha256")
+        if claimed is not None and digest != claimed:
+            driver.events.warn("mismatch", digest=claimed, of=repository, reason="manifest")
+            message = f"upstream sent a manifest that is not {claimed}"
+            return error_answer(502, "DIGEST_INVALID", message)
+        media_type = reply.value("Content-Type") or ""
+        kept = await driver.stored(
+            lambda: store.put_manifest(repository, digest, content, media_type), otherwise=False
+        )
+        driver.access.allow(repository, who, (digest, *listed_digests(content)), driver.clock())
+        if isinstance(reference, Tag):
+            accept = normalise_accept(request.values("Accept"))
+            await driver.stored(
+                lambda: store.set_tag(repository, reference.name, accept, digest), None
+            )
+        driver.events.count("manifest_misses")
+        whole = Content(digest, media_type, len(content), lambda _start, _stop: content)
+        answer = content_answer(
+            request, whole, "fwd=miss", "stored" if kept else "detail=no-room", ranges=False
+        )
+        passed_on = tuple(pair for pair in reply.headers if pair[0].lower() in _PASSED_ON)
+        return answer.adding(*passed_on)
+
+
+_PASSED_ON = frozenset({"oci-subject", "oci-filters-applied", "link", "warning"})
+
+
+def _said_digest(reply: Reply) -> Digest | None:
+    """``Docker-Content-Digest``, where it is one that can be verified."""
+    try:
+        return Digest.parse(reply.value("Docker-Content-Digest") or "")
+    except ValueError:
+        return None
+
+
+def _head_answer(head: _Head) -> Answer:
+    return Answer(head.status, head.headers)
+
+
+def _same(
+    request: Request, repository: Repository, reference: Reference, who: Credential
+) -> tuple[object, ...]:
+    """What makes two requests one question."""
+    accept = normalise_accept(request.values("Accept"))
+    return (repository, str(reference), accept, who.fingerprint, request.query)

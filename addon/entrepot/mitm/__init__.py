@@ -1,0 +1,1 @@
+"""The glue to mitmproxy: the only code that imports it."""

@@ -1,0 +1,88 @@
+"""Everything that one running proxy consists of, put together from a configuration."""
+
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from entrepot.access import Access
+from entrepot.admin.pages import Pages
+from entrepot.cache import Cache
+from entrepot.config import Config
+from entrepot.driver import Driver
+from entrepot.events import Events
+from entrepot.hosts import Hosts
+from entrepot.store import Store, StoreError
+from entrepot.tokens import Realms
+from entrepot.trust import Roots
+from entrepot.upstream import Upstream
+from entrepot_ca import Authority, AuthorityError, ensure
+
+WARN_DAYS = 30
+
+
+class StartError(Exception):
+    """The proxy cannot start; the text is one line for the administrator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What exists before an event loop does: the folder, the store, the authority, the roots."""
+
+    config: Config
+    store: Store
+    authority: Authority
+    roots: Roots
+    bundle: Path
+    """A file of all roots, for mitmproxy's own connections."""
+
+    @classmethod
+    def lay(cls, config: Config) -> Self:
+        """Open or create it all. Raises :class:`StartError`."""
+        os.umask(0o077)
+        try:
+            roots = Roots.find(config.upstream_ca)
+            store = Store(config.data, config.size)
+            authority, _ = ensure(config.data / "ca", permit=config.permit, now=datetime.now(UTC))
+            bundle = config.data / "upstream-ca.pem"
+            bundle.write_bytes(roots.pem())
+        except (ValueError, OSError, StoreError, AuthorityError) as error:
+            raise StartError(str(error)) from error
+        return cls(config, store, authority, roots, bundle)
+
+
+class Engine:
+    """The running parts; belongs to one event loop."""
+
+    def __init__(self, foundation: Foundation) -> None:
+        config = foundation.config
+        self.foundation = foundation
+        self.events = Events()
+        upstream = Upstream(foundation.roots, resolve=config.resolve, proxy=config.upstream_proxy)
+        self.access = Access(secrets.token_bytes(32))
+        self.realms = Realms()
+        driver = Driver(foundation.store, upstream, self.access, self.events, time.time)
+        self.clock = driver.clock
+        self.cache = Cache(driver)
+        self.hosts = Hosts(
+            driver,
+            self.realms,
+            listed=config.registry,
+            only_listed=config.only_listed,
+            permits=foundation.authority.permits,
+        )
+        self.pages = Pages(foundation.authority.certificate_pem, lambda: dict(self.events.counts))
+        if foundation.authority.expires_within(datetime.now(UTC), WARN_DAYS):
+            self.events.warn(
+                "authority_expires",
+                at=foundation.authority.expires.isoformat(),
+                run="entrepot ca create --force",
+            )
+
+    def close(self) -> None:
+        """Stop downloads and threads, and close the store."""
+        self.cache.close()
+        self.foundation.store.close()

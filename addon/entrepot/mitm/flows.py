@@ -1,0 +1,96 @@
+"""Between mitmproxy's flows and the engine's plain values."""
+
+from mitmproxy import http
+from mitmproxy.net.http import status_codes
+
+from entrepot.message import Answer, Fields, Request
+from entrepot.mitm.serving import BODY
+from entrepot.reference import Origin, parse_host
+
+
+def origin_of(flow: http.HTTPFlow, scheme: str | None = None) -> Origin | None:
+    """Where a flow goes; None where the address is none that we handle.
+
+    ``scheme`` is for CONNECT, which has none.
+    """
+    request = flow.request
+    try:
+        return Origin.make(scheme or request.scheme, request.host, request.port)
+    except ValueError:
+        return None
+
+
+def request_of(flow: http.HTTPFlow, origin: Origin) -> Request:
+    """The request of a flow."""
+    path, _, query = flow.request.path.partition("?")
+    return Request(flow.request.method.upper(), origin, path, query, fields_of(flow.request))
+
+
+def fields_of(message: http.Message) -> Fields:
+    """The header fields of a message, bytes outside ASCII kept as they are."""
+    return tuple(
+        (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+        for name, value in message.headers.fields
+    )
+
+
+def has_content(flow: http.HTTPFlow) -> bool:
+    """Whether a request announces a body."""
+    headers = flow.request.headers
+    return "transfer-encoding" in headers or headers.get("content-length", "0").strip() != "0"
+
+
+def put_answer(flow: http.HTTPFlow, answer: Answer) -> None:
+    """Make ``answer`` the response of a flow; a body is sent in band (``serving``)."""
+    headers = http.Headers(
+        [
+            (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
+            for name, value in answer.headers
+        ]
+    )
+    body = answer.content
+    content = body if isinstance(body, bytes) else b""
+    if not isinstance(body, bytes):
+        flow.metadata[BODY] = body
+        if body.size is None:
+            headers["Transfer-Encoding"] = "chunked"
+    # Not Response.make, which would set Content-Length to that of the content here.
+    flow.response = http.Response(
+        b"HTTP/1.1", answer.status, _reason(answer.status), headers, content, None, 0, 0
+    )
+
+
+def _reason(status: int) -> bytes:
+    return status_codes.RESPONSES.get(status, "").encode()
+
+
+def authority_mismatch(flow: http.HTTPFlow, origin: Origin) -> str | None:
+    """What of SNI and Host does not agree with where the flow goes (RFC 9110 section 7.4).
+
+    mitmproxy lets ``CONNECT a`` carry ``Host: b``: whoever keys on one and sends the other can
+    be made to store b's answers as a's.
+    """
+    hosts = flow.request.headers.get_all("host")
+    if len(hosts) > 1:
+        return "more than one Host"
+    if hosts and not _names(hosts[0], origin):
+        return f"Host {hosts[0]!r}"
+    sni = flow.client_conn.sni if origin.scheme == "https" else None
+    if sni and not _same_host(sni, origin.host):
+        return f"SNI {sni!r}"
+    return None
+
+
+def _names(authority: str, origin: Origin) -> bool:
+    default = 443 if origin.scheme == "https" else 80
+    try:
+        return Origin.parse(f"{origin.scheme}://{authority}") == origin
+    except ValueError:
+        return authority == "" and origin.port == default
+
+
+def _same_host(name: str, host: str) -> bool:
+    try:
+        return parse_host(name) == host
+    except ValueError:
+        return False

@@ -1,0 +1,88 @@
+"""mitmproxy's own options: those that the promises need, and those that would break one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from entrepot.config import OPTIONS, Config, ConfigError
+
+NEEDED: Mapping[str, Any] = {
+    "connection_strategy": "lazy",  # a hit must not open a connection
+    "http2": False,  # its pure-Python layer buffers a stalled client's body without bound
+    "http3": False,
+    "onboarding": False,
+    "upstream_cert": False,  # mirrored names would break a constrained authority
+    "flow_detail": 0,  # no URL with a signature or upload state on the terminal
+    "termlog_verbosity": "warn",
+    "stream_large_bodies": "1",  # belt and braces: nothing is held whole
+}
+"""What is set, whatever it was."""
+
+_REFUSED: Mapping[str, tuple[Any, str]] = {
+    "ssl_insecure": (True, "content of a forged upstream would be cached"),
+    "validate_inbound_headers": (False, "smuggled requests would get through"),
+    "store_streamed_bodies": (True, "bodies would be held whole in memory"),
+    "stickyauth": (str, "one client's credentials would be sent for another"),
+    "stickycookie": (str, "one client's credentials would be sent for another"),
+    "save_stream_file": (str, "credentials would be written to disk"),
+    "hardump": (str, "credentials would be written to disk"),
+}
+
+
+def needed(config: Config, current: Any) -> dict[str, Any]:
+    """What to set for ``config``; ``current`` are mitmproxy's options, which say what exists."""
+    values = {name: value for name, value in NEEDED.items() if name in current}
+    if config.upstream_proxy is not None:
+        values["mode"] = [f"upstream:{config.upstream_proxy.url}"]
+        if config.upstream_proxy.username is not None:
+            pair = f"{config.upstream_proxy.username}:{config.upstream_proxy.password or ''}"
+            values["upstream_auth"] = pair
+    if current.listen_port is None:
+        values["listen_host"], values["listen_port"] = config.listen.host, config.listen.port
+    return values
+
+
+def trusted_roots(bundle: Path, folder: Path | None) -> dict[str, Any]:
+    """The options that make mitmproxy's own connections trust what ours trust."""
+    values: dict[str, Any] = {"ssl_verify_upstream_trusted_ca": str(bundle)}
+    if folder is not None:
+        values["ssl_verify_upstream_trusted_confdir"] = str(folder)
+    return values
+
+
+def check(options: Any) -> None:
+    """Raise ConfigError where an option would break a promise."""
+    for name, (bad, why) in _REFUSED.items():
+        value = getattr(options, name, None)
+        if value == bad or (bad is str and value):
+            raise ConfigError(f"refusing to start with {name}={value!r}: {why}")
+    for mode in options.mode:
+        if mode.partition(":")[0].partition("@")[0] not in ("regular", "upstream"):
+            raise ConfigError(
+                f"refusing to start with mode={mode!r}: want regular; "
+                "a corporate proxy is set by entrepot_upstream_proxy"
+            )
+
+
+def add_to(loader: Any) -> None:
+    """Add every option of ours to mitmproxy's, under the prefix ``entrepot_``."""
+    for option in OPTIONS:
+        kinds: dict[str, tuple[Any, Any]] = {
+            "str": (str | None, None),
+            "repeatable": (_strings(), []),
+            "flag": (bool, False),
+        }
+        kind, default = kinds[option.kind]
+        loader.add_option(option.mitmproxy, kind, default, option.help)
+
+
+def given(options: Any) -> dict[str, Any]:
+    """Our options as they were set among mitmproxy's; unset ones are absent."""
+    values = {option.name: getattr(options, option.mitmproxy) for option in OPTIONS}
+    return {name: value for name, value in values.items() if value not in (None, False, [], ())}
+
+
+def _strings() -> Any:
+    from collections.abc import Sequence  # noqa: PLC0415 mitmproxy compares this very type
+
+    return Sequence[str]

@@ -1,0 +1,124 @@
+"""Token servers: where a registry sends its clients for a token, and what they get there.
+
+The proxy watches this exchange for two facts that ``access`` lives on: whether a token was
+handed out to somebody who showed no credentials, and when it ends. Tokens are opaque: no right
+is ever read out of one.
+
+A registry names its token server in a challenge, so any registry could name any host. The
+proxy looks into connections only to a token server of the registry's own registrable domain
+(Public Suffix List); another one is left alone, and its tokens count as unknown.
+"""
+
+import json
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cache
+from urllib.parse import parse_qsl, urlsplit
+
+from publicsuffixlist import PublicSuffixList
+
+from entrepot.access import identity_fields
+from entrepot.headers import parse_challenges
+from entrepot.message import Request
+from entrepot.reference import Origin, is_ip_address
+
+DEFAULT_SECONDS = 60.0
+"""How long a token lives whose server does not say (distribution's token specification)."""
+
+MAX_SIZE = 64 * 1024
+_MOST_REALMS = 1000
+_ANONYMOUS_QUERY = frozenset({"service", "scope", "client_id", "offline_token", "account"})
+
+
+@dataclass(frozen=True, slots=True)
+class Realm:
+    """A token endpoint."""
+
+    origin: Origin
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """What a token endpoint handed out: the tokens and their life in seconds."""
+
+    tokens: frozenset[str]
+    seconds: float
+
+
+class Realms:
+    """The token endpoints learnt from challenges."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Realm, None] = OrderedDict()
+
+    def challenged(self, registry: Origin, values: list[str]) -> Origin | None:
+        """Learn from ``WWW-Authenticate``; the token server's origin where it may be watched."""
+        for challenge in parse_challenges(values):
+            realm = _realm(challenge.params.get("realm", ""))
+            if challenge.scheme == "bearer" and realm and are_related(registry, realm.origin):
+                self._known[realm] = None
+                self._known.move_to_end(realm)
+                while len(self._known) > _MOST_REALMS:
+                    self._known.popitem(last=False)
+                return realm.origin
+        return None
+
+    def has(self, origin: Origin, path: str) -> bool:
+        """Whether a request is one for a token."""
+        return Realm(origin, path) in self._known
+
+    def is_host(self, origin: Origin) -> bool:
+        """Whether ``origin`` is a known token server."""
+        return any(realm.origin == origin for realm in self._known)
+
+
+def are_related(registry: Origin, server: Origin) -> bool:
+    """Whether a token server belongs to a registry: one host, or one registrable domain."""
+    if registry.scheme == "https" != server.scheme:
+        return False
+    if registry.host == server.host:
+        return True
+    if is_ip_address(registry.host) or is_ip_address(server.host):
+        return False
+    domain = _suffixes().privatesuffix(registry.host)
+    return domain is not None and domain == _suffixes().privatesuffix(server.host)
+
+
+def is_anonymous(request: Request) -> bool:
+    """Whether a request for a token shows no credentials of any kind."""
+    keys = {key for key, _ in parse_qsl(request.query, keep_blank_values=True)}
+    return request.method == "GET" and not identity_fields(request) and keys <= _ANONYMOUS_QUERY
+
+
+def parse_issued(content: bytes) -> Issued | None:
+    """Read a token endpoint's answer; None where it is none."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    found = (document.get("token"), document.get("access_token"))
+    tokens = frozenset(token for token in found if isinstance(token, str) and token)
+    return Issued(tokens, _seconds(document.get("expires_in"))) if tokens else None
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+        return float(value)
+    return DEFAULT_SECONDS
+
+
+def _realm(url: str) -> Realm | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return Realm(Origin.make(parts.scheme, parts.hostname or "", port), parts.path or "/")
+    except ValueError:
+        return None
+
+
+@cache
+def _suffixes() -> PublicSuffixList:
+    return PublicSuffixList()

@@ -1,0 +1,270 @@
+"""The one HTTP client towards registries, their content networks and their token servers.
+
+urllib3 does the connections: pooled, kept alive, verified. Redirects are followed here, because
+their rules are the registry protocol's: any status of 301, 302, 303, 307, 308; relative
+targets; at most five; nothing that identifies the client leaves for another host (S3, ACR and
+GCS answer 400 to a forwarded ``Authorization``). A step down from https to plain http is
+followed only for content that is named by its digest, since only there a forged answer shows.
+
+No log line or error says more of a URL than scheme, host and port: the rest may be signed.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPException
+from typing import Self
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    ProtocolError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from entrepot.config import Resolve, UpstreamProxy
+from entrepot.message import Fields
+from entrepot.reference import Origin
+from entrepot.trust import Roots
+
+MAX_REDIRECTS = 5
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+_KEEP_CROSS_HOST = frozenset({"accept", "user-agent", "range", "accept-encoding"})
+_POOLS = 64
+_CONNECTIONS_A_HOST = 32
+_CHUNK = 64 * 1024
+_SMALL = 16 * 1024
+
+
+class UpstreamError(Exception):
+    """Upstream could not be asked, or broke off; the text names a host and a reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes: an origin and a raw path with query."""
+
+    origin: Origin
+    path: str
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Split an absolute URL; ValueError where it is no http(s) one with a host."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("want an absolute http or https URL")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        path = parts.path or "/"
+        return cls(
+            Origin.make(parts.scheme, parts.hostname, port),
+            f"{path}?{parts.query}" if parts.query else path,
+        )
+
+    def join(self, location: str) -> Self:
+        """The target that a ``Location`` value names, relative ones included."""
+        return self.parse(urljoin(f"{self.origin}{self.path}", location))
+
+
+class Reply:
+    """Upstream's answer: status and fields at once, the body as it is read."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, target: Target) -> None:
+        self._response = response
+        self.target = target
+        """Where it came from, after redirects."""
+        self.status = response.status
+        self.headers: Fields = tuple(response.headers.items())
+
+    def value(self, name: str) -> str | None:
+        """The header field ``name`` as one value."""
+        found: str | None = self._response.headers.get(name)
+        return found
+
+    @property
+    def length(self) -> int | None:
+        """``Content-Length``, or None where it is absent or no number."""
+        text = self.value("Content-Length")
+        return int(text) if text and text.isascii() and text.isdigit() else None
+
+    def read(self, most: int) -> bytes:
+        """The next bytes as sent (never decoded), ``most`` unless the body ends; empty then.
+
+        Raises :class:`UpstreamError` where the connection breaks or stalls, or the body is
+        shorter than was announced.
+        """
+        try:
+            return self._response.read(most, decode_content=False)
+        except (HTTPError, HTTPException, OSError) as error:
+            raise UpstreamError(f"{self.target.origin}: {_reason(error)}") from None
+
+    def read_all(self, most: int) -> bytes:
+        """The whole body, or its first ``most`` bytes."""
+        parts: list[bytes] = []
+        while most > 0 and (part := self.read(min(most, _CHUNK))):
+            parts.append(part)
+            most -= len(part)
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Give the connection back for the next request, or end it where that would read much."""
+        left = getattr(self._response, "length_remaining", None)  # None where it is unknown
+        try:
+            if left is not None and left <= _SMALL:
+                self._response.drain_conn()
+            if not self._response.closed:
+                self._response.close()
+        except (HTTPError, HTTPException, OSError):
+            self._response.close()
+        self._response.release_conn()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Upstream:
+    """Sends requests to registries; safe to use from many threads."""
+
+    def __init__(
+        self,
+        roots: Roots,
+        *,
+        resolve: tuple[Resolve, ...] = (),
+        proxy: UpstreamProxy | None = None,
+        read_seconds: float = READ_SECONDS,
+    ) -> None:
+        self._resolve = {(r.host, r.port): (r.address, r.target_port) for r in resolve}
+        self._timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds)
+        self._proxied = proxy is not None
+        self._lock = threading.Lock()
+        context = roots.context()
+        make: Callable[..., urllib3.PoolManager] = urllib3.PoolManager
+        if proxy is not None:
+            headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+            make = partial(urllib3.ProxyManager, proxy.url, proxy_headers=headers)
+        self._pools = make(
+            num_pools=_POOLS, maxsize=_CONNECTIONS_A_HOST, retries=False, ssl_context=context
+        )
+
+    def send(
+        self,
+        method: str,
+        target: Target,
+        headers: Fields,
+        *,
+        follow: bool,
+        downgrade: bool = False,
+        seconds: float | None = None,
+    ) -> Reply:
+        """Send a request without a body and return upstream's answer, whatever its status.
+
+        ``follow`` redirects; ``downgrade`` lets them lead from https to plain http. A redirect
+        that may not be followed is returned as it came; ``seconds`` bounds each wait, where the
+        usual ones are too long. Raises :class:`UpstreamError`.
+        """
+        timeout = urllib3.Timeout(seconds) if seconds is not None else self._timeout
+        reply = self._send(method, target, headers, timeout)
+        for _ in range(MAX_REDIRECTS):
+            following = self._next(reply, downgrade=downgrade) if follow else None
+            if following is None:
+                return reply
+            reply.close()
+            if following.origin != target.origin:
+                headers = tuple((k, v) for k, v in headers if k.lower() in _KEEP_CROSS_HOST)
+            target = following
+            reply = self._send(method, target, headers, timeout)
+        if follow and reply.status in REDIRECTS:
+            reply.close()
+            raise UpstreamError(f"{target.origin}: more than {MAX_REDIRECTS} redirects")
+        return reply
+
+    def _next(self, reply: Reply, *, downgrade: bool) -> Target | None:
+        location = reply.value("Location")
+        if reply.status not in REDIRECTS or location is None:
+            return None
+        try:
+            following = reply.target.join(location)
+        except ValueError:
+            return None
+        stepping_down = reply.target.origin.scheme == "https" != following.origin.scheme
+        return None if stepping_down and not downgrade else following
+
+    def _send(
+        self, method: str, target: Target, headers: Fields, timeout: urllib3.Timeout
+    ) -> Reply:
+        fields = urllib3.HTTPHeaderDict()
+        for name, value in (*headers, ("Host", target.origin.authority)):
+            fields.add(name, value)
+        pool = self._pool(target.origin)
+        try:
+            response = pool.urlopen(
+                method,
+                self._request_target(target),
+                headers=fields,
+                redirect=False,
+                retries=False,
+                assert_same_host=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=timeout,
+            )
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
+            raise UpstreamError(f"{target.origin}: {_reason(error)}") from None
+        return Reply(response, target)
+
+    def _request_target(self, target: Target) -> str:
+        """Absolute-form only for plain http through a proxy (RFC 9112 section 3.2.2)."""
+        if self._proxied and target.origin.scheme == "http":
+            return f"{target.origin}{target.path}"
+        return target.path
+
+    def _pool(self, origin: Origin) -> urllib3.HTTPConnectionPool:
+        address, port = origin.host, origin.port
+        if not self._proxied:
+            address, port = self._resolve.get((address, port), (address, port))
+        options = {}
+        if origin.scheme == "https" and address != origin.host:
+            options = {"server_hostname": origin.host, "assert_hostname": origin.host}
+        with self._lock:
+            return self._pools.connection_from_host(address, port, origin.scheme, options)
+
+    def close(self) -> None:
+        """End every idle connection."""
+        self._pools.clear()
+
+
+def _reason(error: BaseException) -> str:
+    """Why a request failed, in words that quote nothing of its URL."""
+    match error:
+        case ProxyError():
+            return f"the upstream proxy: {_reason(error.original_error)}"
+        case NameResolutionError():
+            return "its name does not resolve"
+        case ConnectTimeoutError():
+            return f"no connection within {CONNECT_SECONDS:.0f} s"
+        case ReadTimeoutError():
+            return "it stopped answering"
+        case SSLError():
+            return f"TLS: {_tls_reason(error)}"
+        case ProtocolError() | HTTPException():
+            return "the connection broke off"
+        case _:
+            cause = error.__cause__ or error.__context__
+            if isinstance(cause, OSError) and cause.strerror:
+                return cause.strerror.lower()
+            return "it cannot be reached"
+
+
+def _tls_reason(error: SSLError) -> str:
+    inner = error.args[0] if error.args else error
+    return str(getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or "failed")
