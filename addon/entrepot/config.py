@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 from urllib.parse import unquote
 
-from entrepot.reference import HostPort, bracketed, is_ip_address, parse_host, parse_port
+from entrepot.reference import HostPort, Origin, bracketed, is_ip_address, parse_host, parse_port
 
 Given: TypeAlias = Mapping[str, str | bool | Sequence[str]]
 Values: TypeAlias = dict[str, Any]
@@ -32,7 +32,6 @@ _RESOLVE = re.compile(
 )
 _PROXY = re.compile(r"(https?)://(?:([^@]*)@)?([^@/?#]*)/?", re.IGNORECASE | re.ASCII)
 _AFTER_SCHEME = re.compile(r"\A([A-Za-z][A-Za-z0-9+.-]{0,15}://)?.*", re.DOTALL)
-_PROXY_PORTS = {"http": 80, "https": 443}
 
 
 class ConfigError(ValueError):
@@ -49,11 +48,10 @@ class Listen:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `:PORT` or `HOST:PORT`, IPv6 in brackets: `:3128`, `127.0.0.1:3128`, `[::]:3128`."""
-        match = _LISTEN.fullmatch(text)
-        if match is None:
-            raise ValueError(f"expected :PORT or HOST:PORT, IPv6 in brackets, got {text!r}")
-        host, port = match.groups()
-        return cls(parse_host(host) if host else "", 0 if port == "0" else parse_port(port))
+        if match := _LISTEN.fullmatch(text):
+            host, port = match.groups()
+            return cls(parse_host(host) if host else "", 0 if port == "0" else parse_port(port))
+        raise ValueError(f"expected :PORT or HOST:PORT, IPv6 in brackets, got {text!r}")
 
     def __str__(self) -> str:
         return f"{bracketed(self.host)}:{self.port}"
@@ -98,11 +96,10 @@ class UpstreamProxy:
         malformed URL.
         """
         if match := _PROXY.fullmatch(text):
-            scheme, userinfo, authority = match[1].lower(), match[2], match[3]
+            scheme, userinfo, authority = match.groups()
             with contextlib.suppress(ValueError):
-                where = HostPort.parse(authority)
-                port = where.port or _PROXY_PORTS[scheme]
-                return cls(scheme, where.host, port, *_parse_userinfo(userinfo))
+                proxy = Origin.parse(f"{scheme}://{authority}")
+                return cls(proxy.scheme, proxy.host, proxy.port, *_parse_userinfo(userinfo))
         shown = _AFTER_SCHEME.sub(r"\1...", text)
         raise ValueError(
             "expected http[s]://[USER:PASSWORD@]HOST[:PORT] with the credentials percent-encoded, "
@@ -119,8 +116,8 @@ class UpstreamProxy:
         """The value of Proxy-Authorization (Basic, RFC 7617), None without credentials."""
         if self.username is None:
             return None
-        pair = f"{self.username}:{self.password or ''}"
-        return "Basic " + base64.b64encode(pair.encode()).decode("ascii")
+        pair = f"{self.username}:{self.password or ''}".encode()
+        return "Basic " + base64.b64encode(pair).decode("ascii")
 
 
 def _parse_userinfo(userinfo: str | None) -> tuple[str | None, str | None]:
@@ -222,7 +219,7 @@ OPTIONS = (
     Option("size", "str", "SIZE", "keep at most this (half the free disk)", parse_size),
     Option("upstream_ca", "str", "FILE", "also trust these CAs for registries", parse_path),
     Option("resolve", "repeatable", "HOST:PORT:ADDR[:PORT]", "as curl's --resolve", Resolve.parse),
-    Option("upstream_proxy", "str", "URL", "go through it", UpstreamProxy.parse, secret=True),
+    Option("upstream_proxy", "str", "URL", "use this proxy", UpstreamProxy.parse, secret=True),
     Option("registry", "repeatable", "HOST[:PORT]", "always intercept this host", HostPort.parse),
     Option("only_listed", "flag", "", "intercept only what --registry lists"),
     Option("permit", "repeatable", "DOMAIN", "a new authority signs for these only", parse_domain),
@@ -252,8 +249,8 @@ class Config:
         values: Values = {"data": _default_data(environ, home, root=root)}
         given_values = _read_all(given, OPTIONS, "the options")
         if (file := given_values.pop("config", None)) is not None:
-            file = _expand(file, home)
-            values |= _read_all(_read_file(file), [o for o in OPTIONS if o.in_file], str(file))
+            in_file = [option for option in OPTIONS if option.in_file]
+            values |= _read_all(_read_file(_expand(file, home)), in_file, str(file))
         if data := environ.get("ENTREPOT_DATA"):
             values |= _read_all({"data": data}, OPTIONS, "ENTREPOT_DATA")
         values |= given_values

@@ -30,7 +30,9 @@ _UNACCEPTABLE = re.compile(r"q=0(?:\.0{0,3})?", re.IGNORECASE | re.ASCII)
 _WORD_OR_JUNK = re.compile(
     rf'[ \t,]*+(?:([{_TOKEN_CHARACTERS}]++)|(?:[^",]|{_QUOTED})++)', re.DOTALL
 )
-_PARAMETER_VALUE = re.compile(rf'[ \t]*+=[ \t]*+(?:"({_QUOTED_CONTENT})"|([^\s,"]++))?+', re.DOTALL)
+_PARAMETER_VALUE = re.compile(
+    rf'[ \t]*+=[ \t]*+(?:"({_QUOTED_CONTENT})"[^\s,"]*+|([^\s,"]++))?+', re.DOTALL
+)
 _TOKEN68 = re.compile(r" ++[A-Za-z0-9._~+/-]++=*+[ \t]*+(?=,|\Z)")
 
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*+")')

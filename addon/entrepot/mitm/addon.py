@@ -61,6 +61,7 @@ class Entrepot:
         self._handling = 0
         self._draining = False
         self._changed = asyncio.Event()
+        self._starting: asyncio.Task[None] | None = None
 
     def _parts(self) -> Engine:
         """The running parts; no property, since mitmproxy reads every attribute of an addon."""
@@ -110,10 +111,16 @@ class Entrepot:
         return Config.load(given, os.environ, Path.home(), os.geteuid() == 0)
 
     def running(self) -> None:
-        """Say in one line that the proxy is there."""
-        if self._engine is None:
-            return
+        """Listen where we were told to, and say in one line that the proxy is there."""
+        if self._engine is not None:
+            self._starting = asyncio.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        # A script is loaded when mitmproxy already listens on its own default: move it.
         proxyserver = ctx.master.addons.get("proxyserver")
+        if not await proxyserver.setup_servers():
+            ctx.master.shutdown()
+            return
         addresses = dict.fromkeys(_authority(a) for a in proxyserver.listen_addrs())
         foundation = self._parts().foundation
         self._parts().events.info(
@@ -164,13 +171,26 @@ class Entrepot:
             tunnel = context.client.id in self._tunnels
             nextlayer.layer = choose_layer(context, nextlayer.data_client(), tunnel=tunnel)
 
+    def tls_clienthello(self, data: tls.ClientHelloData) -> None:
+        """Name the leaf after the CONNECT host where the client names none (an IP address).
+
+        mitmproxy would name it after the address that it listens on, which a constrained
+        authority may not sign.
+        """
+        client, server = data.context.client, data.context.server
+        if client.sni is None and server.address is not None:
+            client.sni = server.address[0]
+
     def tls_failed_client(self, data: tls.TlsData) -> None:
         """Tunnel a client that refuses our certificate from now on."""
         address = data.context.server.address
         error = data.conn.error or ""
         if address is None or not any(word in error for word in _REFUSALS):
             return
-        origin = Origin.make("https", address[0], address[1])
+        try:
+            origin = Origin.make("https", address[0], address[1])
+        except ValueError:
+            return
         if self._parts().hosts.refused(origin, _client(data.context.client)):
             self._parts().events.warn(
                 "certificate_refused",

@@ -30,16 +30,29 @@ _REFUSED: Mapping[str, tuple[Any, str]] = {
 
 
 def needed(config: Config, current: Any) -> dict[str, Any]:
-    """What to set for ``config``; ``current`` are mitmproxy's options, which say what exists."""
+    """What to set for ``config``; ``current`` are mitmproxy's options, which say what exists.
+
+    The listen address goes into the mode: a change of ``listen_port`` does not move a server
+    that already runs, and mitmproxy loads a script only after it has started one.
+    """
     values = {name: value for name, value in NEEDED.items() if name in current}
+    mode = "regular"
     if config.upstream_proxy is not None:
-        values["mode"] = [f"upstream:{config.upstream_proxy.url}"]
+        mode = f"upstream:{config.upstream_proxy.url}"
         if config.upstream_proxy.username is not None:
             pair = f"{config.upstream_proxy.username}:{config.upstream_proxy.password or ''}"
             values["upstream_auth"] = pair
-    if current.listen_port is None:
-        values["listen_host"], values["listen_port"] = config.listen.host, config.listen.port
+    values["mode"] = [f"{mode}@{_listen(config, current)}"]
     return values
+
+
+def _listen(config: Config, current: Any) -> str:
+    """Where to listen: as ours say, else as mitmproxy's own options do, else our default."""
+    port = current.listen_port
+    if port is not None and current.entrepot_listen is None:
+        return f"{current.listen_host}:{port}" if current.listen_host else str(port)
+    host = config.listen.host
+    return f"{host}:{config.listen.port}" if host else str(config.listen.port)
 
 
 def trusted_roots(bundle: Path, folder: Path | None) -> dict[str, Any]:

@@ -1,0 +1,358 @@
+#!/bin/sh
+# Makes this machine trust the certificate of an Entrepôt proxy, says whether it does, or undoes it.
+#
+# Everything it writes is called entrepot.crt, so that it knows its own files and no others.
+# It needs no openssl: a certificate's digest, kind and expiry are read from its DER bytes.
+set -eu
+umask 022
+
+NAME=entrepot.crt
+DOCKER_CERTS=/etc/docker/certs.d
+DEBIAN=/usr/local/share/ca-certificates
+
+usage() {
+    cat >&2 <<END
+usage: $0 install (--url http://PROXY:3128 | --file CA.pem) [--fingerprint SHA256]
+                  [--docker-only HOST...]
+       $0 check [--url http://PROXY:3128 | --file CA.pem] [--fingerprint SHA256]
+       $0 uninstall
+
+install    puts the proxy's certificate into the system's trust store, which docker, containerd,
+           podman, curl and most else read; with --docker-only into $DOCKER_CERTS/HOST alone.
+           With --fingerprint (run \`entrepot ca show\` on the proxy to see it) another
+           certificate is refused.
+check      says where the certificate is installed; exit status 1 where something is wrong.
+           With --url, --file or --fingerprint it must be that certificate.
+uninstall  removes what install wrote, and folders under $DOCKER_CERTS that are empty then.
+END
+    exit 2
+}
+
+say() { printf '%s\n' "$*"; }
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# The trust stores: folder for local certificates, command that reads it, bundle that it makes.
+# SUSE; Fedora and RHEL; Arch; Debian, Ubuntu and Alpine.
+stores() {
+    cat <<END
+/etc/pki/trust/anchors update-ca-certificates /etc/ssl/ca-bundle.pem
+/etc/pki/ca-trust/source/anchors update-ca-trust /etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem
+/etc/ca-certificates/trust-source/anchors update-ca-trust /etc/ssl/certs/ca-certificates.crt
+$DEBIAN update-ca-certificates /etc/ssl/certs/ca-certificates.crt
+END
+}
+
+# Prints the store of this machine; status 1 where there is none that we know.
+store() {
+    stores | while read -r folder command bundle; do
+        if [ -d "$folder" ] && command -v "$command" >/dev/null; then
+            say "$folder $command $bundle"
+            break
+        fi
+    done
+}
+
+# The base64 text of a PEM file in one line.
+body() { sed -n '/^-----BEGIN/,/^-----END/p' "$1" | sed '/^-----/d' | tr -d '\r\n\t '; }
+
+colons() { sed 's/../&:/g; s/:$//' | tr 'a-f' 'A-F'; }
+
+# Sets fingerprint (64 hex digits) and expires (YYYYMMDDHHMMSS, UTC), or problem and status 1.
+inspect() {
+    [ -r "$1" ] || { problem="$1 cannot be read"; return 1; }
+    if grep -q 'PRIVATE KEY' "$1"; then
+        problem="$1 holds a private key, which must never leave the proxy"
+        return 1
+    fi
+    if [ "$(grep -c '^-----BEGIN ' "$1")" != 1 ] || ! grep -q '^-----BEGIN CERTIFICATE-----' "$1"; then
+        problem="$1 is not exactly one PEM certificate"
+        return 1
+    fi
+    hex=$(body "$1" | base64 -d 2>/dev/null | od -An -v -tx1 | tr -d ' \n')
+    # A SEQUENCE with a length of two bytes, which must be that of the file.
+    case $hex in
+        3082????*) length=${hex#3082} && length=${length%"${length#????}"} ;;
+        *) length=0 ;;
+    esac
+    if [ "${#hex}" != $(((0x$length + 4) * 2)) ]; then
+        problem="$1 is not a whole certificate"
+        return 1
+    fi
+    # The extension basicConstraints (2.5.29.19) with CA:TRUE, marked critical or not.
+    case $hex in
+        *0603551d130101ff04??30??0101ff* | *0603551d1304??30??0101ff*) ;;
+        *)
+            problem="the certificate in $1 is not a certificate authority"
+            return 1
+            ;;
+    esac
+    fingerprint=$(body "$1" | base64 -d | sha256sum | cut -c 1-64)
+    # Validity: two UTCTimes, or (from 2050 on) a GeneralizedTime last; every digit is 3X in hex.
+    expires=$(say "$hex" | sed -n \
+        -e 's/.*301e170d[0-9a-f]\{24\}5a170d\([0-9a-f]\{24\}\)5a.*/3230\1/p' \
+        -e 's/.*3020170d[0-9a-f]\{24\}5a180f\([0-9a-f]\{28\}\)5a.*/\1/p' | sed 's/3\(.\)/\1/g')
+    [ -n "$expires" ] || { problem="the certificate in $1 does not say when it expires"; return 1; }
+    if [ "$expires" -le "$(date -u +%Y%m%d%H%M%S)" ]; then
+        problem="the certificate in $1 expired on $(day "$expires")"
+        return 1
+    fi
+}
+
+day() { say "$1" | sed 's/^\(....\)\(..\)\(..\).*/\1-\2-\3/'; }
+
+# Brings the certificate of --url or --file to $work/ca.pem, without the text around it.
+obtain() {
+    given=$file
+    if [ -n "$url" ]; then
+        given=$work/fetched
+        fetch "${url%/}/ca.pem" "$given" || die "cannot fetch ${url%/}/ca.pem: is the proxy running?"
+    fi
+    [ -f "$given" ] || die "there is no file $given"
+    inspect "$given" || die "$problem"
+    tr -d '\r' <"$given" | sed -n '/^-----BEGIN/,/^-----END/p' >"$work/ca.pem"
+}
+
+# The proxy is asked directly: a proxy setting of this machine is not for it.
+fetch() {
+    unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
+    if command -v curl >/dev/null; then
+        curl -q -fsS --noproxy '*' --max-time 60 -o "$2" "$1"
+    elif command -v wget >/dev/null; then
+        case $(wget --version 2>&1) in
+            *GNU*) wget -q --no-config --no-proxy -T 60 -O "$2" "$1" ;;
+            # busybox 1.35's -T crashes.
+            *) wget -q -O "$2" "$1" ;;
+        esac
+    else
+        die "neither curl nor wget is installed: copy the certificate here and use --file"
+    fi
+}
+
+# Compares with --fingerprint; without it, says that nobody has compared.
+verify() {
+    if [ -n "$expected" ]; then
+        [ "$fingerprint" = "$expected" ] || die "the certificate has the fingerprint
+  $(say "$fingerprint" | colons)
+and not, as --fingerprint wants,
+  $(say "$expected" | colons)
+Nothing was done."
+        say "The fingerprint is as expected."
+        return
+    fi
+    say "SHA-256 fingerprint: $(say "$fingerprint" | colons)"
+    say "NOT VERIFIED: whoever answers on this network could have sent another certificate."
+    say "Compare it with what \`entrepot ca show\` prints on the proxy, or give it as --fingerprint."
+}
+
+# Writes the certificate to $1 in one step and says so.
+put() {
+    if [ -f "$1" ] && cmp -s "$work/ca.pem" "$1"; then
+        say "$1 is there already."
+        return
+    fi
+    new=$(mktemp "${1%/*}/.entrepot.XXXXXX")
+    cat "$work/ca.pem" >"$new"
+    chmod 644 "$new"
+    mv -f "$new" "$1"
+    say "Wrote $1"
+}
+
+# Runs the command that reads a trust store's folder; its output matters only if it fails.
+refresh() {
+    say "Running $*"
+    output=$("$@" 2>&1) || die "$* failed: $output"
+}
+
+install_system() {
+    found=$(store)
+    [ -n "$found" ] || die "no trust store that I know: install the package ca-certificates first"
+    # shellcheck disable=SC2086 # three words without blanks in them
+    set -- $found
+    put "$1/$NAME"
+    refresh "$2"
+    say "Next:"
+    if command -v dockerd >/dev/null; then
+        say "  docker reads the store once, when it starts: systemctl restart docker"
+    fi
+    if command -v containerd >/dev/null; then
+        say "  containerd too: systemctl restart containerd"
+    fi
+    say "  podman, skopeo, buildah and curl read it at every run: nothing to do"
+    say "  point the daemons to the proxy: scripts/docker-proxy.sh install PROXY:3128"
+}
+
+refuse_hub() {
+    case $(say "${1%:*}" | tr '[:upper:]' '[:lower:]') in
+        docker.io | *.docker.io)
+            die "dockerd ignores $DOCKER_CERTS for Docker Hub under every name (docker.io, \
+registry-1.docker.io, index.docker.io): install without --docker-only. Nothing was done."
+            ;;
+    esac
+}
+
+install_docker_only() {
+    for host; do
+        folder=$DOCKER_CERTS/$host
+        mkdir -p "$folder"
+        put "$folder/$NAME"
+    done
+    say "docker reads it at the next pull. It does so for these hosts alone, never for Docker Hub;"
+    say "with docker's containerd image store, not for token servers on other hosts either."
+}
+
+# One line about an installed certificate $1; status 1 where it is not as it should be.
+report() {
+    if ! inspect "$1"; then
+        say "$1: $problem"
+        return 1
+    fi
+    say "$1: $(say "$fingerprint" | colons), expires $(day "$expires")"
+    if [ -n "$expected" ] && [ "$fingerprint" != "$expected" ]; then
+        say "$1: is not the certificate asked for: $(say "$expected" | colons)"
+        return 1
+    fi
+}
+
+# One line about the bundle $1, which must hold the certificate $2.
+report_bundle() {
+    if tr -d '\r\n' <"$1" 2>/dev/null | grep -qF "$(body "$2")"; then
+        return
+    fi
+    say "$1: does not hold it: run $3"
+    return 1
+}
+
+check() {
+    if [ -n "$url$file" ]; then
+        obtain
+        [ -z "$expected" ] || verify
+        expected=$fingerprint
+    fi
+    stores >"$work/stores"
+    anywhere=0 wrong=0
+    while read -r folder command bundle; do
+        [ -d "$folder" ] && command -v "$command" >/dev/null || [ -f "$folder/$NAME" ] || continue
+        if [ -f "$folder/$NAME" ]; then
+            anywhere=1
+            report "$folder/$NAME" || wrong=1
+            report_bundle "$bundle" "$folder/$NAME" "$command" || wrong=1
+        else
+            say "$folder/$NAME: not installed"
+        fi
+    done <"$work/stores"
+    for path in "$DOCKER_CERTS"/*/"$NAME"; do
+        [ -f "$path" ] || continue
+        anywhere=1
+        report "$path" || wrong=1
+    done
+    [ "$anywhere" = 1 ] || say "No certificate of an Entrepôt proxy is installed here."
+    [ "$anywhere$wrong" = 10 ]
+}
+
+uninstall() {
+    removed=0
+    stores >"$work/stores"
+    while read -r folder command bundle; do
+        [ -f "$folder/$NAME" ] || continue
+        removed=1
+        rm -f "$folder/$NAME"
+        say "Removed $folder/$NAME"
+        if [ "$folder" = "$DEBIAN" ]; then
+            # Without --fresh the links to a file that is gone stay.
+            refresh "$command" --fresh
+        else
+            refresh "$command"
+        fi
+        forget_java "$folder"
+    done <"$work/stores"
+    for path in "$DOCKER_CERTS"/*/"$NAME"; do
+        [ -f "$path" ] || continue
+        removed=1
+        rm -f "$path"
+        say "Removed $path"
+        rmdir "${path%/*}" "$DOCKER_CERTS" "${DOCKER_CERTS%/*}" 2>/dev/null || true
+    done
+    if [ "$removed" = 0 ]; then
+        say "Nothing to remove."
+    else
+        say "docker and containerd forget it when they restart: systemctl restart docker"
+    fi
+}
+
+# Debian's Java store takes certificates over by a hook that is not told of removals by --fresh.
+forget_java() {
+    if [ "$1" = "$DEBIAN" ] && [ -f /etc/ssl/certs/java/cacerts ]; then
+        say "Java keeps a copy: keytool -delete -cacerts -storepass changeit -alias debian:entrepot.pem"
+    fi
+}
+
+main() {
+    [ $# -gt 0 ] || usage
+    action=$1
+    shift
+    url='' file='' expected='' docker_only=0 hosts=''
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --url | --file | --fingerprint)
+                [ $# -gt 1 ] || usage
+                case $1 in
+                    --url) url=$2 ;;
+                    --file) file=$2 ;;
+                    *) expected=$(say "${2##*=}" | tr -d ': ' | tr 'A-F' 'a-f') ;;
+                esac
+                shift
+                ;;
+            --docker-only) docker_only=1 ;;
+            -*) usage ;;
+            *)
+                [ "$docker_only" = 1 ] || usage
+                case $1 in
+                    .* | *[!A-Za-z0-9._:-]*) die "got '$1', want a host or host:port" ;;
+                esac
+                hosts="$hosts $1"
+                ;;
+        esac
+        shift
+    done
+    [ -z "$url" ] || [ -z "$file" ] || usage
+    case $url in
+        '' | http://?* | https://?*) ;;
+        *) die "got --url '$url', want http://PROXY:3128" ;;
+    esac
+    case $expected in
+        '') ;;
+        *[!0-9a-f]*) die "got --fingerprint '$expected', want the 64 hex digits of a SHA-256" ;;
+        *) [ "${#expected}" = 64 ] || die "got a --fingerprint of ${#expected} hex digits, want 64" ;;
+    esac
+    [ "$docker_only" = 0 ] || [ "$action$hosts" != install ] || usage
+
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 1' HUP INT TERM
+    case $action in
+        install)
+            [ -n "$url$file" ] || usage
+            for host in $hosts; do refuse_hub "$host"; done
+            [ "$(id -u)" = 0 ] || die "install must be run as root"
+            obtain
+            verify
+            # shellcheck disable=SC2086 # names without blanks in them
+            if [ "$docker_only" = 1 ]; then install_docker_only $hosts; else install_system; fi
+            ;;
+        check)
+            [ "$docker_only" = 0 ] || usage
+            check
+            ;;
+        uninstall)
+            [ "$docker_only$url$file$expected" = 0 ] || usage
+            [ "$(id -u)" = 0 ] || die "uninstall must be run as root"
+            uninstall
+            ;;
+        *) usage ;;
+    esac
+}
+
+main "$@"

@@ -1,0 +1,128 @@
+"""Fixtures for tests with real parts: upstreams once a session, a fresh proxy for each test."""
+
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from rig.faults import FaultServer
+from rig.images import ImageFactory
+from rig.needs import need
+from rig.process import live_logs
+from rig.proxy import Entrepot, Option, Runner
+from rig.upstreams import Upstreams
+
+_HERE = Path(__file__).parent
+_MARKED = ("wire", "e2e")
+
+
+class StartEntrepot(Protocol):
+    """Starts a proxy that resolves and trusts the rig's upstreams; `options` add or override."""
+
+    def __call__(
+        self,
+        *,
+        runner: Runner = "serve",
+        env: Mapping[str, str] | None = None,
+        **options: Option,
+    ) -> Entrepot: ...
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their folder."""
+    for item in items:
+        if item.path.is_relative_to(_HERE):
+            folder = item.path.relative_to(_HERE).parts[0]
+            if folder in _MARKED:
+                item.add_marker(folder)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the end of every server's log below a failure."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"end of {name}'s log", log) for name, log in live_logs().items()]
+    return report
+
+
+@pytest.fixture(scope="session")
+def rig_folder() -> Iterator[Path]:
+    """A folder for the whole session, with a name short enough for Unix sockets in it."""
+    folder = Path(tempfile.mkdtemp(prefix="rig-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def folder(rig_folder: Path) -> Iterator[Path]:
+    """A folder of the test's own, removed after it: images are large."""
+    folder = Path(tempfile.mkdtemp(prefix="", dir=rig_folder))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def images(rig_folder: Path) -> ImageFactory:
+    return ImageFactory(rig_folder / "images")
+
+
+@pytest.fixture(scope="session")
+def upstreams(rig_folder: Path) -> Iterator[Upstreams]:
+    """All upstream registries (see rig.upstreams for their names)."""
+    need("nginx", "docker-registry", "setpriv")
+    upstreams = Upstreams(rig_folder / "upstreams")
+    try:
+        upstreams.start()
+        yield upstreams
+    finally:
+        upstreams.stop()
+
+
+@pytest.fixture(scope="session")
+def fault_server(upstreams: Upstreams) -> Iterator[FaultServer]:
+    """fault.example.test and, as a second host, fault-cdn.example.test."""
+    server = FaultServer(upstreams.authority, "fault.example.test", "fault-cdn.example.test")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def faults(fault_server: FaultServer) -> FaultServer:
+    """The fault server with no routes and an empty record."""
+    fault_server.reset()
+    return fault_server
+
+
+@pytest.fixture
+def start_entrepot(
+    folder: Path, upstreams: Upstreams, fault_server: FaultServer
+) -> Iterator[StartEntrepot]:
+    """Start proxies with options of their own; each gets a data folder of its own."""
+    started: list[Entrepot] = []
+
+    def start(
+        *, runner: Runner = "serve", env: Mapping[str, str] | None = None, **options: Option
+    ) -> Entrepot:
+        given: dict[str, Option] = {
+            "upstream_ca": str(upstreams.authority.pem),
+            "resolve": [*upstreams.resolve, *fault_server.resolve],
+            **options,
+        }
+        entrepot = Entrepot(folder / f"entrepot-{len(started)}", given, runner=runner, env=env)
+        started.append(entrepot)
+        entrepot.start()
+        return entrepot
+
+    yield start
+    for entrepot in started:
+        entrepot.kill9()
+
+
+@pytest.fixture
+def entrepot(start_entrepot: StartEntrepot) -> Entrepot:
+    """A running proxy with an empty cache."""
+    return start_entrepot()

@@ -1,0 +1,36 @@
+"""What the machine must have; a test that lacks it is skipped, saying what would run it."""
+
+import os
+import shutil
+
+import pytest
+
+from rig.process import PATH
+
+_PACKAGES = {
+    "containerd": "containerd",
+    "ctr": "containerd",
+    "docker": "docker.io",
+    "docker-registry": "docker-registry",
+    "dockerd": "docker.io",
+    "nginx": "nginx-light",
+    "podman": "podman",
+    "runc": "runc",
+    "setpriv": "util-linux",
+    "skopeo": "skopeo",
+    "unshare": "util-linux",
+}
+
+
+def need(*programs: str) -> None:
+    """Skip the test unless all these programs are there."""
+    missing = [name for name in programs if shutil.which(name, path=PATH) is None]
+    if missing:
+        packages = " ".join(sorted({_PACKAGES.get(name, name) for name in missing}))
+        pytest.skip(f"no {', '.join(missing)}: apt-get install {packages}")
+
+
+def need_root() -> None:
+    """Skip the test unless it runs as root."""
+    if os.geteuid() != 0:
+        pytest.skip("not root: container daemons mount and unpack as root")

@@ -1,0 +1,177 @@
+"""The proxy under test as a process: `entrepot serve`, or mitmdump with the addon's file.
+
+The environment variable ENTREPOT_PYTHON chooses the interpreter, and with it the installation
+(the checkout's virtual environment, another Python's, or one with the built wheel).
+"""
+
+import http.client
+import os
+import re
+import signal
+import ssl
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from rig.client import Answer, Client
+from rig.ports import free_port
+from rig.process import Daemon, RigError, answers, clean_environment
+from rig.route import Route, bundle
+
+Runner = Literal["serve", "mitmdump"]
+Option = str | bool | Sequence[str]
+
+PYTHON = os.environ.get("ENTREPOT_PYTHON", sys.executable)
+ADDON = Path(__file__).parents[2] / "addon" / "main.py"
+_MITMDUMP = "from mitmproxy.tools.main import mitmdump; mitmdump()"
+
+
+class Entrepot:
+    """One proxy with its data in `folder`; options are the command line's, `_` for `-`.
+
+    A string is one value, a sequence a repeated option, True a flag.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        options: Mapping[str, Option],
+        *,
+        runner: Runner = "serve",
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.data = Path(str(options.get("data", folder / "data")))
+        self.port = free_port()
+        given = {"listen": f"127.0.0.1:{self.port}", "data": str(self.data), **options}
+        self.daemon = Daemon(
+            "entrepot",
+            _serve(given) if runner == "serve" else _mitmdump(given),
+            log=folder / "entrepot.log",
+            env=clean_environment(folder, PYTHONUNBUFFERED="1", **(env or {})),
+            ready=lambda: answers(self.port, "/healthz"),
+            cwd=folder,
+            within=30,
+        )
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return self.daemon.log
+
+    @property
+    def pid(self) -> int:
+        return self.daemon.pid
+
+    def start(self) -> None:
+        self.daemon.start()
+
+    def terminate(self, within: float = 20) -> int:
+        """SIGTERM; return the exit status of an orderly end, or fail when there is none."""
+        self.daemon.signal(signal.SIGTERM)
+        self.daemon.wait(within)
+        return self.daemon.kill9()
+
+    def kill9(self) -> None:
+        self.daemon.kill9()
+
+    def restart(self) -> None:
+        """End it in order if it still runs, and start it again: the same port and data."""
+        if self.daemon.running():
+            self.terminate()
+        self.start()
+
+    def local(self, path: str) -> Answer:
+        """GET something that the proxy itself serves, by plain HTTP."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    @property
+    def ca_pem(self) -> bytes:
+        """The authority that it signs with, as clients get it."""
+        answer = self.local("/ca.pem")
+        if answer.status != 200 or b"BEGIN CERTIFICATE" not in answer.body:
+            raise RigError(f"GET /ca.pem: got {answer.status} {answer.body[:200]!r}")
+        return answer.body
+
+    def client(self, *also_trusted: Path, timeout: float = 60) -> Client:
+        """Return a client that trusts the proxy's authority, and others if asked."""
+        context = ssl.create_default_context(cadata=self.ca_pem.decode())
+        for pem in also_trusted:
+            context.load_verify_locations(pem)
+        return Client(self.port, context, timeout=timeout)
+
+    def stranger(self, *trusted: Path) -> Client:
+        """Return a client that does not trust the proxy's authority."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        for pem in trusted:
+            context.load_verify_locations(pem)
+        return Client(self.port, context)
+
+    def route(self) -> Route:
+        """Return the environment that sends real clients here."""
+        return Route(self.url, bundle(self.folder / "trusted.pem", self.ca_pem))
+
+    def rss(self) -> int:
+        """Return its resident memory in bytes."""
+        return self._memory("VmRSS")
+
+    def rss_peak(self) -> int:
+        """Return the most resident memory it ever had (or since `reset_rss_peak`), in bytes."""
+        return self._memory("VmHWM")
+
+    def reset_rss_peak(self) -> None:
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def _memory(self, name: str) -> int:
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        found = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
+        if not found:
+            raise RigError(f"no {name} in /proc/{self.pid}/status")
+        return int(found[1]) * 1024
+
+
+def _serve(options: Mapping[str, Option]) -> list[str]:
+    return [
+        PYTHON,
+        "-m",
+        "entrepot.cli",
+        "serve",
+        *(w for o in options.items() for w in _words(*o)),
+    ]
+
+
+def _words(name: str, value: Option) -> list[str]:
+    flag = "--" + name.replace("_", "-")
+    if isinstance(value, bool):
+        return [flag] if value else []
+    values = [value] if isinstance(value, str) else value
+    return [word for one in values for word in (flag, one)]
+
+
+def _mitmdump(options: Mapping[str, Option]) -> list[str]:
+    return [
+        PYTHON,
+        "-c",
+        _MITMDUMP,
+        "-s",
+        str(ADDON),
+        *(w for o in options.items() for w in _set(*o)),
+    ]
+
+
+def _set(name: str, value: Option) -> list[str]:
+    if isinstance(value, bool):
+        value = str(value).lower()
+    values = [value] if isinstance(value, str) else value
+    return [word for one in values for word in ("--set", f"entrepot_{name}={one}")]

@@ -1,0 +1,29 @@
+"""How a client is sent through a proxy: nothing but environment variables."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+_SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A proxy URL and a file of certificates to trust instead of the system's."""
+
+    proxy_url: str
+    ca_file: Path
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "HTTP_PROXY": self.proxy_url,
+            "HTTPS_PROXY": self.proxy_url,
+            "NO_PROXY": "127.0.0.1,localhost",
+            "SSL_CERT_FILE": str(self.ca_file),
+        }
+
+
+def bundle(path: Path, *authorities: bytes) -> Path:
+    """Write the system's authorities and these (PEM) to `path`; return it."""
+    system = _SYSTEM_BUNDLE.read_bytes() if _SYSTEM_BUNDLE.exists() else b""
+    path.write_bytes(b"\n".join([system, *authorities]))
+    return path

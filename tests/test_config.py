@@ -1,0 +1,495 @@
+"""The configuration: what each option takes, which source wins, what an error says."""
+
+import contextlib
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entrepot.config import (
+    OPTIONS,
+    Config,
+    ConfigError,
+    Listen,
+    Option,
+    Resolve,
+    UpstreamProxy,
+    parse_domain,
+    parse_path,
+    parse_size,
+)
+from entrepot.reference import HostPort
+
+HOME = Path("/home/me")
+SECRET = "hunter2"  # noqa: S105 it must never be seen again
+
+
+def load(
+    given_options: Mapping[str, str | bool | list[str]] | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    root: bool = False,
+) -> Config:
+    """Load with nothing in the environment that the test does not put there."""
+    return Config.load(given_options or {}, environ or {}, HOME, root)
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    """Write a file and return the options that name it."""
+
+    def write(text: str) -> dict[str, str]:
+        file = tmp_path / "entrepot.toml"
+        file.write_text(text, encoding="utf-8")
+        return {"config": str(file)}
+
+    return write
+
+
+Toml = Callable[[str], dict[str, str]]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1", 1),
+        ("1B", 1),
+        ("1048576", 2**20),
+        ("1K", 2**10),
+        ("1k", 2**10),
+        ("1KB", 1000),
+        ("1KiB", 2**10),
+        ("500MB", 500_000_000),
+        ("50GiB", 50 * 2**30),
+        ("50 GiB", 50 * 2**30),
+        ("50Gi", 50 * 2**30),
+        ("1.5T", 3 * 2**39),
+        ("0.5kb", 500),
+        ("1.5B", 1),
+        ("8191.75T", 32767 * 2**38),
+    ],
+)
+def test_size_is_read(text: str, size: int) -> None:
+    """KB counts in thousands, KiB and a bare K in 1024s, fractions are cut to bytes."""
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0",
+        "0GiB",
+        "0.0001K",
+        "-1",
+        "+1",
+        "1e9",
+        "GiB",
+        "1.GiB",
+        ".5GiB",
+        "1,5GiB",
+        "1iB",
+        "1i",
+        "1PB",
+        "1 0GiB",
+        "1GiBB",
+        "1GiB\n",
+        "inf",
+        "\N{ARABIC-INDIC DIGIT ONE}",
+        "1\N{KELVIN SIGN}",
+        "9" * 16,
+        "9" * 15 + "T",
+    ],
+)
+def test_size_is_refused(text: str) -> None:
+    """A size that is not plain, not positive or beyond 63 bits is an error that quotes it."""
+    with pytest.raises(ValueError, match="expected a size") as caught:
+        parse_size(text)
+    assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (":3128", Listen("", 3128)),
+        (":0", Listen("", 0)),
+        ("127.0.0.1:0", Listen("127.0.0.1", 0)),
+        ("Proxy.local:8080", Listen("proxy.local", 8080)),
+        ("[::]:3128", Listen("::", 3128)),
+    ],
+)
+def test_listen_is_read(text: str, expected: Listen) -> None:
+    """No host means all addresses, port 0 any free one."""
+    assert Listen.parse(text) == expected
+    assert Listen.parse(str(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":", "3128", "localhost", "::3128", ":65536", ":-1", "a b:1", "http://a:1", ":00"]
+)
+def test_listen_is_refused(text: str) -> None:
+    """A listen address without a port, or with a bad one, is an error."""
+    with pytest.raises(ValueError, match="expected"):
+        Listen.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ghcr.io:443:127.0.0.1", Resolve("ghcr.io", 443, "127.0.0.1", 443)),
+        ("GHCR.io:443:127.0.0.1:5000", Resolve("ghcr.io", 443, "127.0.0.1", 5000)),
+        ("ghcr.io:443:[::1]", Resolve("ghcr.io", 443, "::1", 443)),
+        ("ghcr.io:443:[::1]:5000", Resolve("ghcr.io", 443, "::1", 5000)),
+        ("ghcr.io:443:::1", Resolve("ghcr.io", 443, "::1", 443)),
+        ("ghcr.io:443:2001:db8::5000", Resolve("ghcr.io", 443, "2001:db8::5000", 443)),
+        ("[::2]:80:127.0.0.1", Resolve("::2", 80, "127.0.0.1", 80)),
+    ],
+)
+def test_resolve_is_read(text: str, expected: Resolve) -> None:
+    """An address for a host and port, as curl's --resolve has it, and perhaps another port."""
+    assert Resolve.parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ghcr.io",
+        "ghcr.io:443",
+        "ghcr.io:443:",
+        "ghcr.io:443:localhost",
+        "ghcr.io:443:dead",
+        "ghcr.io:443:127.0.0.1:",
+        "ghcr.io:443:127.0.0.1:0",
+        "ghcr.io:443:127.1",
+        "ghcr.io:443:[127.0.0.1]",
+        "ghcr.io:443:[::1",
+        "ghcr.io:443:fe80::1%eth0",
+        "ghcr.io:0:127.0.0.1",
+        "ghcr.io:x:127.0.0.1",
+        ":443:127.0.0.1",
+        "*:443:127.0.0.1",
+        "+ghcr.io:443:127.0.0.1",
+    ],
+)
+def test_resolve_is_refused(text: str) -> None:
+    """What is no HOST:PORT:ADDR[:PORT] with a literal address is an error."""
+    with pytest.raises(ValueError, match="expected"):
+        Resolve.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "credentials"),
+    [
+        ("http://proxy.corp:3128", "http://proxy.corp:3128", (None, None)),
+        ("http://proxy.corp/", "http://proxy.corp:80", (None, None)),
+        ("HTTPS://Proxy.corp", "https://proxy.corp:443", (None, None)),
+        ("http://[::1]:8080", "http://[::1]:8080", (None, None)),
+        ("http://me@p:1", "http://p:1", ("me", "")),
+        ("http://me:s%40c%3aret@p:1", "http://p:1", ("me", "s@c:ret")),
+        ("http://me:a:b/c?d#e@p:1", "http://p:1", ("me", "a:b/c?d#e")),
+        ("http://m%C3%BC:x@p:1", "http://p:1", ("mü", "x")),
+    ],
+)
+def test_upstream_proxy_is_read(
+    text: str, url: str, credentials: tuple[str | None, str | None]
+) -> None:
+    """A proxy is a URL whose port defaults by scheme and whose credentials are decoded."""
+    proxy = UpstreamProxy.parse(text)
+    assert (proxy.url, (proxy.username, proxy.password)) == (url, credentials)
+
+
+def test_upstream_proxy_authorizes_by_basic() -> None:
+    """Credentials become a Basic value (RFC 7617's own example); none become nothing."""
+    proxy = UpstreamProxy.parse("http://Aladdin:open%20sesame@p")
+    assert proxy.authorization == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
+    assert UpstreamProxy.parse("http://p").authorization is None
+
+
+def test_upstream_proxy_never_shows_its_credentials() -> None:
+    """Neither repr, nor str, nor the configuration's repr holds the credentials."""
+    config = load({"upstream_proxy": f"http://somebody:{SECRET}@proxy.corp:3128"})
+    assert config.upstream_proxy is not None
+    shown = f"{config} {config.upstream_proxy} {config.upstream_proxy.url}"
+    assert SECRET not in shown
+    assert "somebody" not in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"socks5://me:{SECRET}@proxy.corp:1080",
+        f"me:{SECRET}@proxy.corp:3128",
+        f"http://me:{SECRET}@proxy.corp:port",
+        f"http://me:{SECRET}@proxy.corp:3128/path",
+        f"http://me:{SECRET}@",
+        f"http://me:{SECRET}",
+        f"http://proxy.corp:3128@me:{SECRET}",
+        f"http://me:a@b{SECRET}@proxy.corp:3128",
+        f"http://me:%ff{SECRET}@proxy.corp:3128",
+        f"http://me:%0d%0a{SECRET}@proxy.corp:3128",
+        f"http://m%3Ae:{SECRET}@proxy.corp:3128",
+        f"http://me:{SECRET}@proxy corp:3128",
+        f"{SECRET}\n",
+    ],
+)
+@pytest.mark.parametrize("source", ["given", "file"])
+def test_no_error_shows_a_password(text: str, source: str, toml: Toml) -> None:
+    """However a proxy URL is malformed, its password is in no message and no traceback."""
+    quoted = text.replace("\n", "\\n")
+    options = (
+        {"upstream_proxy": text} if source == "given" else toml(f'upstream_proxy = "{quoted}"')
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(options)
+    assert "upstream_proxy" in str(caught.value)
+    assert "http[s]://" in str(caught.value)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_mistyped_proxy_does_not_show_a_password(toml: Toml) -> None:
+    """A list where one URL belongs is an error that does not quote the list."""
+    with pytest.raises(ConfigError, match="expected text, got list") as caught:
+        load(toml(f'upstream_proxy = ["http://me:{SECRET}@p:1"]'))
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["example.com", "Example.com.", "corp", "a_b.internal"])
+def test_domain_is_read(text: str) -> None:
+    """A permitted name is a DNS name, in lower case."""
+    assert parse_domain(text) == text.lower().rstrip(".")
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".", ".example.com", "*.example.com", "127.0.0.1", "::1", "a b"]
+)
+def test_domain_is_refused(text: str) -> None:
+    """Wildcards and addresses cannot be DNS name constraints."""
+    with pytest.raises(ValueError, match="expected a DNS name"):
+        parse_domain(text)
+
+
+@given(st.text() | st.text("0123456789.kmgtibKB :[]/@%"))
+def test_parsers_raise_nothing_but_value_error(text: str) -> None:
+    """Whatever is written, it is taken or refused, and refused by ValueError alone."""
+    parsers: list[Callable[[str], object]] = [
+        parse_size,
+        parse_path,
+        parse_domain,
+        Listen.parse,
+        Resolve.parse,
+        UpstreamProxy.parse,
+        lambda text: UpstreamProxy.parse(f"http://{text}@p").authorization,
+    ]
+    for parse in parsers:
+        with contextlib.suppress(ValueError):
+            parse(text)
+
+
+@given(st.integers(1, 2**50), st.sampled_from(["", "K", "M", "KB", "MB", "KiB", "MiB"]))
+def test_sizes_grow_with_their_number(number: int, unit: str) -> None:
+    """A size is its number times its unit, exactly."""
+    with contextlib.suppress(ValueError):
+        assert parse_size(f"{number}{unit}") == number * parse_size(f"1{unit}")
+
+
+def test_defaults() -> None:
+    """With nothing said, everything but the data folder has its default."""
+    assert load() == Config(
+        data=HOME / ".local/share/entrepot",
+        listen=Listen("", 3128),
+        size=None,
+        upstream_ca=None,
+        resolve=(),
+        upstream_proxy=None,
+        registry=(),
+        only_listed=False,
+        permit=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "root", "data"),
+    [
+        ({}, True, "/var/lib/entrepot"),
+        ({"XDG_DATA_HOME": "/x"}, True, "/var/lib/entrepot"),
+        ({}, False, "/home/me/.local/share/entrepot"),
+        ({"XDG_DATA_HOME": "/x"}, False, "/x/entrepot"),
+        ({"XDG_DATA_HOME": ""}, False, "/home/me/.local/share/entrepot"),
+        ({"XDG_DATA_HOME": "relative"}, False, "/home/me/.local/share/entrepot"),
+        ({"ENTREPOT_DATA": "/srv/e"}, True, "/srv/e"),
+        ({"ENTREPOT_DATA": "~/e"}, False, "/home/me/e"),
+        ({"ENTREPOT_DATA": ""}, True, "/var/lib/entrepot"),
+    ],
+)
+def test_data_folder_by_environment(environ: dict[str, str], root: bool, data: str) -> None:  # noqa: FBT001
+    """Root keeps its data under /var/lib, others under XDG_DATA_HOME, ENTREPOT_DATA before both."""
+    assert load({}, environ, root=root).data == Path(data)
+
+
+def test_every_option_in_a_file(toml: Toml) -> None:
+    """A file can say all that the command line can."""
+    options = toml("""
+        listen = "[::1]:8080"
+        data = "~/data"
+        size = "50GiB"
+        upstream_ca = "/etc/ca.pem"
+        resolve = ["ghcr.io:443:127.0.0.1"]
+        upstream_proxy = "http://me:secret@p:1"
+        registry = ["ghcr.io", "[::1]:5000"]
+        only_listed = true
+        permit = ["example.com"]
+    """)
+    assert load(options) == Config(
+        listen=Listen("::1", 8080),
+        data=HOME / "data",
+        size=50 * 2**30,
+        upstream_ca=Path("/etc/ca.pem"),
+        resolve=(Resolve("ghcr.io", 443, "127.0.0.1", 443),),
+        upstream_proxy=UpstreamProxy("http", "p", 1, "me", "secret"),
+        registry=(HostPort("ghcr.io"), HostPort("::1", 5000)),
+        only_listed=True,
+        permit=("example.com",),
+    )
+
+
+def test_size_in_a_file_may_be_a_number(toml: Toml) -> None:
+    """TOML has integers, and bytes are one."""
+    assert load(toml("size = 1048576")).size == 2**20
+
+
+def test_given_wins_over_environment_over_file(toml: Toml) -> None:
+    """The command line is the last word, the file the first."""
+    file = toml('data = "/file"\nlisten = ":1"')
+    environ = {"ENTREPOT_DATA": "/environment"}
+    assert load(file).data == Path("/file")
+    assert load(file, environ).data == Path("/environment")
+    assert load({**file, "data": "/given"}, environ).data == Path("/given")
+    assert load(file, environ).listen == Listen("", 1)
+
+
+def test_repeatable_option_is_replaced_whole(toml: Toml) -> None:
+    """Registries on the command line are instead of the file's, not beside them."""
+    file = toml('registry = ["a", "b"]\nonly_listed = true')
+    assert load({**file, "registry": ["c"]}).registry == (HostPort("c"),)
+    assert load({**file, "only_listed": False}).only_listed is False
+
+
+def test_single_text_is_one_of_a_repeatable_option(toml: Toml) -> None:
+    """One registry needs no brackets."""
+    assert load(toml('registry = "ghcr.io"')).registry == (HostPort("ghcr.io"),)
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("upstream-ca", "'upstream_ca'"),
+        ("registries", "'registry'"),
+        ("sise", "'size'"),
+        ("Listen", "'listen'"),
+        ("zzz", "listen, data, size"),
+    ],
+)
+def test_unknown_key_names_its_neighbour(key: str, hint: str, toml: Toml) -> None:
+    """A misspelt key is an error that names the file, the key and what was likely meant."""
+    options = toml(f'{key} = "x"')
+    with pytest.raises(ConfigError) as caught:
+        load(options)
+    assert all(part in str(caught.value) for part in (options["config"], repr(key), hint))
+
+
+def test_file_cannot_name_another_file(toml: Toml) -> None:
+    """`config` is no key of the file."""
+    with pytest.raises(ConfigError, match="unknown option 'config'"):
+        load(toml('config = "/etc/other.toml"'))
+
+
+def test_unknown_given_option_is_an_error() -> None:
+    """An option that no table row describes is not silently dropped."""
+    with pytest.raises(ConfigError, match="unknown option 'sizes', did you mean 'size'"):
+        load({"sizes": "1"})
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('size = "big"', "size: expected a size .* got 'big'"),
+        ("size = true", "size: expected text, got True"),
+        ("size = 1.5", "size: expected text, got 1.5"),
+        ("size = -1", "size: expected a size .* got '-1'"),
+        ("listen = 3128", "listen: expected text, got 3128"),
+        ('listen = "3128"', "listen: expected :PORT or HOST:PORT.* got '3128'"),
+        ('only_listed = "yes"', "only_listed: expected true or false, got 'yes'"),
+        ("registry = 5", "registry: expected text, got 5"),
+        ("registry = [5]", "registry: expected text, got 5"),
+        ('registry = ["https://a"]', r"registry: expected HOST\[:PORT\].* got 'https://a'"),
+        ('resolve = ["a"]', "resolve: expected HOST:PORT:ADDR.* got 'a'"),
+        ('permit = ["*.a"]', r"permit: expected a DNS name.* got '\*.a'"),
+        ('data = ""', "data: expected a path, got ''"),
+        ("[listen]\nport = 1", "listen: expected text, got {'port': 1}"),
+    ],
+)
+def test_wrong_value_is_quoted_with_what_is_accepted(line: str, message: str, toml: Toml) -> None:
+    """A wrong value names its file and option, is quoted, and learns what would be right."""
+    options = toml(line)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(options)
+    assert str(caught.value).startswith(options["config"])
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_environment_names_its_variable() -> None:
+    """A wrong ENTREPOT_DATA is told from a wrong option."""
+    with pytest.raises(ConfigError, match="ENTREPOT_DATA: data: expected a path"):
+        load({}, {"ENTREPOT_DATA": "\0"})
+
+
+def test_wrong_value_counts_even_where_another_wins(toml: Toml) -> None:
+    """A file is right or wrong by itself."""
+    with pytest.raises(ConfigError, match="size"):
+        load({**toml('size = "big"'), "size": "1GiB"})
+
+
+@pytest.mark.parametrize("text", ["listen", 'listen = "', "listen = ':1'\nlisten = ':2'", "= 1"])
+def test_malformed_file_is_named(text: str, toml: Toml) -> None:
+    """A file that is not TOML is an error with its name and the place."""
+    options = toml(text)
+    with pytest.raises(ConfigError, match="not a TOML file") as caught:
+        load(options)
+    assert options["config"] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    """TOML is UTF-8, and a file that is not says so."""
+    file = tmp_path / "latin1.toml"
+    file.write_bytes(b'data = "/\xe9"')
+    with pytest.raises(ConfigError, match=f"{file} is not a TOML file"):
+        load({"config": str(file)})
+
+
+def test_unreadable_file_is_named(tmp_path: Path) -> None:
+    """A file that is not there, or is a folder, is an error with its name and the reason."""
+    with pytest.raises(ConfigError, match=f"cannot read {tmp_path}/none: No such file"):
+        load({"config": str(tmp_path / "none")})
+    with pytest.raises(ConfigError, match=f"cannot read {tmp_path}: Is a directory"):
+        load({"config": str(tmp_path)})
+
+
+def test_options_are_the_fields_of_config() -> None:
+    """Every field has its option, and the table is named alike everywhere."""
+    names = [option.name for option in OPTIONS if option.in_file]
+    assert sorted(names) == sorted(Config.__dataclass_fields__)
+    option = next(option for option in OPTIONS if option.name == "upstream_ca")
+    assert (option.flag, option.mitmproxy) == ("--upstream-ca", "entrepot_upstream_ca")
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_option_describes_itself(option: Option) -> None:
+    """Each row has a one-line help, and a metavar where it takes a value."""
+    assert option.help
+    assert "\n" not in option.help
+    assert bool(option.metavar) == (option.kind != "flag")

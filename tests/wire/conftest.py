@@ -1,0 +1,12 @@
+"""Fixtures for tests at the socket: the client is Python's own TLS and HTTP."""
+
+import pytest
+
+from rig.client import Client
+from rig.proxy import Entrepot
+
+
+@pytest.fixture
+def client(entrepot: Entrepot) -> Client:
+    """A client that trusts nothing but the proxy's authority."""
+    return entrepot.client()
