@@ -30,6 +30,7 @@ LEVELS = {
     # 2: disk and network
     "events": 2,
     "disk": 2,
+    "datafolder": 2,
     "room": 2,
     "store": 2,
     "trust": 2,
@@ -40,6 +41,7 @@ LEVELS = {
     "driver": 3,
     "permission": 3,
     "blobs": 3,
+    "fetches": 3,
     "manifests": 3,
     "cache": 3,
     "hosts": 3,

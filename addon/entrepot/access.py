@@ -181,7 +181,7 @@ class Access:
 
     def _fingerprint(self, fields: list[tuple[str, str]]) -> bytes:
         text = "".join(f"{len(k)}:{k}{len(v)}:{v}" for k, v in fields)
-        return hmac.digest(self._secret, text.encode("utf-8", "surrogateescape"), hashlib.sha256)
+        return hmac.digest(self._secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256)
 
 
 def _lifetime(credential: Credential, now: float) -> float:

@@ -45,6 +45,12 @@ class FileBody:
         self._growth = growth
         self.size = None if stop is None else stop - start
 
+    def part(self, start: int, stop: int | None) -> "FileBody":
+        """Narrow a body that was not read yet to a stretch of its file."""
+        self._position, self._stop = start, stop
+        self.size = None if stop is None else stop - start
+        return self
+
     async def read(self) -> bytes:
         """The next bytes; see ``message.Body``."""
         if self._file is None:

@@ -9,6 +9,7 @@ deleted, a challenge, a token that was handed out.
 from entrepot.blobs import Blobs
 from entrepot.driver import Driver
 from entrepot.endpoint import Blob, Endpoint, Manifest
+from entrepot.fetches import Fetches
 from entrepot.manifests import Manifests
 from entrepot.message import Answer, Request, error_answer
 from entrepot.reference import Digest, Repository, Tag
@@ -20,13 +21,14 @@ class Cache:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._blobs = Blobs(driver)
+        self._fetches = Fetches(driver)
+        self._blobs = Blobs(driver, self._fetches)
         self._manifests = Manifests(driver)
 
     @property
     def downloads(self) -> int:
         """How many blobs are being fetched."""
-        return self._blobs.running
+        return len(self._fetches.running)
 
     @staticmethod
     def is_cacheable(method: str, endpoint: Endpoint) -> bool:
@@ -59,5 +61,5 @@ class Cache:
 
     def close(self) -> None:
         """Stop every download, keeping what it has, and end the driver's threads."""
-        self._blobs.stop()
+        self._fetches.stop()
         self._driver.close()

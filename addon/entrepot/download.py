@@ -12,6 +12,7 @@ readers' transfers are cut short of it.
 
 import asyncio
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -23,7 +24,6 @@ from entrepot.body import FileBody, StorageLostError
 from entrepot.headers import ContentRange
 from entrepot.message import BodyError
 from entrepot.reference import Digest, Repository
-from entrepot.room import Room
 from entrepot.upstream import Reply, UpstreamError
 
 _SMALLEST_READ = 16 * 1024
@@ -64,16 +64,17 @@ class Download:
         digest: Digest,
         path: Path,
         *,
-        room: Room,
         reopen: Callable[[int], Reply],
-        finish: Callable[["Download", BaseException | None], None],
+        claim: Callable[["Download", int], bool],
+        finish: Callable[["Download"], None],
+        ended: Callable[[], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """Prepare a download into ``path``.
+        """Prepare a download into ``path``, behind what an earlier process left there.
 
-        ``reopen`` asks upstream again from an offset on; ``finish`` is called on the thread
-        with the outcome, None meaning that ``path`` is whole and verified. Raises OSError where
-        the file cannot be opened.
+        On the thread: ``reopen`` asks upstream again from an offset on, ``claim`` holds room for
+        a size, ``finish`` takes over the file or clears it away (``error`` says which). On the
+        loop: ``ended`` is called last. Raises OSError where the file cannot be opened.
         """
         self.digest = digest
         self.path = path
@@ -82,58 +83,62 @@ class Download:
         self.repositories: set[Repository] = set()
         """Where upstream confirmed that these bytes are."""
         self.state = State.RUNNING
-        self._error: BaseException | None = None
-        self._room = room
+        self.error: Exception | None = None
         self._reopen = reopen
+        self._claim = claim
         self._finish = finish
+        self._ended = ended
         self._loop = loop
         self._waiting: list[asyncio.Future[None]] = []
         self._stop = threading.Event()
         self._hasher = digest.hasher()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._written = os.fstat(self._file).st_size
-        self._thread = threading.Thread(
-            target=self._run, name=f"download {digest.hex[:12]}", daemon=True
-        )
+        self._source: Reply | None = None
+        self._skip = 0
 
     @property
     def written(self) -> int:
         """Bytes in the file, those of an earlier process included."""
         return self._written
 
-    def begin(self, reply: Reply) -> bool:
-        """Take upstream's 200 or 206 as the source; False where there is no room to store it.
+    def accept(self, reply: Reply) -> int:
+        """Take upstream's 200 or 206 as the source; the room that is needed to store it, in bytes.
 
-        Raises :class:`Broken` for a 206 that is no continuation of what is there.
+        Raises :class:`Broken` for a 206 that is no continuation of what is there, OSError where
+        the file cannot be written.
         """
         start = _start(reply, self._written)
         if start == 0:
-            os.truncate(self._file, 0)
-            self._written = 0
+            self.restart()
         self.size = None if reply.length is None else start + reply.length
         self.media_type = reply.value("Content-Type") or self.media_type
-        if not self._room.claim(self.path, self.size or self._written + _ROOM_STEP):
-            return False
         self._source = reply
         self._skip = self._written - start
-        return True
+        return self._written + _ROOM_STEP if self.size is None else self.size
+
+    def restart(self) -> None:
+        """Forget what is there."""
+        os.truncate(self._file, 0)
+        self._written = 0
 
     def start(self) -> None:
-        """Start fetching."""
-        self._thread.start()
-
-    def abandon(self) -> None:
-        """Let go of everything without having started; the file stays."""
-        self._room.release(self.path)
-        os.close(self._file)
+        """Start fetching. From here on the thread closes everything."""
+        name = f"download {self.digest.hex[:12]}"
+        threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def stop(self) -> None:
         """Ask the fetch to end soon, keeping its file to be continued."""
         self._stop.set()
 
-    def join(self, seconds: float) -> None:
-        """Wait for the thread."""
-        self._thread.join(seconds)
+    def discard_if_empty(self) -> None:
+        """Leave no empty file behind a fetch that never began."""
+        if self._written == 0:
+            self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the file of a download that was not started, or has ended."""
+        os.close(self._file)
 
     # Reading, on the loop
 
@@ -161,9 +166,9 @@ class Download:
             raise self._cut()
 
     def _cut(self) -> BodyError:
-        if isinstance(self._error, OSError):
-            return StorageLostError(f"storing it failed: {self._error.strerror}")
-        return BodyError(str(self._error))
+        if isinstance(self.error, OSError):
+            return StorageLostError(f"storing it failed: {self.error.strerror}")
+        return BodyError(str(self.error))
 
     async def _change(self) -> None:
         future = self._loop.create_future()
@@ -183,27 +188,39 @@ class Download:
     # Fetching, on the thread
 
     def _run(self) -> None:
-        error: BaseException | None = None
         try:
             self._hash_earlier()
             self._fetch()
             self._verify()
-        except (Broken, UpstreamError, OSError) as problem:
-            error = self._error = problem
+        except Exception as error:  # noqa: BLE001 readers must hear of whatever ended it
+            self.error = error
             self.state = State.FAILED
         else:
             self.state = State.VERIFIED
         self._notify()
-        try:
-            if error is None:
-                os.fdatasync(self._file)
-        except OSError as problem:
-            error = problem
-        finally:
+        if self._source is not None:
             self._source.close()
-            self._finish(self, error)
-            self._room.release(self.path)
-            os.close(self._file)
+        try:
+            if self.error is None:
+                os.fdatasync(self._file)
+        except OSError as error:
+            self.error = error
+        try:
+            self._finish(self)
+        finally:
+            self._retire()
+
+    def _retire(self) -> None:
+        """End on the loop, where no reader can be just opening the file that is closed."""
+
+        def retire() -> None:
+            self._ended()
+            self.close()
+
+        try:
+            self._loop.call_soon_threadsafe(retire)
+        except RuntimeError:  # the loop has ended before the thread
+            self.close()
 
     def _hash_earlier(self) -> None:
         """Take in what an earlier process left, so that one hash covers the whole."""
@@ -229,11 +246,12 @@ class Download:
                 problem = "upstream sent less than it announced"
             if self._written > before:
                 attempts = iter(_PAUSES)
-            self._source.close()
             self._continue(attempts, problem)
 
     def _continue(self, attempts: Iterator[float], problem: str) -> None:
         """Get a new source from where the file ends."""
+        if self._source is not None:
+            self._source.close()
         for pause in attempts:
             if self._stop.wait(pause):
                 raise Broken("the proxy is stopping")
@@ -255,11 +273,12 @@ class Download:
     def _drain(self) -> None:
         """Read the source to its end, into hash and file."""
         amount = _SMALLEST_READ * 4
-        while True:
+        source = self._source
+        while source is not None:
             if self._stop.is_set():
                 raise Broken("the proxy is stopping")
             began = time.monotonic()
-            data = self._source.read(amount)
+            data = source.read(amount)
             if not data:
                 return
             quick = time.monotonic() - began < _PATIENCE
@@ -293,8 +312,8 @@ class Download:
         self._notify()
 
     def _claim_more(self, end: int) -> None:
-        if not self._room.claim(self.path, end + _ROOM_STEP):
-            raise OSError(28, "no room within the size limit")
+        if not self._claim(self, end + _ROOM_STEP):
+            raise OSError(errno.ENOSPC, "no room within the size limit")
 
     def _verify(self) -> None:
         if self._hasher.hexdigest() != self.digest.hex:

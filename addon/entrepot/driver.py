@@ -2,13 +2,13 @@
 
 Decisions live in ``access`` and ``freshness``; content lives in ``store``; this connects them to
 the event loop. Upstream is asked on daemon threads, so that one that stalls never delays the
-exit; the store is used from a few threads only, since each has its own database connection.
+exit; the store is used from one thread only, since each has a database connection of its own.
 Where the store fails, its answer is «nothing known» and the pull goes on (promise 7).
 """
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -16,11 +16,14 @@ from entrepot.access import NEUTRAL, Access
 from entrepot.body import ReplyBody
 from entrepot.events import Events
 from entrepot.message import Answer, Fields, Request, cache_status, end_to_end
-from entrepot.store import Store, StoreError
+from entrepot.store import Store, StoreBusyError, StoreError
 from entrepot.upstream import REDIRECTS, Reply, Target, Upstream
 
 _CALLS_AT_ONCE = 128
-_STORE_THREADS = 2
+_REST_SECONDS = 10.0
+"""How long the store is left alone when another process holds it: each question to it costs
+seconds then, and a pull asks many."""
+
 _SMALL = 256 * 1024
 _FORWARDED_NEUTRAL = frozenset({"accept", "user-agent", "accept-language"})
 
@@ -44,7 +47,8 @@ class Driver:
         self.events = events
         self.clock = clock
         self._calls = asyncio.Semaphore(_CALLS_AT_ONCE)
-        self._store_pool = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="store")
+        self._store_pool = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._store_rests_until = 0.0
         self._flights: dict[Hashable, asyncio.Future[Any]] = {}
 
     async def call(self, function: Callable[[], T]) -> T:
@@ -57,9 +61,15 @@ class Driver:
 
     async def stored(self, function: Callable[[], T], otherwise: T) -> T:
         """Run a method of the store; ``otherwise`` where the store fails."""
+        if self.clock() < self._store_rests_until:
+            return otherwise
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._store_pool, function)
+        except StoreBusyError as error:
+            self._store_rests_until = self.clock() + _REST_SECONDS
+            self.events.warn_once("store_busy", reason=error)
+            return otherwise
         except StoreError as error:
             self.events.warn_once("store_failed", reason=error)
             return otherwise
@@ -118,8 +128,9 @@ class Driver:
         return await asyncio.shield(flight), True
 
     def close(self) -> None:
-        """End the idle connections and the store's threads."""
-        self._store_pool.shutdown(wait=True, cancel_futures=True)
+        """End the idle connections and the store's thread."""
+        self._store_pool.submit(self.store.disconnect)
+        self._store_pool.shutdown(wait=True)
         self.upstream.close()
 
 
@@ -140,11 +151,6 @@ def forwarded(request: Request) -> Fields:
 def is_allowed(status: int) -> bool:
     """Whether an answer's status means that upstream lets this client have the object."""
     return status in (200, 206) or status in REDIRECTS
-
-
-def first_value(values: Iterable[str]) -> str | None:
-    """The first of several field values."""
-    return next(iter(values), None)
 
 
 async def _awaited(make: Callable[[], Awaitable[T]]) -> T:

@@ -139,7 +139,7 @@ class Manifests:
         by_digest = isinstance(reference, Digest)
         with await self._driver.send(request, method="HEAD", downgrade=by_digest) as reply:
             answer = await self._driver.relay(replace(request, method="HEAD"), reply)
-            return _Head(reply.status, answer.headers, _said_digest(reply))
+            return _Head(reply.status, _shareable(answer.headers), _said_digest(reply))
 
     async def _fetch_once(
         self, request: Request, repository: Repository, reference: Reference, who: Credential
@@ -153,7 +153,7 @@ class Manifests:
             return answer
         if not isinstance(answer.content, bytes):
             return await self._fetch(request, repository, reference, who)
-        kept = tuple(pair for pair in answer.headers if pair[0] != "Cache-Status")
+        kept = tuple(p for p in _shareable(answer.headers) if p[0] != "Cache-Status")
         return replace(answer, headers=(*kept, cache_status("fwd=miss", "collapsed")))
 
     async def _fetch(
@@ -220,6 +220,11 @@ def _said_digest(reply: Reply) -> Digest | None:
         return Digest.parse(reply.value("Docker-Content-Digest") or "")
     except ValueError:
         return None
+
+
+def _shareable(headers: Fields) -> Fields:
+    """What of an answer may go to others than the one it was made for."""
+    return tuple(pair for pair in headers if pair[0].lower() != "set-cookie")
 
 
 def _head_answer(head: _Head) -> Answer:

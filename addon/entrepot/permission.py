@@ -28,7 +28,8 @@ async def ask(
         reply = await driver.send(
             request, method="GET", extra=(("Range", "bytes=0-0"),), follow=False
         )
-        if not is_allowed(reply.status):
+        # 416: the object is there and empty, so that not even its first byte can be had.
+        if not is_allowed(reply.status) and reply.status != 416:
             await refused(driver, reply, repository, digest, who)
             return await driver.relay(request, reply)
         reply.close()

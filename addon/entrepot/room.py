@@ -17,6 +17,10 @@ _RESERVE = 1024**3
 _RESERVE_SHARE = 20
 """The reserve is 1 GiB, or a twentieth of a disk smaller than 20 GiB."""
 
+# What a row gives back: its file's bytes, or those in the row itself.
+_SUM = "SELECT COALESCE(SUM(size + length(COALESCE(value, ''))), 0) FROM Cache"
+_OLDEST = "SELECT key, size + length(COALESCE(value, '')) FROM Cache ORDER BY access_time LIMIT 1"
+
 
 class Room:
     """The bound on what committed objects and the files in ``partials`` take together."""
@@ -34,12 +38,9 @@ class Room:
         Claiming again changes the size; a refusal keeps the claim as it was.
         """
         with self._lock:
-            before = self._claims.pop(path, None)
-            granted = self._make(size, _length(path))
+            granted = self._make(size, path)
             if granted:
                 self._claims[path] = size
-            elif before is not None:
-                self._claims[path] = before
             return granted
 
     def release(self, path: Path) -> None:
@@ -50,17 +51,17 @@ class Room:
     def make(self, size: int) -> bool:
         """Make room for ``size`` bytes that are written at once; whether there is."""
         with self._lock:
-            return self._make(size, 0)
+            return self._make(size, None)
 
-    def _make(self, size: int, written: int) -> bool:
-        claimed = sum(self._claims.values())
-        idle = self._idle()
-        committed = int(self._blobs.volume())
-        unwritten = sum(want - _length(path) for path, want in self._claims.items())
-        over = committed + sum(idle.values()) + claimed + size - written - self._limit
-        short = self._reserve() + unwritten + size - written - self._free()
-        wanted = max(over, short)
-        if wanted > committed + sum(idle.values()):
+    def _make(self, size: int, own: Path | None) -> bool:
+        """Make room for ``size`` bytes, those that the file ``own`` already has among them."""
+        others = {path: want for path, want in self._claims.items() if path != own}
+        unwritten = size - (_length(own) if own is not None else 0)
+        unwritten += sum(want - _length(path) for path, want in others.items())
+        idle = {p: _length(p) for p in self._partials.iterdir() if p != own and p not in others}
+        used = int(self._blobs.volume()) + sum(idle.values()) + sum(others.values())
+        wanted = max(used + size - self._limit, self._reserve() + unwritten - self._free())
+        if wanted > self._evictable() + sum(idle.values()):
             return False
         freed = self._evict(wanted)
         for path in sorted(idle, key=_modified):
@@ -68,23 +69,19 @@ class Room:
                 break
             freed += idle[path]
             path.unlink(missing_ok=True)
-        return freed >= wanted
+        return True
 
-    def _idle(self) -> dict[Path, int]:
-        """Partial files that no download is writing, with their sizes."""
-        return {
-            path: _length(path) for path in self._partials.iterdir() if path not in self._claims
-        }
+    def _evictable(self) -> int:
+        sql = self._blobs._sql  # noqa: SLF001 its own sum leaves out what is kept in rows
+        ((size,),) = sql(_SUM).fetchall()
+        return int(size)
 
     def _evict(self, wanted: int) -> int:
         """Remove what was used least recently until ``wanted`` bytes are free; how many are."""
         sql = self._blobs._sql  # noqa: SLF001 diskcache evicts by tens of rows, this by bytes
         freed = 0
         while freed < wanted:
-            row = sql(
-                "SELECT key, size + length(COALESCE(value, '')) FROM Cache"
-                " ORDER BY access_time LIMIT 1"
-            ).fetchone()
+            row = sql(_OLDEST).fetchone()
             if row is None:
                 break
             self._blobs.delete(row[0])

@@ -18,7 +18,6 @@ Methods block and are meant for the few threads of one executor. What can go wro
 or a database comes out as :class:`StoreError`, so that a caller can go on without the store.
 """
 
-import fcntl
 import functools
 import json
 import os
@@ -32,24 +31,25 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import diskcache
 
-from entrepot.disk import FinishedFile, PickleRefusedError, SafeDisk
+from entrepot import datafolder
+from entrepot.disk import FinishedFile
 from entrepot.manifest import listed_digests
 from entrepot.reference import Digest, Origin, Repository
 from entrepot.room import Room
 
 INDEX_SECONDS = 90 * 24 * 3600.0
-FORMAT = "1"
 _PARTIAL_SECONDS = 7 * 24 * 3600.0
 _MOST_ACCEPTS = 16
-_LOCK_SECONDS = 5
-"""How long a writer waits for another before the store counts as unusable."""
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class StoreError(Exception):
     """The disk or the database does not do its work; the pull must go on without it."""
+
+
+class StoreBusyError(StoreError):
+    """Another process holds the database; waiting again would take as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,10 @@ def _guarded(
     def guarded(self: "Store", /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return method(self, *args, **kwargs)
-        except (OSError, sqlite3.Error, diskcache.Timeout, PickleRefusedError) as error:
+        except diskcache.Timeout as error:
+            raise StoreBusyError("another process holds the database") from error
+        except (OSError, sqlite3.Error, ValueError, KeyError, TypeError) as error:
+            # The last three are what a row damaged at rest makes of its reader.
             raise StoreError(f"{type(error).__name__}: {error}") from error
 
     return functools.update_wrapper(guarded, method)
@@ -120,24 +123,36 @@ class Store:
         """
         self.folder = folder
         self._clock = clock
+        self._lock_file: int | None = None
         try:
-            self._lock_file = _lock(folder)
-            _check_format(folder)
-            self._blobs = _open(folder / "blobs", "least-recently-used")
-            self._index = _open(folder / "index", "none")
+            self._lock_file = datafolder.lock(folder)
+            datafolder.check_format(folder)
+            self._blobs = datafolder.open_cache(folder / "blobs", "least-recently-used")
+            self._index = datafolder.open_cache(folder / "index", "none")
             self.partials = folder / "partial"
             self.partials.mkdir(mode=0o700, exist_ok=True)
             self.limit = limit if limit is not None else self._first_limit()
-            self.room = Room(self._blobs, self.partials, self.limit)
-            self._reconcile()
-        except (OSError, sqlite3.Error, diskcache.Timeout, PickleRefusedError) as error:
+            self._room = Room(self._blobs, self.partials, self.limit)
+            datafolder.reconcile(folder / "blobs", self._blobs)
+            datafolder.forget_old(self.partials, clock() - _PARTIAL_SECONDS)
+            self._index.expire()
+            self._room.make(0)
+        except (OSError, sqlite3.Error, diskcache.Timeout, ValueError) as error:
+            if self._lock_file is not None:
+                os.close(self._lock_file)
             raise StoreError(f"data folder {str(folder)!r}: {error}") from error
 
     def close(self) -> None:
         """Close the databases and let another process have the folder."""
+        self.disconnect()
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+    def disconnect(self) -> None:
+        """Close the calling thread's connections; each thread that used the store has its own."""
         self._blobs.close()
         self._index.close()
-        os.close(self._lock_file)
 
     # Blobs
 
@@ -169,10 +184,8 @@ class Store:
         self, path: Path, repository: Repository, digest: Digest, media_type: str, *, public: bool
     ) -> None:
         """Take over a whole, verified file that ``repository``'s registry delivered."""
-        size = path.stat().st_size
-        if _blob(digest) in self._blobs:
-            path.unlink()
-        else:
+        if path.exists():  # else it was committed for another repository just now
+            size = path.stat().st_size
             tag = json.dumps({"type": media_type, "size": size})
             self._blobs.set(_blob(digest), FinishedFile(path, size), tag=tag)
         self._delivered(repository, digest, public=public)
@@ -194,7 +207,7 @@ class Store:
         self, repository: Repository, digest: Digest, content: bytes, media_type: str
     ) -> bool:
         """Keep a verified manifest; False where there is no room for it."""
-        if not self.room.make(len(content)):
+        if not self._room.make(len(content)):
             return False
         tag = json.dumps({"type": media_type, "stored": self._clock()})
         self._blobs.set(_manifest(repository.origin, digest), content, tag=tag)
@@ -262,6 +275,16 @@ class Store:
         owner = Digest.of(str(origin).encode()).hex[:16]
         return self.partials / f"{digest.algorithm}-{digest.hex}-{owner}.part"
 
+    @_guarded
+    def claim(self, path: Path, size: int) -> bool:
+        """Hold room for a running download until it is ``size`` bytes long; see ``room``."""
+        return self._room.claim(path, size)
+
+    @_guarded
+    def release(self, path: Path) -> None:
+        """End a claim: the file is committed, gone, or waits to be continued."""
+        self._room.release(path)
+
     # Rows
 
     def _shareable(self, origin: Origin, digest: Digest) -> bool:
@@ -296,61 +319,6 @@ class Store:
             row = str(min(shutil.disk_usage(self.folder).free // 2, 100 * 1024**3))
             self._index.set("limit", row)
         return int(row)
-
-    def _reconcile(self) -> None:
-        """Make rows and files agree after a kill: a row has its whole file, a file its row."""
-        root = self.folder / "blobs"
-        sql = self._blobs._sql  # noqa: SLF001 diskcache has no call for rows with their files
-        rows = sql("SELECT key, size, filename FROM Cache WHERE filename IS NOT NULL").fetchall()
-        known = set()
-        for key, size, filename in rows:
-            path = root / filename
-            if path.is_file() and path.stat().st_size == size:
-                known.add(path)
-            else:
-                del self._blobs[key]
-        for path in root.glob("??/??/*.val"):
-            if path not in known:
-                path.unlink()
-        oldest = self._clock() - _PARTIAL_SECONDS
-        for path in self.partials.iterdir():
-            if path.stat().st_mtime < oldest:
-                path.unlink()
-        self._index.expire()
-        self.room.make(0)
-
-
-def _open(folder: Path, policy: str) -> diskcache.Cache:
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return diskcache.Cache(
-        folder,
-        timeout=_LOCK_SECONDS,
-        disk=SafeDisk,
-        eviction_policy=policy,
-        size_limit=2**62,  # Room keeps the limit: diskcache would evict ten rows at a time
-        cull_limit=0,
-        sqlite_cache_size=512,  # pages a connection; the default may take 32 MiB each
-    )
-
-
-def _lock(folder: Path) -> int:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(file)
-        raise OSError("another entrepot is using it") from None
-    return file
-
-
-def _check_format(folder: Path) -> None:
-    path = folder / "format"
-    if not path.exists():
-        path.write_text(f"{FORMAT}\n")
-    elif (found := path.read_text().strip()) != FORMAT:
-        raise OSError(f"its format is {found!r}, this version reads {FORMAT!r}")
 
 
 def _blob(digest: Digest) -> str:

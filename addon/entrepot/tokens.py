@@ -25,6 +25,7 @@ from entrepot.reference import Origin, is_ip_address
 DEFAULT_SECONDS = 60.0
 """How long a token lives whose server does not say (distribution's token specification)."""
 
+_LONGEST_SECONDS = 10**9
 MAX_SIZE = 64 * 1024
 _MOST_REALMS = 1000
 _ANONYMOUS_QUERY = frozenset({"service", "scope", "client_id", "offline_token", "account"})
@@ -106,7 +107,7 @@ def parse_issued(content: bytes) -> Issued | None:
 
 def _seconds(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
-        return float(value)
+        return float(min(value, _LONGEST_SECONDS))
     return DEFAULT_SECONDS
 
 

@@ -22,6 +22,7 @@ from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
     NameResolutionError,
+    NewConnectionError,
     ProtocolError,
     ProxyError,
     ReadTimeoutError,
@@ -92,7 +93,8 @@ class Reply:
     def length(self) -> int | None:
         """``Content-Length``, or None where it is absent or no number."""
         text = self.value("Content-Length")
-        return int(text) if text and text.isascii() and text.isdigit() else None
+        known = text is not None and len(text) < 20 and text.isascii() and text.isdigit()
+        return int(text) if text is not None and known else None
 
     def read(self, most: int) -> bytes:
         """The next bytes as sent (never decoded), ``most`` unless the body ends; empty then.
@@ -250,6 +252,8 @@ def _reason(error: BaseException) -> str:
             return f"the upstream proxy: {_reason(error.original_error)}"
         case NameResolutionError():
             return "its name does not resolve"
+        case NewConnectionError():
+            return _system_reason(error)
         case ConnectTimeoutError():
             return f"no connection within {CONNECT_SECONDS:.0f} s"
         case ReadTimeoutError():
@@ -259,10 +263,14 @@ def _reason(error: BaseException) -> str:
         case ProtocolError() | HTTPException():
             return "the connection broke off"
         case _:
-            cause = error.__cause__ or error.__context__
-            if isinstance(cause, OSError) and cause.strerror:
-                return cause.strerror.lower()
-            return "it cannot be reached"
+            return _system_reason(error)
+
+
+def _system_reason(error: BaseException) -> str:
+    cause = error.__cause__ or error.__context__ or error
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror.lower()
+    return "it cannot be reached"
 
 
 def _tls_reason(error: SSLError) -> str:

@@ -274,6 +274,9 @@ class Entrepot:
                 self._parts().realms.challenged(
                     note.request.origin, [answer.value("WWW-Authenticate") or ""]
                 )
+        if flow.request.http_version == "HTTP/1.0" and flows.needs_chunks(answer):
+            answer.close()
+            answer = error_answer(505, "UNSUPPORTED", "HTTP/1.1 is needed for this transfer")
         flows.put_answer(flow, answer)
         flow.metadata[_ANSWERED] = True
 

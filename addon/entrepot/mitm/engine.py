@@ -1,6 +1,7 @@
 """Everything that one running proxy consists of, put together from a configuration."""
 
 import os
+import resource
 import secrets
 import time
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class Foundation:
     def lay(cls, config: Config) -> Self:
         """Open or create it all. Raises :class:`StartError`."""
         os.umask(0o077)
+        _allow_many_files()
         try:
             roots = Roots.find(config.upstream_ca)
             store = Store(config.data, config.size)
@@ -86,3 +88,10 @@ class Engine:
         """Stop downloads and threads, and close the store."""
         self.cache.close()
         self.foundation.store.close()
+
+
+def _allow_many_files() -> None:
+    """Raise the soft limit of open files: a transfer holds two, a client connection one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

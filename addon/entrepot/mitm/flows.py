@@ -40,6 +40,11 @@ def has_content(flow: http.HTTPFlow) -> bool:
     return "transfer-encoding" in headers or headers.get("content-length", "0").strip() != "0"
 
 
+def needs_chunks(answer: Answer) -> bool:
+    """Whether the length is unknown: HTTP/1.0 could not tell such a body's end from a cut."""
+    return not isinstance(answer.content, bytes) and answer.content.size is None
+
+
 def put_answer(flow: http.HTTPFlow, answer: Answer) -> None:
     """Make ``answer`` the response of a flow; a body is sent in band (``serving``)."""
     headers = http.Headers(

@@ -1,0 +1,230 @@
+"""The running fetches: at most one for each blob of a registry, started by the first who asks.
+
+What becomes of one is decided here: committed and linked, kept to be continued, or discarded.
+"""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from functools import partial as bind
+
+from entrepot import permission
+from entrepot.access import Credential
+from entrepot.body import FileBody, ReplyBody
+from entrepot.content import wants_part
+from entrepot.download import Broken, Download, MismatchError
+from entrepot.driver import Driver, forwarded
+from entrepot.message import Answer, Fields, Request, cache_status
+from entrepot.reference import Digest, Origin, Repository
+from entrepot.store import StoreError
+from entrepot.upstream import Reply, Target
+
+Key = tuple[Origin, Digest]
+
+
+@dataclass(frozen=True, slots=True)
+class Led:
+    """A fetch that has begun, and its file, held open for the one who began it."""
+
+    download: Download
+    opened: FileBody
+
+
+class Fetches:
+    """Single flight for blobs; belongs to one event loop."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self.running: dict[Key, Download] = {}
+        self.ended = 0
+        """How many have ended: what was not found before one ended may be found after."""
+        self._opening: dict[Key, asyncio.Task[Led | Answer]] = {}
+
+    def has(self, key: Key) -> bool:
+        """Whether a blob is being fetched, or asked for."""
+        return key in self.running or key in self._opening
+
+    async def opened(self, key: Key) -> None:
+        """Wait until it is known what upstream says to the one who asked first."""
+        task = self._opening.get(key)
+        if task is not None:
+            await asyncio.wait([task])
+
+    def lead(
+        self, request: Request, repository: Repository, digest: Digest, who: Credential
+    ) -> asyncio.Task[Led | Answer]:
+        """Fetch as this client: a fetch to follow, or an answer where none came of it.
+
+        The task raises ``UpstreamError``.
+        """
+        key = (repository.origin, digest)
+        task = asyncio.create_task(self._open(request, repository, digest, who))
+        self._opening[key] = task
+        task.add_done_callback(lambda _: self._opening.pop(key))
+        return task
+
+    def stop(self) -> None:
+        """End every download, keeping what it has."""
+        for download in self.running.values():
+            download.stop()
+
+    # Opening
+
+    async def _open(
+        self, request: Request, repository: Repository, digest: Digest, who: Credential
+    ) -> Led | Answer:
+        driver = self._driver
+        download = self._prepare(request, repository, digest, who)
+        try:
+            reply = await self._get(request, download)
+            if reply.status not in (200, 206):
+                await permission.refused(driver, reply, repository, digest, who)
+                return await driver.relay(request, reply)
+            await permission.allow(driver, repository, digest, who)
+            if download is None or not await self._begin(download, reply):
+                return await self._unstored(request, reply, digest)
+            download.repositories.add(repository)
+            self.running[(repository.origin, digest)] = download
+            driver.events.count("blob_misses")
+            led = Led(download, download.body(0, None))
+            download.start()
+            download = None
+            return led
+        finally:
+            if download is not None:
+                await driver.stored(bind(driver.store.release, download.path), None)
+                download.discard_if_empty()
+                download.close()
+
+    async def _get(self, request: Request, download: Download | None) -> Reply:
+        at = download.written if download else 0
+        reply = await self._driver.send(request, extra=_range_from(at), downgrade=True)
+        if reply.status == 416 and download is not None and at:
+            reply.close()  # what is here is longer than the blob: it cannot be a part of it
+            download.restart()
+            reply = await self._driver.send(request, downgrade=True)
+        return reply
+
+    async def _begin(self, download: Download, reply: Reply) -> bool:
+        """Give ``reply`` to the download; False where it cannot be stored."""
+        driver = self._driver
+        try:
+            size = download.accept(reply)
+        except (Broken, OSError) as error:
+            driver.events.warn_once("store_failed", reason=error)
+            return False
+        claim = bind(driver.store.claim, download.path, size)
+        granted = await driver.stored(claim, otherwise=False)
+        if not granted:
+            driver.events.warn_once("no_room", digest=download.digest, size=size)
+        return granted
+
+    def _prepare(
+        self, request: Request, repository: Repository, digest: Digest, who: Credential
+    ) -> Download | None:
+        """Make a download, or None where the folder takes none."""
+        driver = self._driver
+        target = Target(request.origin, request.target)
+        headers = forwarded(request)
+
+        def reopen(offset: int) -> Reply:
+            driver.events.count("resumed_fetches")
+            fields = (*headers, *_range_from(offset))
+            return driver.upstream.send("GET", target, fields, follow=True, downgrade=True)
+
+        try:
+            return Download(
+                digest,
+                driver.store.partial(repository.origin, digest),
+                reopen=reopen,
+                claim=self._claim,
+                finish=bind(self._finish, repository, who),
+                ended=bind(self._end, (repository.origin, digest)),
+                loop=asyncio.get_running_loop(),
+            )
+        except OSError as error:
+            driver.events.warn_once("store_failed", reason=error)
+            return None
+
+    async def _unstored(self, request: Request, reply: Reply, digest: Digest) -> Answer:
+        """Serve a blob that cannot be stored: upstream's bytes, verified on their way."""
+        driver = self._driver
+        driver.events.count("blob_unstored")
+        if wants_part(request) or reply.status != 200:
+            reply.close()
+            part: Fields = tuple(("Range", value) for value in request.values("Range"))
+            reply = await driver.send(request, extra=part, downgrade=True)
+            return await driver.relay(request, reply)
+        headers: Fields = (
+            ("Content-Type", reply.value("Content-Type") or "application/octet-stream"),
+            ("Docker-Content-Digest", str(digest)),
+            cache_status("fwd=miss", "detail=unstored"),
+        )
+        if reply.length is not None:
+            headers = (("Content-Length", str(reply.length)), *headers)
+        return Answer(200, headers, ReplyBody(reply, driver.call, digest=digest))
+
+    # On the download's thread
+
+    def _claim(self, download: Download, size: int) -> bool:
+        store = self._driver.store
+        try:
+            return self._driver.store_from_thread(bind(store.claim, download.path, size))
+        except (StoreError, RuntimeError):
+            return False
+
+    def _finish(self, repository: Repository, who: Credential, download: Download) -> None:
+        """Commit, or clear away what is of no use."""
+        if download.error is None:
+            self._commit(repository, who, download)
+        else:
+            self._report(repository, download, download.error)
+        with contextlib.suppress(StoreError, RuntimeError):
+            self._driver.store_from_thread(bind(self._driver.store.release, download.path))
+
+    def _commit(self, repository: Repository, who: Credential, download: Download) -> None:
+        store, events = self._driver.store, self._driver.events
+        digest, others = download.digest, tuple(download.repositories)
+        commit = bind(
+            store.commit_blob,
+            download.path,
+            repository,
+            digest,
+            download.media_type,
+            public=who.anonymous,
+        )
+        try:
+            self._driver.store_from_thread(commit)
+            for other in others:
+                self._driver.store_from_thread(bind(store.confirm, other, digest, public=False))
+        except (StoreError, RuntimeError) as problem:
+            events.warn_once("store_failed", reason=problem)
+        else:
+            events.info("stored", digest=digest, size=download.size, of=repository)
+
+    def _report(self, repository: Repository, download: Download, error: Exception) -> None:
+        useless = isinstance(error, MismatchError | OSError) or download.written == 0
+        if useless:
+            download.path.unlink(missing_ok=True)
+        self._driver.events.warn(
+            "mismatch" if isinstance(error, MismatchError) else "fetch_broken",
+            digest=download.digest,
+            of=repository,
+            reason=error,
+            kept=0 if useless else download.written,
+        )
+
+    # Back on the loop
+
+    def _end(self, key: Key) -> None:
+        self.running.pop(key, None)
+        self.ended += 1
+
+
+def _range_from(offset: int) -> Fields:
+    """Ask for what follows ``offset``, and one byte before it.
+
+    The overlap keeps the answer a 206 where the file is whole already: asking from its end
+    would be a 416, which says nothing of the bytes.
+    """
+    return (("Range", f"bytes={offset - 1}-"),) if offset > 0 else ()

@@ -1,0 +1,253 @@
+"""Upstream's decisions, remembered: for whom, for what, and for how long."""
+
+import pytest
+
+from entrepot.access import (
+    DECISION_SECONDS,
+    LONGEST_DECISION_SECONDS,
+    PUBLIC_SECONDS,
+    Access,
+    Credential,
+    identity_fields,
+)
+from entrepot.message import Fields, Request
+from entrepot.reference import Digest, Origin, Repository
+
+REGISTRY = Origin("https", "registry.example.test", 443)
+REPOSITORY = Repository(REGISTRY, "team/app")
+LAYER, OTHER = Digest.of(b"layer"), Digest.of(b"other")
+NOW = 1000.0
+ALICE: Fields = (("Authorization", "Basic YWxpY2U6c2VjcmV0"),)
+BOB: Fields = (("Authorization", "Basic Ym9iOnNlY3JldA=="),)
+TOKEN: Fields = (("Authorization", "Bearer token"),)
+
+
+@pytest.fixture
+def access() -> Access:
+    return Access(b"secret of this process")
+
+
+def who(access: Access, *fields: tuple[str, str]) -> Credential:
+    return access.credential(Request("GET", REGISTRY, "/v2/", headers=fields))
+
+
+@pytest.mark.parametrize(
+    ("repository", "digest", "fields", "now", "allowed"),
+    [
+        (REPOSITORY, LAYER, ALICE, NOW, True),
+        (REPOSITORY, LAYER, ALICE, NOW + DECISION_SECONDS - 1, True),
+        (REPOSITORY, LAYER, ALICE, NOW + DECISION_SECONDS, False),
+        (REPOSITORY, OTHER, ALICE, NOW, False),
+        (REPOSITORY, LAYER, BOB, NOW, False),
+        (REPOSITORY, LAYER, (), NOW, False),
+        (REPOSITORY, LAYER, (*ALICE, ("Cookie", "session=1")), NOW, False),
+        (REPOSITORY, LAYER, (*ALICE, ("User-Agent", "docker")), NOW, True),
+        (Repository(REGISTRY, "team/other"), LAYER, ALICE, NOW, False),
+        (Repository(Origin("http", REGISTRY.host, 80), "team/app"), LAYER, ALICE, NOW, False),
+        (Repository(Origin("https", REGISTRY.host, 8443), "team/app"), LAYER, ALICE, NOW, False),
+        (
+            Repository(Origin("https", "other.example.test", 443), "team/app"),
+            LAYER,
+            ALICE,
+            NOW,
+            False,
+        ),
+    ],
+)
+def test_a_decision_counts_for_exactly_its_key_and_time(
+    access: Access,
+    repository: Repository,
+    digest: Digest,
+    fields: Fields,
+    now: float,
+    allowed: bool,  # noqa: FBT001 a column of the table
+) -> None:
+    """Origin, repository, object and everything that identifies the client are the key."""
+    access.allow(REPOSITORY, who(access, *ALICE), [LAYER], NOW)
+    assert access.is_allowed(repository, who(access, *fields), digest, now) is allowed
+
+
+@pytest.mark.parametrize(
+    ("life", "after", "allowed"),
+    [
+        (10.0, 9.0, True),
+        (10.0, 10.0, False),
+        (200.0, 199.0, True),
+        (3600.0, LONGEST_DECISION_SECONDS - 1, True),
+        (3600.0, LONGEST_DECISION_SECONDS, False),
+        (-1.0, 0.0, False),
+    ],
+)
+def test_a_decision_lives_as_long_as_its_token_up_to_five_minutes(
+    access: Access,
+    life: float,
+    after: float,
+    allowed: bool,  # noqa: FBT001 a column of the table
+) -> None:
+    """Where the end of a token is known, it bounds what the token was allowed."""
+    access.token_issued("token", anonymous=False, expires=NOW + life, now=NOW - 5)
+    credential = who(access, *TOKEN)
+    access.allow(REPOSITORY, credential, [LAYER], NOW)
+    assert access.is_allowed(REPOSITORY, credential, LAYER, NOW + after) is allowed
+
+
+@pytest.mark.parametrize(
+    ("fields", "anonymous"),
+    [
+        ((), True),
+        ((("Accept", "*/*"), ("User-Agent", "docker"), ("Range", "bytes=0-")), True),
+        ((("Proxy-Authorization", "Basic eA=="),), True),
+        (ALICE, False),
+        ((("authorization", ""),), False),
+        ((("Cookie", "session=1"),), False),
+        ((("PRIVATE-TOKEN", "glpat"),), False),
+        ((("X-Never-Heard-Of", "1"),), False),
+        ((("Authorization", "Bearer anonymous"),), True),
+        ((("Authorization", "Bearer anonymous"), ("Cookie", "session=1")), False),
+        ((("Authorization", "Bearer alices"),), False),
+        ((("Authorization", "Bearer unseen"),), False),
+        ((("Authorization", "Basic anonymous"),), False),
+    ],
+)
+def test_only_who_shows_nothing_or_an_anonymous_token_is_anonymous(
+    access: Access,
+    fields: Fields,
+    anonymous: bool,  # noqa: FBT001 a column of the table
+) -> None:
+    """An unknown header field may be a credential, and an unseen token counts as somebody's."""
+    access.token_issued("anonymous", anonymous=True, expires=NOW + 60, now=NOW)
+    access.token_issued("alices", anonymous=False, expires=NOW + 60, now=NOW)
+    assert who(access, *fields).anonymous is anonymous
+
+
+def test_the_order_of_fields_says_nothing_of_who_asks(access: Access) -> None:
+    """The same identity fields in another order and spelling are the same credential."""
+    one = who(access, ("Authorization", "Basic eA=="), ("Cookie", "a"))
+    other = who(access, ("cookie", "a"), ("AUTHORIZATION", "Basic eA=="))
+    assert one == other
+
+
+def test_fields_cannot_be_shifted_into_each_other(access: Access) -> None:
+    """Where a name ends and a value begins is part of the fingerprint."""
+    one = who(access, ("x-a", "1"), ("x-b", "2"))
+    assert one.fingerprint != who(access, ("x-a", "13:x-b1:2")).fingerprint
+
+
+def test_a_fingerprint_dies_with_the_process() -> None:
+    """Another secret gives another fingerprint, and neither holds the credential."""
+    one, other = (who(Access(secret), *ALICE) for secret in (b"one", b"other"))
+    assert one.fingerprint != other.fingerprint
+    assert b"YWxpY2U6c2VjcmV0" not in one.fingerprint
+
+
+def test_identity_fields_are_what_is_not_known_to_be_neutral() -> None:
+    """Names come in lower case, neutral and hop-by-hop fields are left out."""
+    request = Request(
+        "GET", REGISTRY, "/v2/", headers=(("Accept", "*/*"), ("X-Auth", "A"), ("Connection", "x"))
+    )
+    assert identity_fields(request) == [("x-auth", "A")]
+
+
+@pytest.mark.parametrize(
+    ("after", "public"), [(0.0, True), (PUBLIC_SECONDS - 1, True), (PUBLIC_SECONDS, False)]
+)
+def test_what_nobody_was_allowed_is_public_for_ten_minutes(
+    access: Access,
+    after: float,
+    public: bool,  # noqa: FBT001 a column of the table
+) -> None:
+    """An anonymous request that upstream allowed opens the repository to everybody."""
+    access.allow(REPOSITORY, who(access), [LAYER], NOW)
+    assert access.is_allowed(REPOSITORY, who(access, *BOB), OTHER, NOW + after) is public
+
+
+def test_a_named_client_makes_nothing_public(access: Access) -> None:
+    """Alice's permission is hers."""
+    access.allow(REPOSITORY, who(access, *ALICE), [LAYER], NOW)
+    assert not access.is_public(REPOSITORY, NOW)
+
+
+def test_an_anonymous_denial_ends_being_public(access: Access) -> None:
+    """A repository that was made private is private at once."""
+    access.allow(REPOSITORY, who(access), [LAYER], NOW)
+    access.deny(REPOSITORY, who(access))
+    assert not access.is_allowed(REPOSITORY, who(access, *BOB), LAYER, NOW)
+
+
+def test_a_denial_of_a_named_client_leaves_the_repository_public(access: Access) -> None:
+    """Wrong credentials say nothing of what anybody may have."""
+    access.allow(REPOSITORY, who(access), [LAYER], NOW)
+    access.deny(REPOSITORY, who(access, *BOB))
+    assert access.is_public(REPOSITORY, NOW)
+
+
+def test_a_denial_forgets_all_that_this_client_was_allowed_there(access: Access) -> None:
+    """Alice loses the repository, Bob keeps it, and Alice keeps the other one."""
+    alice, bob = who(access, *ALICE), who(access, *BOB)
+    another = Repository(REGISTRY, "team/other")
+    for repository, credential in ((REPOSITORY, alice), (REPOSITORY, bob), (another, alice)):
+        access.allow(repository, credential, [LAYER, OTHER], NOW)
+    access.deny(REPOSITORY, alice)
+    assert not access.is_allowed(REPOSITORY, alice, LAYER, NOW)
+    assert not access.is_allowed(REPOSITORY, alice, OTHER, NOW)
+    assert access.is_allowed(REPOSITORY, bob, LAYER, NOW)
+    assert access.is_allowed(another, alice, LAYER, NOW)
+
+
+def test_a_deleted_object_is_forgotten_for_everybody(access: Access) -> None:
+    """Whoever was allowed it has to ask again; other objects and repositories stay."""
+    alice, bob = who(access, *ALICE), who(access, *BOB)
+    another = Repository(REGISTRY, "team/other")
+    for repository, credential in ((REPOSITORY, alice), (REPOSITORY, bob), (another, alice)):
+        access.allow(repository, credential, [LAYER, OTHER], NOW)
+    access.forget(REPOSITORY, LAYER)
+    assert not access.is_allowed(REPOSITORY, alice, LAYER, NOW)
+    assert not access.is_allowed(REPOSITORY, bob, LAYER, NOW)
+    assert access.is_allowed(REPOSITORY, alice, OTHER, NOW)
+    assert access.is_allowed(another, alice, LAYER, NOW)
+
+
+@pytest.mark.parametrize(("after", "allowed"), [(59.0, True), (60.0, False)])
+def test_listed_objects_are_allowed_as_long_as_their_manifest(
+    access: Access,
+    after: float,
+    allowed: bool,  # noqa: FBT001 a column of the table
+) -> None:
+    """Reading the manifest again does not lengthen upstream's decision."""
+    alice, manifest = who(access, *ALICE), Digest.of(b"manifest")
+    access.allow(REPOSITORY, alice, [manifest], NOW)
+    access.extend(REPOSITORY, alice, manifest, [LAYER])
+    assert access.is_allowed(REPOSITORY, alice, LAYER, NOW + after) is allowed
+
+
+def test_a_manifest_without_a_decision_extends_to_nothing(access: Access) -> None:
+    """A list opens nothing that its manifest itself was not allowed."""
+    alice = who(access, *ALICE)
+    access.allow(REPOSITORY, alice, [OTHER], NOW)
+    access.extend(REPOSITORY, alice, Digest.of(b"manifest"), [LAYER])
+    access.extend(REPOSITORY, who(access, *BOB), OTHER, [LAYER])
+    assert not access.is_allowed(REPOSITORY, alice, LAYER, NOW)
+    assert not access.is_allowed(REPOSITORY, who(access, *BOB), LAYER, NOW)
+
+
+def test_a_huge_list_is_remembered_in_part(access: Access) -> None:
+    """A manifest of 100,000 digests costs bounded memory; what is left out is asked again."""
+    alice = who(access, *ALICE)
+    digests = [Digest("sha256", f"{number:064x}") for number in range(3000)]
+    access.allow(REPOSITORY, alice, digests, NOW)
+    remembered = sum(access.is_allowed(REPOSITORY, alice, digest, NOW) for digest in digests)
+    assert 0 < remembered <= 2000
+
+
+def test_a_token_given_out_again_to_somebody_is_no_longer_anonymous(access: Access) -> None:
+    """What was last seen of a token counts."""
+    access.token_issued("token", anonymous=True, expires=NOW + 60, now=NOW)
+    access.token_issued("token", anonymous=False, expires=NOW + 60, now=NOW)
+    assert not who(access, *TOKEN).anonymous
+
+
+def test_an_ended_token_is_forgotten(access: Access) -> None:
+    """After its end a token is an unknown one."""
+    access.token_issued("token", anonymous=True, expires=NOW + 60, now=NOW)
+    access.token_issued("next", anonymous=True, expires=NOW + 120, now=NOW + 60)
+    assert not who(access, *TOKEN).anonymous

@@ -1,0 +1,399 @@
+"""Which hosts are intercepted, and what it takes to be taken for a registry."""
+
+import asyncio
+import gc
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from entrepot import hosts as rules
+from entrepot.access import Access
+from entrepot.config import Resolve
+from entrepot.driver import Driver
+from entrepot.events import Events
+from entrepot.hosts import Hosts
+from entrepot.reference import HostPort, Origin
+from entrepot.store import Store
+from entrepot.tokens import Realms
+from entrepot.trust import Roots
+from entrepot.upstream import Upstream
+from rig.certs import Authority
+from rig.faults import Content, Exchange, FaultServer, Gate, Handler, error, redirect, status
+
+# Each thread of the store leaves its connection to the garbage collector (see test_store).
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
+
+NAME = "registry.example.test"
+ORIGIN = Origin("https", NAME, 443)
+VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}
+BEARER = {"WWW-Authenticate": 'Bearer realm="https://auth.example.test/token",service="a"'}
+CLIENT = "10.0.0.5"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collected() -> Iterator[None]:
+    yield
+    gc.collect()
+
+
+@dataclass
+class Clock:
+    """A clock that a test sets."""
+
+    now: float = 1e9
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Setting:
+    """Hosts, and what they work with."""
+
+    hosts: Hosts
+    realms: Realms
+    clock: Clock
+    events: Events
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def shared_server(authority: Authority) -> Iterator[FaultServer]:
+    server = FaultServer(authority, NAME)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(shared_server: FaultServer) -> FaultServer:
+    shared_server.reset()
+    return shared_server
+
+
+@pytest.fixture
+def nowhere(authority: Authority) -> Upstream:
+    """A client for which every name that a test asks about is unreachable."""
+    unreachable = (Resolve(host, port, "127.0.0.1", 1) for host, port in UNREACHABLE)
+    return Upstream(Roots(authority.pem, None), resolve=tuple(unreachable))
+
+
+@pytest.fixture
+def reachable(authority: Authority, server: FaultServer) -> Upstream:
+    """A client that finds the server."""
+    resolve = tuple(Resolve.parse(entry) for entry in server.resolve)
+    return Upstream(Roots(authority.pem, None), resolve=resolve, read_seconds=5)
+
+
+@contextmanager
+def setting(
+    folder: Path,
+    upstream: Upstream,
+    *listed: str,
+    only_listed: bool = False,
+    permit: str = "",
+    clock: Clock | None = None,
+) -> Iterator[Setting]:
+    clock = clock or Clock()
+    events, realms = Events(), Realms()
+    with (
+        closing(Store(folder, 10**7, clock)) as store,
+        closing(Driver(store, upstream, Access(b"x"), events, clock)) as driver,
+    ):
+        hosts = Hosts(
+            driver,
+            realms,
+            listed=tuple(HostPort.parse(text) for text in listed),
+            only_listed=only_listed,
+            permits=lambda host: host.endswith(permit),
+        )
+        yield Setting(hosts, realms, clock, events)
+
+
+UNREACHABLE = [
+    ("docker.io.evil.test", 443),
+    ("evil-docker.io", 443),
+    ("notghcr.io", 443),
+    ("ghcr.io", 8443),
+    ("a.b.gcr.io", 443),
+    ("evil.pkg.dev", 443),
+    ("a.azurecr.io.evil.test", 443),
+    ("12345.dkr.ecr.eu-west-1.amazonaws.com", 443),
+    ("s3.amazonaws.com", 443),
+    ("production.cloudflare.docker.com", 443),
+    ("www.docker.com", 443),
+    ("github.com", 443),
+    ("registryxk8s.io", 443),
+]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "docker.io",
+        "registry-1.docker.io",
+        "index.docker.io",
+        "auth.docker.io",
+        "ghcr.io",
+        "quay.io",
+        "gcr.io",
+        "eu.gcr.io",
+        "europe-west1-docker.pkg.dev",
+        "registry.k8s.io",
+        "mcr.microsoft.com",
+        "public.ecr.aws",
+        "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+        "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com",
+        "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn",
+        "myregistry.azurecr.io",
+        "registry.gitlab.com",
+        "nvcr.io",
+        "docker.elastic.co",
+        "registry.access.redhat.com",
+        "registry.redhat.io",
+    ],
+)
+def test_well_known_registries_are_not_asked(tmp_path: Path, nowhere: Upstream, host: str) -> None:
+    """The first pull from them does not wait for a probe."""
+    with setting(tmp_path, nowhere) as it:
+        assert asyncio.run(it.hosts.is_registry(Origin("https", host, 443)))
+        assert not it.events.counts
+
+
+@pytest.mark.parametrize(("host", "port"), UNREACHABLE)
+def test_similar_names_are_not_known(
+    tmp_path: Path, nowhere: Upstream, host: str, port: int
+) -> None:
+    """Other ports, other domains and content networks are asked, and tunnelled if silent."""
+    with setting(tmp_path, nowhere) as it:
+        assert not asyncio.run(it.hosts.is_registry(Origin("https", host, port)))
+        assert it.events.counts == {"probed": 1}
+
+
+@pytest.mark.parametrize(
+    ("handler", "registry"),
+    [
+        (status(200, b"{}", VERSION), True),
+        (status(401, b"", VERSION), True),
+        (error(401, "UNAUTHORIZED", "log in", VERSION | {"WWW-Authenticate": "Basic"}), True),
+        (error(401, "UNAUTHORIZED", "log in", BEARER), True),
+        (status(200, b"{}"), False),
+        (status(200, b"<html>"), False),
+        (status(200, b"{}", {"Docker-Distribution-Api-Version": "registry/1.0"}), False),
+        (status(404, b"", VERSION), False),
+        (status(500, b"", VERSION), False),
+        (status(403, b"", VERSION), False),
+        (error(401, "UNAUTHORIZED", "log in"), False),
+        (error(401, "UNAUTHORIZED", "log in", {"WWW-Authenticate": 'Basic realm="a"'}), False),
+        (
+            error(401, "UNAUTHORIZED", "", {"WWW-Authenticate": 'Bearer realm="http://a.test/"'}),
+            False,
+        ),
+        (status(401, b"please log in", BEARER), False),
+        (status(401, b'{"errors":[]}', BEARER), False),
+        (status(401, b'{"errors":[{}]}', BEARER), False),
+        (status(401, b"[1]", BEARER), False),
+        (status(401, b'{"errors":7}', BEARER), False),
+        (status(401, b"[" * 10_000, BEARER), False),
+        (status(401, b'{"errors":[{"code":"A"}]}' + b" " * 20_000 + b"x", BEARER), True),
+        (Content(bytes(1_000_000), headers=VERSION), True),
+        (redirect("/elsewhere"), False),
+    ],
+)
+def test_only_a_registrys_answer_makes_a_registry(
+    tmp_path: Path,
+    reachable: Upstream,
+    server: FaultServer,
+    handler: Handler,
+    registry: bool,  # noqa: FBT001 a column of the table
+) -> None:
+    """A bare 200, a Basic challenge or a redirect is anybody's; at most 16 KiB are looked at."""
+    server.routes = {"/v2/": handler, "/elsewhere": status(200, b"{}", VERSION)}
+    with setting(tmp_path, reachable) as it:
+        assert asyncio.run(it.hosts.is_registry(ORIGIN)) is registry
+    assert [seen.path for seen in server.requests] == ["/v2/"]
+
+
+def test_a_probe_shows_nothing_of_the_client(
+    tmp_path: Path, reachable: Upstream, server: FaultServer
+) -> None:
+    """One plain GET, without credentials."""
+    with setting(tmp_path, reachable) as it:
+        asyncio.run(it.hosts.intercepts(ORIGIN, CLIENT))
+    (seen,) = server.requests
+    assert (seen.method, seen.path, seen.host) == ("GET", "/v2/", NAME)
+    assert set(seen.headers) <= {"host", "accept", "accept-encoding", "user-agent"}
+
+
+def test_an_untrusted_certificate_is_no_registry(tmp_path: Path, server: FaultServer) -> None:
+    """Whoever cannot prove the name is tunnelled."""
+    resolve = tuple(Resolve.parse(entry) for entry in server.resolve)
+    with setting(tmp_path, Upstream(Roots(None, None), resolve=resolve)) as it:
+        assert not asyncio.run(it.hosts.is_registry(ORIGIN))
+    assert not server.requests
+
+
+def test_clients_that_come_at_once_cost_one_probe(
+    tmp_path: Path, reachable: Upstream, server: FaultServer
+) -> None:
+    """All wait for the same answer."""
+
+    async def scenario(hosts: Hosts) -> list[bool]:
+        return await asyncio.gather(*(hosts.is_registry(ORIGIN) for _ in range(20)))
+
+    with setting(tmp_path, reachable) as it:
+        assert asyncio.run(scenario(it.hosts)) == [True] * 20
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("handler", "seconds"),
+    [
+        (status(200, b"{}", VERSION), rules.YES_SECONDS),
+        (status(404), rules.NO_SECONDS),
+        (lambda exchange: exchange.cut(), rules.UNREACHABLE_SECONDS),
+    ],
+)
+def test_a_verdict_counts_for_its_time(
+    tmp_path: Path, reachable: Upstream, server: FaultServer, handler: Handler, seconds: float
+) -> None:
+    """A yes is asked again after a week, a no after an hour, silence after a minute."""
+    server.routes = {"/v2/": handler}
+
+    async def scenario(it: Setting) -> list[int]:
+        asked = []
+        start = it.clock.now
+        for after in (0.0, seconds - 1, seconds + 1):
+            it.clock.now = start + after
+            await it.hosts.is_registry(ORIGIN)
+            asked.append(len(server.requests))
+        return asked
+
+    with setting(tmp_path, reachable) as it:
+        assert asyncio.run(scenario(it)) == [1, 1, 2]
+
+
+def test_a_yes_survives_a_restart_without_network(
+    tmp_path: Path, reachable: Upstream, authority: Authority
+) -> None:
+    """What was found to be a registry is intercepted before anything can be asked."""
+    with setting(tmp_path, reachable) as it:
+        assert asyncio.run(it.hosts.is_registry(ORIGIN))
+    down = Upstream(Roots(authority.pem, None), resolve=(Resolve(NAME, 443, "127.0.0.1", 1),))
+    with setting(tmp_path, down) as it:
+        assert asyncio.run(it.hosts.is_registry(ORIGIN))
+    with setting(tmp_path, down, clock=Clock(1e9 + rules.YES_SECONDS + 1)) as it:
+        assert not asyncio.run(it.hosts.is_registry(ORIGIN))
+
+
+@pytest.mark.parametrize(
+    ("listed", "origin", "registry"),
+    [
+        ("ghcr.io.evil.test", "https://ghcr.io.evil.test", True),
+        ("a.test", "https://a.test:5000", True),
+        ("a.test:5000", "https://a.test:5000", True),
+        ("a.test:5000", "http://a.test:5000", True),
+        ("a.test:5000", "https://a.test", False),
+        ("a.test", "https://b.a.test", False),
+        ("a.test", "https://ghcr.io", False),
+    ],
+)
+def test_only_listed_hosts_where_so_configured(
+    tmp_path: Path,
+    nowhere: Upstream,
+    listed: str,
+    origin: str,
+    registry: bool,  # noqa: FBT001 a column of the table
+) -> None:
+    """A listed host is never asked, and with ``only_listed`` no other one is intercepted."""
+    with setting(tmp_path, nowhere, listed, only_listed=True) as it:
+        assert asyncio.run(it.hosts.is_registry(Origin.parse(origin))) is registry
+        assert not it.events.counts
+
+
+def test_a_learnt_token_server_is_intercepted(tmp_path: Path, nowhere: Upstream) -> None:
+    """The host of a realm is looked into without being asked."""
+    server = Origin("https", "auth.example.test", 443)
+    with setting(tmp_path, nowhere) as it:
+        it.realms.challenged(ORIGIN, [BEARER["WWW-Authenticate"]])
+        assert asyncio.run(it.hosts.is_registry(server))
+
+
+def test_a_learnt_registry_is_intercepted(
+    tmp_path: Path, reachable: Upstream, server: FaultServer
+) -> None:
+    """A host that answered as a registry is not asked again."""
+
+    async def scenario(hosts: Hosts) -> bool:
+        await hosts.learn(ORIGIN)
+        return await hosts.is_registry(ORIGIN)
+
+    with setting(tmp_path, reachable) as it:
+        assert asyncio.run(scenario(it.hosts))
+    assert not server.requests
+
+
+def test_a_host_that_the_authority_may_not_sign_for_is_tunnelled(
+    tmp_path: Path, nowhere: Upstream
+) -> None:
+    """A constrained authority would only make the client refuse."""
+    with setting(tmp_path, nowhere, permit=".example.test") as it:
+        assert not asyncio.run(it.hosts.intercepts(Origin("https", "ghcr.io", 443), CLIENT))
+
+
+def test_a_client_that_refuses_us_is_tunnelled_for_ten_minutes(
+    tmp_path: Path, nowhere: Upstream
+) -> None:
+    """That client, that host, and no other; it is news once."""
+    ghcr, quay = (Origin("https", host, 443) for host in ("ghcr.io", "quay.io"))
+
+    async def scenario(it: Setting) -> None:
+        assert it.hosts.refused(ghcr, CLIENT)
+        assert not it.hosts.refused(ghcr, CLIENT)
+        assert not await it.hosts.intercepts(ghcr, CLIENT)
+        assert await it.hosts.intercepts(quay, CLIENT)
+        assert await it.hosts.intercepts(ghcr, "10.0.0.6")
+        it.clock.now += rules.REFUSED_SECONDS
+        assert await it.hosts.intercepts(ghcr, CLIENT)
+        assert it.hosts.refused(ghcr, CLIENT)
+
+    with setting(tmp_path, nowhere) as it:
+        asyncio.run(scenario(it))
+
+
+def test_a_body_that_stalls_is_no_registry(
+    tmp_path: Path, reachable: Upstream, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that begins to answer and stops is tunnelled, and the client waits no longer."""
+    monkeypatch.setattr(rules, "PROBE_SECONDS", 0.1)
+    gate = Gate()
+    server.routes = {"/v2/": Unauthorized(gate)}
+
+    async def scenario(hosts: Hosts) -> bool:
+        before = set(threading.enumerate())
+        registry = await hosts.is_registry(ORIGIN)
+        gate.open()
+        for thread in {t for t in threading.enumerate() if t.name.endswith("(_run)")} - before:
+            await asyncio.to_thread(thread.join, 5)
+        return registry
+
+    with setting(tmp_path, reachable) as it:
+        assert not asyncio.run(scenario(it.hosts))
+
+
+class Unauthorized:
+    """A challenge whose body waits for a gate."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def __call__(self, exchange: Exchange) -> None:
+        exchange.start(401, {"Content-Length": "100", **BEARER})
+        exchange.write(bytes(self._gate.take(100)))

@@ -1,0 +1,562 @@
+"""What is kept on disk: who may be given it, and what a kill leaves of it."""
+
+import gc
+import json
+import os
+import pickle
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from diskcache.core import MODE_PICKLE
+
+from entrepot.reference import Digest, Origin, Repository
+from entrepot.datafolder import FORMAT
+from entrepot.store import INDEX_SECONDS, Store, StoreError
+
+LIMIT = 10 * 1024 * 1024
+TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
+REGISTRY = Origin("https", "registry.example.test", 443)
+OTHER_REGISTRY = Origin("https", "other.example.test", 443)
+APP = Repository(REGISTRY, "team/app")
+SIBLING = Repository(REGISTRY, "team/sibling")
+STRANGER = Repository(OTHER_REGISTRY, "team/app")
+DATA = b"layer" * 1000
+DIGEST = Digest.of(DATA)
+DAY = 24 * 3600.0
+
+
+@dataclass
+class Clock:
+    """A clock that a test sets."""
+
+    now: float
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(time.time())
+
+
+@pytest.fixture
+def store(folder: Path, clock: Clock) -> Iterator[Store]:
+    with closing(Store(folder, LIMIT, clock)) as store:
+        yield store
+
+
+def deliver(
+    store: Store, repository: Repository, content: bytes = DATA, *, public: bool = False
+) -> Digest:
+    """Commit a blob as a finished download from ``repository`` does."""
+    digest = Digest.of(content)
+    path = store.partial(repository.origin, digest)
+    path.write_bytes(content)
+    store.commit_blob(path, repository, digest, TYPE, public=public)
+    return digest
+
+
+def content(store: Store, repository: Repository, digest: Digest = DIGEST) -> bytes | None:
+    """The bytes that the store would give for ``repository``."""
+    found = store.find_blob(repository, digest)
+    if found is None:
+        return None
+    try:
+        return os.pread(found.file, found.size + 1, 0)
+    finally:
+        os.close(found.file)
+
+
+def linked(store: Store, repository: Repository, digest: Digest = DIGEST) -> bool | None:
+    """Whether the store knows that ``repository`` has the blob; None where it gives nothing."""
+    found = store.find_blob(repository, digest)
+    if found is None:
+        return None
+    os.close(found.file)
+    return found.linked
+
+
+def write(database: Path, sql: str, *values: object) -> None:
+    """Change a database behind the store's back."""
+    connection = sqlite3.connect(database / "cache.db")
+    with connection:
+        connection.execute(sql, values)
+    connection.close()
+
+
+def value_files(folder: Path) -> list[Path]:
+    return list((folder / "blobs").glob("??/??/*.val"))
+
+
+# Who may be given a blob
+
+
+def test_what_a_repository_delivered_is_given_to_it(store: Store) -> None:
+    """The repository that delivered the bytes has them, with their type and size."""
+    deliver(store, APP)
+    found = store.find_blob(APP, DIGEST)
+    assert found is not None
+    os.close(found.file)
+    assert (found.size, found.media_type, found.linked) == (len(DATA), TYPE, True)
+    assert content(store, APP) == DATA
+
+
+def test_what_nobody_delivered_is_not_there(store: Store) -> None:
+    """An empty store gives nothing."""
+    assert content(store, APP) is None
+
+
+def test_a_confirmation_alone_gives_nothing(store: Store) -> None:
+    """A registry that merely says it has another's private blob is not handed its bytes."""
+    deliver(store, APP)
+    store.confirm(STRANGER, DIGEST, public=True)
+    assert content(store, STRANGER) is None
+    store.confirm(STRANGER, DIGEST, public=False)
+    assert content(store, STRANGER) is None
+
+
+def test_a_confirmation_before_the_delivery_gives_nothing_either(store: Store) -> None:
+    """The claim is not kept until another registry delivers the bytes."""
+    store.confirm(STRANGER, DIGEST, public=True)
+    deliver(store, APP)
+    assert content(store, STRANGER) is None
+
+
+def test_a_confirmation_of_a_stranger_makes_nothing_public(store: Store) -> None:
+    """A registry that gave nothing cannot publish what another one gave."""
+    deliver(store, APP)
+    store.confirm(STRANGER, DIGEST, public=True)
+    third = Repository(Origin("https", "third.example.test", 443), "a")
+    assert content(store, third) is None
+
+
+def test_a_repository_of_the_same_registry_needs_its_confirmation(store: Store) -> None:
+    """The registry delivered the bytes once; whether a repository has them it must say."""
+    deliver(store, APP)
+    assert linked(store, SIBLING) is False
+    store.confirm(SIBLING, DIGEST, public=False)
+    assert linked(store, SIBLING) is True
+
+
+def test_public_bytes_are_shared_with_every_registry_that_confirms(store: Store) -> None:
+    """What anybody gets from one registry is no secret of another's."""
+    deliver(store, APP, public=True)
+    assert linked(store, STRANGER) is False
+    store.confirm(STRANGER, DIGEST, public=False)
+    assert linked(store, STRANGER) is True
+
+
+def test_a_holder_makes_its_bytes_public(store: Store) -> None:
+    """A registry that delivered them may say later that anybody gets them."""
+    deliver(store, APP)
+    store.confirm(SIBLING, DIGEST, public=True)
+    assert linked(store, STRANGER) is False
+
+
+def test_a_second_registry_that_delivers_has_them_too(store: Store, folder: Path) -> None:
+    """The bytes are kept once, each registry's link beside them."""
+    deliver(store, APP)
+    deliver(store, STRANGER)
+    assert linked(store, APP) is True
+    assert linked(store, STRANGER) is True
+    assert len(value_files(folder)) == 1
+    assert not list(store.partials.iterdir())
+
+
+def test_an_unlinked_blob_must_be_confirmed_again(store: Store) -> None:
+    """After a 404 the bytes stay, the knowledge goes."""
+    deliver(store, APP)
+    store.unlink(APP, DIGEST)
+    assert linked(store, APP) is False
+    store.confirm(APP, DIGEST, public=False)
+    assert linked(store, APP) is True
+
+
+def test_origins_differ_by_scheme_and_port(store: Store) -> None:
+    """Another port of the same host is another registry."""
+    deliver(store, APP)
+    for origin in (Origin("http", REGISTRY.host, 80), Origin("https", REGISTRY.host, 5000)):
+        assert content(store, Repository(origin, APP.name)) is None
+
+
+def test_one_download_may_be_committed_for_two_repositories(store: Store) -> None:
+    """Coalesced pulls end in one commit for each repository that upstream confirmed."""
+    path = store.partial(REGISTRY, DIGEST)
+    path.write_bytes(DATA)
+    store.commit_blob(path, APP, DIGEST, TYPE, public=False)
+    store.commit_blob(path, SIBLING, DIGEST, TYPE, public=False)
+    assert linked(store, APP) is True
+    assert linked(store, SIBLING) is True
+
+
+def test_partial_files_of_registries_are_apart(store: Store) -> None:
+    """What a hostile registry began does not spoil another's download."""
+    paths = {
+        store.partial(origin, digest)
+        for origin in (REGISTRY, OTHER_REGISTRY, Origin("http", REGISTRY.host, 80))
+        for digest in (DIGEST, Digest.of(DATA, "sha512"))
+    }
+    assert len(paths) == 6
+    assert all(path.parent == store.partials for path in paths)
+
+
+# Manifests
+
+
+def test_a_manifest_comes_back_as_it_was(store: Store, clock: Clock) -> None:
+    """Exact bytes, type and time."""
+    body = b'{"config": {"digest": "%b"}}  \n' % str(DIGEST).encode()
+    digest = Digest.of(body)
+    assert store.put_manifest(APP, digest, body, "application/json")
+    found = store.find_manifest(APP, digest)
+    assert found is not None
+    assert (found.content, found.media_type, found.stored) == (body, "application/json", clock.now)
+    assert found.linked
+    assert found.listed() == {DIGEST}
+
+
+def test_a_manifest_is_one_registrys_own(store: Store) -> None:
+    """Another registry's manifest of the same digest is not given, its type may differ."""
+    store.put_manifest(APP, DIGEST, b"{}", "application/json")
+    assert store.find_manifest(STRANGER, DIGEST) is None
+
+
+def test_a_manifest_of_another_repository_needs_a_confirmation(store: Store) -> None:
+    """The bytes are there, the link is not."""
+    store.put_manifest(APP, DIGEST, b"{}", "application/json")
+    found = store.find_manifest(SIBLING, DIGEST)
+    assert found is not None
+    assert not found.linked
+
+
+def test_a_manifest_that_does_not_fit_is_not_kept(folder: Path) -> None:
+    """The limit holds for manifests too."""
+    with closing(Store(folder, 100_000)) as store:
+        assert not store.put_manifest(APP, DIGEST, bytes(100_001), "application/json")
+        assert store.find_manifest(APP, DIGEST) is None
+
+
+# Tags
+
+
+def test_a_tag_is_what_it_last_was(store: Store, clock: Clock) -> None:
+    """Digest and time of the last word, for this repository and Accept only."""
+    store.set_tag(APP, "1", "a/b", Digest.of(b"old"))
+    clock.now += 5
+    store.set_tag(APP, "1", "a/b", DIGEST)
+    entry = store.tag(APP, "1", "a/b")
+    assert entry is not None
+    assert (entry.digest, entry.checked) == (str(DIGEST), clock.now)
+    assert store.tag(APP, "1", "*/*") is None
+    assert store.tag(APP, "2", "a/b") is None
+    assert store.tag(SIBLING, "1", "a/b") is None
+    assert store.tag(STRANGER, "1", "a/b") is None
+
+
+def test_a_tag_is_kept_for_sixteen_accepts(store: Store) -> None:
+    """The seventeenth replaces the one that was said longest ago."""
+    for number in range(16):
+        store.set_tag(APP, "1", f"a/{number}", DIGEST)
+    store.set_tag(APP, "1", "a/0", DIGEST)
+    store.set_tag(APP, "1", "a/16", DIGEST)
+    kept = {number for number in range(17) if store.tag(APP, "1", f"a/{number}")}
+    assert kept == set(range(17)) - {1}
+
+
+def test_a_forgotten_tag_is_forgotten_under_every_accept(store: Store) -> None:
+    """A push moves the tag for all."""
+    store.set_tag(APP, "1", "a/b", DIGEST)
+    store.set_tag(APP, "1", "*/*", DIGEST)
+    store.set_tag(APP, "2", "*/*", DIGEST)
+    store.forget_tag(APP, "1")
+    assert store.tag(APP, "1", "a/b") is None
+    assert store.tag(APP, "1", "*/*") is None
+    assert store.tag(APP, "2", "*/*") is not None
+
+
+# Hosts, and rows that nobody uses
+
+
+def test_a_verdict_on_a_host_counts_for_its_time(store: Store, clock: Clock) -> None:
+    """After that nothing is known of the host."""
+    store.set_host(REGISTRY, registry=True, seconds=60)
+    entry = store.host(REGISTRY)
+    assert entry is not None
+    assert (entry.registry, entry.until) == (True, clock.now + 60)
+    assert store.host(OTHER_REGISTRY) is None
+    clock.now += 60
+    assert store.host(REGISTRY) is None
+
+
+def test_unused_knowledge_expires(store: Store, folder: Path) -> None:
+    """After 90 days without use a link counts no more."""
+    deliver(store, APP)
+    write(folder / "index", "UPDATE Cache SET expire_time = ?", time.time() - 1)
+    assert content(store, APP) is None
+
+
+def test_used_knowledge_lives_on(store: Store, folder: Path) -> None:
+    """Half of its time gone, a link that is used gets the whole again."""
+    deliver(store, APP)
+    write(folder / "index", "UPDATE Cache SET expire_time = ?", time.time() + 30 * DAY)
+    assert content(store, APP) == DATA
+    connection = sqlite3.connect(folder / "index" / "cache.db")
+    rows = dict(connection.execute("SELECT key, expire_time FROM Cache").fetchall())
+    connection.close()
+    link = next(value for key, value in rows.items() if key.startswith("link "))
+    assert link > time.time() + INDEX_SECONDS - DAY
+
+
+# The limit
+
+
+def test_the_least_recently_used_blob_makes_room(store: Store) -> None:
+    """A blob that was read stays; the other is gone for its repository as well."""
+    old, used = (deliver(store, APP, bytes([n]) * (4 * 1024**2)) for n in (1, 2))
+    assert content(store, APP, old) is not None
+    assert content(store, APP, used) is not None
+    assert store.claim(store.partials / "new", 5 * 1024**2)
+    assert content(store, APP, old) is None
+    assert content(store, APP, used) is not None
+
+
+def test_an_evicted_blob_can_be_read_to_its_end(store: Store) -> None:
+    """A transfer that has begun is not cut by an eviction."""
+    big = bytes(5 * 1024**2)
+    digest = deliver(store, APP, big)
+    found = store.find_blob(APP, digest)
+    assert found is not None
+    assert store.claim(store.partials / "new", 6 * 1024**2)
+    assert content(store, APP, digest) is None
+    assert os.pread(found.file, len(big), 0) == big
+    os.close(found.file)
+
+
+def test_the_first_limit_is_remembered(folder: Path) -> None:
+    """Without a limit one is chosen at the first start and kept, however full the disk gets."""
+    with closing(Store(folder)) as store:
+        chosen = store.limit
+        deliver(store, APP, bytes(4 * 1024**2))
+    assert 0 < chosen <= 100 * 1024**3
+    with closing(Store(folder)) as store:
+        assert store.limit == chosen
+
+
+def test_a_smaller_limit_holds_from_the_start(folder: Path) -> None:
+    """What is over the new limit goes when the store is opened."""
+    with closing(Store(folder, LIMIT)) as store:
+        digests = [deliver(store, APP, bytes([n]) * (1024**2)) for n in range(4)]
+    with closing(Store(folder, 2 * 1024**2)) as store:
+        assert [content(store, APP, digest) is None for digest in digests].count(False) == 1
+
+
+# Reopening
+
+
+def test_content_survives_a_restart(folder: Path) -> None:
+    """Blobs, manifests, tags, hosts and who may have what are all still there."""
+    with closing(Store(folder, LIMIT)) as store:
+        deliver(store, APP)
+        store.put_manifest(APP, Digest.of(b"{}"), b"{}", "application/json")
+        store.set_tag(APP, "1", "*/*", Digest.of(b"{}"))
+        store.set_host(REGISTRY, registry=True, seconds=60)
+    with closing(Store(folder, LIMIT)) as store:
+        assert content(store, APP) == DATA
+        assert content(store, STRANGER) is None
+        assert store.find_manifest(APP, Digest.of(b"{}")) is not None
+        assert store.tag(APP, "1", "*/*") is not None
+        assert store.host(REGISTRY) is not None
+
+
+def test_a_folder_is_one_stores_at_a_time(folder: Path) -> None:
+    """A second one is refused as long as the first is open."""
+    message = r"data.*another entrepot is using it"
+    with closing(Store(folder, LIMIT)), pytest.raises(StoreError, match=message):
+        Store(folder, LIMIT)
+    Store(folder, LIMIT).close()
+
+
+def test_a_newer_format_is_refused_and_left_alone(folder: Path) -> None:
+    """A downgrade does not destroy what it cannot read."""
+    with closing(Store(folder, LIMIT)) as store:
+        deliver(store, APP)
+    (folder / "format").write_text("2\n")
+    with pytest.raises(StoreError, match="its format is '2', this version reads '1'"):
+        Store(folder, LIMIT)
+    assert len(value_files(folder)) == 1
+
+
+def test_a_refused_start_lets_go_of_the_folder(folder: Path) -> None:
+    """The lock of a store that did not open is not held on."""
+    Store(folder, LIMIT).close()
+    (folder / "format").write_text("2\n")
+    with pytest.raises(StoreError):
+        Store(folder, LIMIT)
+    (folder / "format").write_text("1\n")
+    Store(folder, LIMIT).close()
+
+
+def test_the_folder_is_the_owners_alone(folder: Path) -> None:
+    """Nobody else may enter, not even where the folder was there before."""
+    folder.mkdir(mode=0o755)
+    Store(folder, LIMIT).close()
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_of_one_line(tmp_path: Path) -> None:
+    """A file in the place of the folder is named in the error."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file"):
+        Store(tmp_path / "file" / "data", LIMIT)
+
+
+# After a kill
+
+
+def test_a_row_without_its_file_is_removed(folder: Path) -> None:
+    """A blob whose file is gone is not there, and can be delivered again."""
+    with closing(Store(folder, LIMIT)) as store:
+        deliver(store, APP)
+    value_files(folder)[0].unlink()
+    with closing(Store(folder, LIMIT)) as store:
+        assert content(store, APP) is None
+        deliver(store, APP)
+        assert content(store, APP) == DATA
+
+
+def test_a_file_without_a_row_is_removed(folder: Path) -> None:
+    """A kill between the rename and its row leaves a file that nothing knows."""
+    with closing(Store(folder, LIMIT)) as store:
+        deliver(store, APP)
+    orphan = folder / "blobs" / "ab" / "cd" / f"{'0' * 28}.val"
+    orphan.parent.mkdir(parents=True)
+    orphan.write_bytes(b"renamed, but no row")
+    with closing(Store(folder, LIMIT)) as store:
+        assert not orphan.exists()
+        assert content(store, APP) == DATA
+
+
+@pytest.mark.parametrize("damaged", [DATA[:-1], b"", DATA + b"x"])
+def test_a_file_of_another_length_is_removed_at_start(folder: Path, damaged: bytes) -> None:
+    """A file that lost its end in a power cut is never served."""
+    with closing(Store(folder, LIMIT)) as store:
+        deliver(store, APP)
+    value_files(folder)[0].write_bytes(damaged)
+    with closing(Store(folder, LIMIT)) as store:
+        assert content(store, APP) is None
+    assert not value_files(folder)
+
+
+def test_a_file_that_is_cut_while_running_is_not_served(store: Store, folder: Path) -> None:
+    """The length is looked at before every hit, and the blob can be delivered again."""
+    deliver(store, APP)
+    value_files(folder)[0].write_bytes(DATA[:-1])
+    assert content(store, APP) is None
+    deliver(store, APP)
+    assert content(store, APP) == DATA
+
+
+def test_a_file_that_is_gone_while_running_is_delivered_again(store: Store, folder: Path) -> None:
+    """A row whose file somebody removed does not keep the blob out for ever."""
+    deliver(store, APP)
+    value_files(folder)[0].unlink()
+    assert content(store, APP) is None
+    deliver(store, APP)
+    assert content(store, APP) == DATA
+
+
+@pytest.mark.parametrize(("age", "kept"), [(6 * DAY, True), (8 * DAY, False)])
+def test_old_partial_files_are_removed(
+    folder: Path,
+    age: float,
+    kept: bool,  # noqa: FBT001 a column of the table
+) -> None:
+    """A download that nobody continued for a week is given up."""
+    with closing(Store(folder, LIMIT)) as store:
+        path = store.partial(REGISTRY, DIGEST)
+    path.write_bytes(b"half")
+    os.utime(path, (time.time() - age, time.time() - age))
+    Store(folder, LIMIT).close()
+    assert path.exists() is kept
+
+
+def test_partial_files_are_no_hits(store: Store) -> None:
+    """Bytes that were not verified are never found."""
+    store.partial(REGISTRY, DIGEST).write_bytes(DATA)
+    assert content(store, APP) is None
+
+
+# Broken databases
+
+
+def test_a_pickled_row_is_a_store_error(store: Store, folder: Path, tmp_path: Path) -> None:
+    """A manifest that somebody replaced by a pickle costs the hit, and runs nothing."""
+    store.put_manifest(APP, DIGEST, b"{}", "application/json")
+    trace = tmp_path / "trace"
+    bomb = b"cpathlib\nPath.touch\n(cpathlib\nPath\n(V%b\ntRtR." % str(trace).encode()
+    with pytest.raises(AttributeError):
+        pickle.loads(bomb.replace(b"touch", b"touchy"))  # noqa: S301 it is a pickle
+    write(folder / "blobs", "UPDATE Cache SET mode = ?, value = ?", MODE_PICKLE, bomb)
+    with pytest.raises(StoreError):
+        store.find_manifest(APP, DIGEST)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("database", ["blobs", "index"])
+def test_a_database_without_its_table_is_a_store_error(
+    store: Store, folder: Path, database: str
+) -> None:
+    """Whatever SQLite says, callers see one kind of error and go on without the store."""
+    deliver(store, APP)
+    write(folder / database, "DROP TABLE Cache")
+    with pytest.raises(StoreError):
+        store.find_blob(APP, DIGEST)
+
+
+@pytest.mark.parametrize("tag", ["{", "{}", "[]", None])
+def test_a_damaged_description_is_a_store_error(
+    store: Store, folder: Path, tag: str | None
+) -> None:
+    """A row that does not say what it should costs the hit, not the pull."""
+    deliver(store, APP)
+    write(folder / "blobs", "UPDATE Cache SET tag = ?", tag)
+    with pytest.raises(StoreError):
+        store.find_blob(APP, DIGEST)
+
+
+def test_threads_leave_no_connection_open(folder: Path) -> None:
+    """Every thread that used the store has its database connection closed in the end."""
+    with closing(Store(folder, LIMIT)) as store:
+        thread = threading.Thread(target=lambda: (store.tag(APP, "1", "*/*"), store.disconnect()))
+        thread.start()
+        thread.join()
+    gc.collect()
+
+
+def test_rows_are_text_that_json_reads(store: Store, folder: Path) -> None:
+    """No row of either database is a pickle."""
+    deliver(store, APP, public=True)
+    store.put_manifest(APP, DIGEST, b"{}", "application/json")
+    store.set_tag(APP, "1", "*/*", DIGEST)
+    store.set_host(REGISTRY, registry=True, seconds=60)
+    for name in ("blobs", "index"):
+        connection = sqlite3.connect(folder / name / "cache.db")
+        rows = connection.execute("SELECT raw, mode, value, tag FROM Cache").fetchall()
+        connection.close()
+        assert rows
+        for raw, mode, value, tag in rows:
+            assert raw == 1
+            assert mode != MODE_PICKLE
+            assert all(json.loads(text) for text in (value, tag) if isinstance(text, str))

@@ -1,0 +1,513 @@
+"""The HTTP client towards registries, against real servers on loopback."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from entrepot.config import Resolve, UpstreamProxy
+from entrepot.message import Fields
+from entrepot.reference import Origin
+from entrepot.trust import Roots
+from entrepot.upstream import MAX_REDIRECTS, REDIRECTS, Reply, Target, Upstream, UpstreamError
+from rig.certs import Authority
+from rig.faults import Content, Exchange, FaultServer, Gate, Handler, redirect, status
+
+NAME, OTHER_NAME = "registry.example.test", "cdn.example.test"
+SECRET = "secret-signature"  # noqa: S105 what no error may say
+SENT: Fields = (
+    ("Authorization", "Bearer token"),
+    ("Cookie", "session=1"),
+    ("X-Unknown", "1"),
+    ("Accept", "a/b"),
+    ("Accept", "c/d"),
+    ("User-Agent", "docker"),
+    ("Range", "bytes=5-"),
+    ("Accept-Encoding", "identity"),
+)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def servers(authority: Authority) -> Iterator[tuple[FaultServer, FaultServer]]:
+    """A server of plain HTTP, and one of TLS."""
+    plain, secure = FaultServer(None), FaultServer(authority, NAME, OTHER_NAME)
+    yield plain, secure
+    plain.stop()
+    secure.stop()
+
+
+@pytest.fixture
+def plain(servers: tuple[FaultServer, FaultServer]) -> FaultServer:
+    servers[0].reset()
+    return servers[0]
+
+
+@pytest.fixture
+def secure(servers: tuple[FaultServer, FaultServer]) -> FaultServer:
+    servers[1].reset()
+    return servers[1]
+
+
+@pytest.fixture
+def upstream(authority: Authority, plain: FaultServer, secure: FaultServer) -> Iterator[Upstream]:
+    """A client that finds both names at the servers and gives a stalled read 0.2 s."""
+    resolve = (
+        *(Resolve.parse(entry) for entry in secure.resolve),
+        *(Resolve(name, 80, "127.0.0.1", plain.port) for name in (NAME, OTHER_NAME)),
+    )
+    upstream = Upstream(Roots(authority.pem, None), resolve=resolve, read_seconds=0.2)
+    yield upstream
+    upstream.close()
+
+
+def target(path: str, scheme: str = "http", host: str = NAME) -> Target:
+    return Target(Origin(scheme, host, 443 if scheme == "https" else 80), path)
+
+
+def get(upstream: Upstream, path: str, *fields: tuple[str, str]) -> tuple[int, bytes]:
+    with upstream.send("GET", target(path), fields, follow=True) as reply:
+        return reply.status, reply.read_all(1 << 20)
+
+
+# Redirects
+
+
+@pytest.mark.parametrize("code", sorted(REDIRECTS))
+def test_every_redirect_is_followed(upstream: Upstream, plain: FaultServer, code: int) -> None:
+    """301, 302, 303, 307 and 308 all lead on, by the same method."""
+    plain.routes = {"/a": redirect("/b", code), "/b": status(200, b"here")}
+    assert get(upstream, "/a") == (200, b"here")
+    assert [seen.method for seen in plain.requests] == ["GET", "GET"]
+
+
+@pytest.mark.parametrize("code", [300, 304, 305, 306])
+def test_other_codes_are_no_redirects(upstream: Upstream, plain: FaultServer, code: int) -> None:
+    """They are upstream's answer, with or without a Location."""
+    plain.routes = {"/a": redirect("/b", code)}
+    assert get(upstream, "/a")[0] == code
+
+
+@pytest.mark.parametrize(
+    ("location", "path", "query"),
+    [
+        ("/x/y?z=1", "/x/y", "z=1"),
+        ("y", "/v2/y", ""),
+        ("../y", "/y", ""),
+        ("?z=1", "/v2/a", "z=1"),
+        (f"//{OTHER_NAME}/y", "/y", ""),
+        (f"http://{OTHER_NAME}/y?z=1", "/y", "z=1"),
+        (f"http://{OTHER_NAME}?z=1", "/", "z=1"),
+        ("/y?sig=a%2Fb%3D", "/y", "sig=a%2Fb%3D"),
+    ],
+)
+def test_locations_are_followed_as_they_are_meant(
+    upstream: Upstream, plain: FaultServer, location: str, path: str, query: str
+) -> None:
+    """Relative ones too (RFC 9110 section 10.2.2), their escapes untouched."""
+    plain.routes = {"/v2/a": redirect(location)}
+    if path != "/v2/a":
+        plain.routes[path] = status(200)
+    get_or_give_up(upstream, "/v2/a")
+    assert (plain.requests[1].path, plain.requests[1].query) == (path, query)
+
+
+def get_or_give_up(upstream: Upstream, path: str) -> None:
+    """Follow redirects, also ones that never end."""
+    try:
+        get(upstream, path)
+    except UpstreamError as error:
+        assert "redirects" in str(error)  # noqa: PT017 both ends are well
+
+
+@pytest.mark.parametrize("location", ["http://[", "ftp://a/b", "http://a:99999/"])
+def test_an_unusable_location_is_upstreams_answer(
+    upstream: Upstream, plain: FaultServer, location: str
+) -> None:
+    """A redirect that leads nowhere is returned as it came."""
+    plain.routes = {"/a": redirect(location)}
+    with upstream.send("GET", target("/a"), (), follow=True) as reply:
+        assert (reply.status, reply.value("Location")) == (307, location)
+
+
+def test_a_redirect_is_not_followed_unasked(upstream: Upstream, plain: FaultServer) -> None:
+    """Where only the decision counts, the redirect is the answer."""
+    plain.routes = {"/a": redirect("/b"), "/b": status(200)}
+    with upstream.send("GET", target("/a"), (), follow=False) as reply:
+        assert (reply.status, reply.value("Location")) == (307, "/b")
+
+
+def test_five_redirects_are_followed(upstream: Upstream, plain: FaultServer) -> None:
+    """The fifth still leads somewhere."""
+    plain.routes = {f"/{n}": redirect(f"/{n + 1}") for n in range(MAX_REDIRECTS)}
+    plain.routes["/5"] = status(200, b"here")
+    assert get(upstream, "/0") == (200, b"here")
+
+
+def test_a_sixth_redirect_is_an_error(upstream: Upstream, plain: FaultServer) -> None:
+    """A loop ends, and the error names the host only."""
+    plain.routes = {"/a": redirect(f"/a?{SECRET}")}
+    with pytest.raises(UpstreamError, match="more than 5 redirects") as caught:
+        get(upstream, "/a")
+    assert SECRET not in str(caught.value)
+    assert len(plain.requests) == 1 + MAX_REDIRECTS
+
+
+def test_credentials_stay_with_their_host(upstream: Upstream, plain: FaultServer) -> None:
+    """Another host gets what it needs for the bytes, and nothing that says who asks."""
+    plain.routes = {"/a": redirect(f"http://{OTHER_NAME}/b"), "/b": status(200)}
+    get(upstream, "/a", *SENT)
+    first, second = plain.requests
+    assert (first.host, second.host) == (NAME, OTHER_NAME)
+    assert {"authorization", "cookie", "x-unknown"} <= set(first.headers)
+    assert set(second.headers) == {"host", "accept", "user-agent", "range", "accept-encoding"}
+
+
+def test_the_same_host_gets_all_again(upstream: Upstream, plain: FaultServer) -> None:
+    """A redirect within the origin keeps every field."""
+    plain.routes = {"/a": redirect("/b"), "/b": status(200)}
+    get(upstream, "/a", *SENT)
+    first, second = plain.requests
+    assert first.headers == second.headers
+
+
+def test_credentials_do_not_come_back(upstream: Upstream, plain: FaultServer) -> None:
+    """Who was led away and back again does not get what was dropped on the way."""
+    plain.routes = {
+        "/a": redirect(f"http://{OTHER_NAME}/b"),
+        "/b": redirect(f"http://{NAME}/c"),
+        "/c": status(200),
+    }
+    get(upstream, "/a", *SENT)
+    assert [seen.authorization for seen in plain.requests] == ["Bearer token", None, None]
+
+
+def test_another_scheme_is_another_host(
+    upstream: Upstream, plain: FaultServer, secure: FaultServer
+) -> None:
+    """From http to https of one name credentials are dropped as well: it is another origin."""
+    plain.routes = {"/a": redirect(f"https://{NAME}/b")}
+    secure.routes = {"/b": status(200, b"secure")}
+    assert get(upstream, "/a", *SENT) == (200, b"secure")
+    assert secure.requests[0].authorization is None
+
+
+@pytest.mark.parametrize(("downgrade", "code"), [(False, 307), (True, 200)])
+def test_a_step_down_is_taken_only_where_allowed(
+    upstream: Upstream,
+    plain: FaultServer,
+    secure: FaultServer,
+    downgrade: bool,  # noqa: FBT001 a column of the table
+    code: int,
+) -> None:
+    """From https to plain http only content that its digest names is followed."""
+    secure.routes = {"/a": redirect(f"http://{NAME}/b")}
+    plain.routes = {"/b": status(200)}
+    origin = target("/a", "https")
+    with upstream.send("GET", origin, SENT, follow=True, downgrade=downgrade) as reply:
+        assert reply.status == code
+    assert [seen.authorization for seen in plain.requests] == [None] * (code == 200)
+
+
+def test_a_reply_knows_where_it_came_from(upstream: Upstream, plain: FaultServer) -> None:
+    """Its target is the last one."""
+    plain.routes = {"/a": redirect(f"http://{OTHER_NAME}/b"), "/b": status(200)}
+    with upstream.send("GET", target("/a"), (), follow=True) as reply:
+        assert reply.target == target("/b", host=OTHER_NAME)
+
+
+# Requests
+
+
+def test_a_request_goes_out_as_it_was_given(upstream: Upstream, plain: FaultServer) -> None:
+    """Host, repeated fields, raw path and query; nothing is added that a registry could see."""
+    plain.routes = {"/v2/a%2Fb": status(200)}
+    get(upstream, "/v2/a%2Fb?x=%41&y", ("Accept", "a/b"), ("Accept-Encoding", "identity"))
+    (seen,) = plain.requests
+    assert (seen.path, seen.query, seen.host) == ("/v2/a%2Fb", "x=%41&y", NAME)
+    assert seen.headers["accept-encoding"] == "identity"
+
+
+def test_a_body_is_never_decoded(upstream: Upstream, plain: FaultServer) -> None:
+    """Bytes come as they were sent, whatever Content-Encoding says."""
+    plain.routes = {"/a": status(200, b"no gzip at all", {"Content-Encoding": "gzip"})}
+    assert get(upstream, "/a") == (200, b"no gzip at all")
+
+
+def test_a_plain_request_through_a_proxy_names_its_origin(plain: FaultServer) -> None:
+    """Absolute-form and the proxy's own credentials (RFC 9112 section 3.2.2)."""
+    plain.routes = {f"http://{NAME}/v2/": status(200, b"proxied")}
+    proxy = UpstreamProxy.parse(f"http://user:pass@127.0.0.1:{plain.port}")
+    upstream = Upstream(Roots(None, None), proxy=proxy)
+    assert get(upstream, "/v2/") == (200, b"proxied")
+    assert plain.requests[0].headers["proxy-authorization"] == "Basic dXNlcjpwYXNz"
+    upstream.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [
+        ("7", 7),
+        ("0", 0),
+        ("-1", None),
+        ("+7", None),
+        ("7 7", None),
+        ("x", None),
+        ("9" * 5000, None),
+    ],
+)
+def test_only_a_number_is_a_length(
+    upstream: Upstream, plain: FaultServer, text: str, length: int | None
+) -> None:
+    """Whatever stands in Content-Length, asking for it is no error."""
+    plain.routes = {"/a": status(200, headers={"Content-Length": text})}
+    with upstream.send("HEAD", target("/a"), (), follow=False) as reply:
+        assert reply.length == length
+
+
+def test_reading_all_reads_no_more_than_asked(upstream: Upstream, plain: FaultServer) -> None:
+    """A body without an end costs bounded memory."""
+    plain.routes = {"/a": Content(bytes(1_000_000))}
+    with upstream.send("GET", target("/a"), (), follow=False) as reply:
+        assert len(reply.read_all(300_000)) == 300_000
+
+
+@pytest.mark.parametrize(
+    ("url", "parsed"),
+    [
+        ("http://a.test", Target(Origin("http", "a.test", 80), "/")),
+        ("https://A.test:443/x?y=1#z", Target(Origin("https", "a.test", 443), "/x?y=1")),
+        ("https://[::1]:5000/", Target(Origin("https", "::1", 5000), "/")),
+    ],
+)
+def test_an_absolute_url_is_split(url: str, parsed: Target) -> None:
+    """Origin, path and query; a fragment is the client's own."""
+    assert Target.parse(url) == parsed
+
+
+@pytest.mark.parametrize("url", ["", "/a", "a.test", "ftp://a.test/", "http://", "http://a:b/"])
+def test_anything_else_is_no_url(url: str) -> None:
+    """Other schemes, and URLs without a host, are refused."""
+    with pytest.raises(ValueError, match=r"."):
+        Target.parse(url)
+
+
+# Failures
+
+
+def failure(upstream: Upstream, where: Target, method: str = "GET") -> str:
+    """The text of the error that a request ends in."""
+    with (
+        pytest.raises(UpstreamError) as caught,
+        upstream.send(method, where, SENT, follow=True) as reply,
+    ):
+        reply.read_all(1 << 30)
+    return str(caught.value)
+
+
+def cut_before_the_head(exchange: Exchange) -> None:
+    exchange.cut(reset=False)
+
+
+@pytest.mark.parametrize(
+    ("handler", "reason"),
+    [
+        (Content(bytes(100), length=200, cut_after=100, reset=False), "broke off"),
+        (Content(bytes(100), cut_after=10, reset=False), "broke off"),
+        (Content(bytes(100_000), cut_after=50_000), "broke off"),
+        (Content(bytes(100), chunked=True, cut_after=10, reset=False), "broke off"),
+        (Content(bytes(100), gate=Gate(50)), "stopped answering"),
+        (cut_before_the_head, "broke off"),
+        (redirect(f"http://{OTHER_NAME}/loop?{SECRET}"), "more than 5 redirects"),
+        (redirect(f"http://127.0.0.1:1/{SECRET}"), "connection refused"),
+    ],
+)
+def test_an_error_names_host_and_reason_only(
+    upstream: Upstream, plain: FaultServer, handler: Handler, reason: str
+) -> None:
+    """Short bodies, broken and stalled connections: no path, no query, no credential is said."""
+    plain.routes = {"/loop": handler, f"/{SECRET}": handler}
+    text = failure(upstream, target(f"/{SECRET}?{SECRET}"))
+    assert reason in text
+    assert text.startswith(f"http://{NAME}: ") or "redirect" in reason or "refused" in reason
+    assert SECRET not in text
+    assert "token" not in text
+    if isinstance(handler, Content) and handler.gate:
+        handler.gate.open()
+
+
+def test_a_server_that_never_answers_is_given_up(upstream: Upstream, plain: FaultServer) -> None:
+    """A head that does not come within the time for a read is an error."""
+    wait = threading.Event()
+    plain.routes = {"/a": Content(b"late", wait=wait)}
+    assert failure(upstream, target("/a")) == f"http://{NAME}: it stopped answering"
+    wait.set()
+
+
+def test_the_caller_may_be_less_patient(authority: Authority, plain: FaultServer) -> None:
+    """``seconds`` bounds a wait where the usual ones are too long."""
+    upstream = Upstream(Roots(authority.pem, None), read_seconds=60)
+    wait = threading.Event()
+    plain.routes = {"/a": Content(b"late", wait=wait)}
+    where = Target(Origin("http", "127.0.0.1", plain.port), "/a")
+    with pytest.raises(UpstreamError, match="stopped answering"):
+        upstream.send("GET", where, (), follow=False, seconds=0.1)
+    wait.set()
+    upstream.close()
+
+
+def test_a_refused_connection_is_an_error(upstream: Upstream) -> None:
+    """Nothing listens there."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        origin = Origin("http", "127.0.0.1", bound.getsockname()[1])
+        assert failure(upstream, Target(origin, f"/{SECRET}")) == f"{origin}: connection refused"
+
+
+@pytest.mark.parametrize("host", ["nothing.invalid", "a" * 63 + ".invalid"])
+def test_a_name_that_does_not_resolve_is_an_error(upstream: Upstream, host: str) -> None:
+    """``.invalid`` is nobody's (RFC 6761)."""
+    text = failure(upstream, target(f"/{SECRET}", "https", host))
+    assert text == f"https://{host}: its name does not resolve"
+
+
+def test_a_certificate_of_another_authority_is_refused(secure: FaultServer) -> None:
+    """The reason is OpenSSL's, the request was never sent."""
+    resolve = tuple(Resolve.parse(entry) for entry in secure.resolve)
+    upstream = Upstream(Roots(None, None), resolve=resolve)
+    text = failure(upstream, target(f"/{SECRET}", "https"))
+    assert text.startswith(f"https://{NAME}: TLS: ")
+    assert "certificate" in text
+    assert SECRET not in text
+    assert not secure.requests
+    upstream.close()
+
+
+def test_a_certificate_of_another_name_is_refused(
+    authority: Authority, secure: FaultServer
+) -> None:
+    """Being sent elsewhere by ``resolve`` does not change whose certificate is wanted."""
+    resolve = (Resolve("wrong.example.test", 443, "127.0.0.1", secure.port),)
+    upstream = Upstream(Roots(authority.pem, None), resolve=resolve)
+    text = failure(upstream, target("/a", "https", "wrong.example.test"))
+    assert text.startswith("https://wrong.example.test: TLS: ")
+    assert not secure.requests
+    upstream.close()
+
+
+def test_plain_http_where_tls_is_spoken_is_an_error(upstream: Upstream, plain: FaultServer) -> None:
+    """A server that does not speak TLS is reported as such."""
+    where = Target(Origin("https", "127.0.0.1", plain.port), f"/{SECRET}")
+    assert failure(upstream, where).startswith(f"{where.origin}: TLS: ")
+
+
+def test_an_answer_that_is_no_http_is_an_error(upstream: Upstream, plain: FaultServer) -> None:
+    """Garbage instead of a status line."""
+
+    def garbage(exchange: Exchange) -> None:
+        exchange.write(b"220 mail.example.test ESMTP\r\n")
+        exchange.cut(reset=False)
+
+    plain.routes = {"/a": garbage}
+    assert failure(upstream, target("/a")) == f"http://{NAME}: the connection broke off"
+
+
+@pytest.mark.parametrize("path", ["/a b", "/a\r\nX: 1", "/\N{SNOWMAN}"])
+def test_a_path_that_cannot_be_sent_is_an_error(
+    upstream: Upstream, plain: FaultServer, path: str
+) -> None:
+    """No request is smuggled by a Location of control characters."""
+    try:
+        with upstream.send("GET", target(path), (), follow=False):
+            pass
+    except UpstreamError as error:
+        assert path not in str(error)  # noqa: PT017 both ends are well
+    assert all("x" not in seen.headers for seen in plain.requests)
+
+
+# Connections
+
+
+class Connections:
+    """Answers with the number of the connection that a request came by."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.ports: list[int] = []
+
+    def __call__(self, exchange: Exchange) -> None:
+        self.ports.append(exchange._handler.client_address[1])  # noqa: SLF001 the rig hides it
+        exchange.send(200, self.body)
+
+
+@pytest.mark.parametrize(
+    ("size", "read", "connections"),
+    [
+        (0, 0, 1),
+        (10, 0, 1),
+        (10, 10, 1),
+        (10, 5, 1),
+        (1_000_000, 1_000_000, 1),
+        (1_000_000, 1_000_000 - 10_000, 1),
+        (10_000_000, 0, 2),
+        (10_000_000, 100_000, 2),
+    ],
+)
+def test_a_connection_is_used_again_where_little_is_left_of_a_body(
+    upstream: Upstream, plain: FaultServer, size: int, read: int, connections: int
+) -> None:
+    """Reading a few bytes is cheaper than a new connection; reading many is not."""
+    handler = Connections(bytes(size))
+    plain.routes = {"/a": handler}
+    for _ in range(2):
+        with upstream.send("GET", target("/a"), (), follow=False) as reply:
+            assert len(reply.read_all(read)) == read
+    assert len(set(handler.ports)) == connections
+
+
+def test_a_head_leaves_its_connection_for_the_next(upstream: Upstream, plain: FaultServer) -> None:
+    """The length that HEAD announces is not waited for."""
+    handler = Connections(bytes(10_000_000))
+    plain.routes = {"/a": handler}
+    for _ in range(2):
+        with upstream.send("HEAD", target("/a"), (), follow=False) as reply:
+            assert reply.length == 10_000_000
+    assert len(set(handler.ports)) == 1
+
+
+def test_a_redirect_leaves_its_connection_for_the_next(
+    upstream: Upstream, plain: FaultServer
+) -> None:
+    """What a redirect says beside its Location is read and dropped."""
+    handler = Connections(b"")
+    plain.routes = {"/a": status(307, b"moved", {"Location": "/b"}), "/b": handler}
+    get(upstream, "/b")
+    get(upstream, "/a")
+    assert len(set(handler.ports)) == 1
+
+
+def test_a_broken_reply_can_be_closed(upstream: Upstream, plain: FaultServer) -> None:
+    """After an error, and twice."""
+    plain.routes = {"/a": Content(bytes(100), cut_after=10, reset=False)}
+    reply: Reply = upstream.send("GET", target("/a"), (), follow=False)
+    with pytest.raises(UpstreamError):
+        reply.read_all(100)
+    reply.close()
+    reply.close()
+
+
+def test_a_connection_that_the_server_closed_is_not_used_again(
+    upstream: Upstream, plain: FaultServer
+) -> None:
+    """An idle connection that ended meanwhile costs nothing but a new one."""
+
+    def once(exchange: Exchange) -> None:
+        exchange.send(200, b"x", {"Connection": "close"})
+
+    plain.routes = {"/a": once}
+    assert [get(upstream, "/a") for _ in range(2)] == [(200, b"x")] * 2
