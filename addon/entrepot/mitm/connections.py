@@ -1,0 +1,85 @@
+"""Hooks of connections: intercept or tunnel, and which layer reads the bytes."""
+
+import logging
+
+from mitmproxy import connection, http, tls
+from mitmproxy.proxy import layer
+
+from entrepot.mitm import flows
+from entrepot.mitm.running import Running, client_of
+from entrepot.mitm.serving import TUNNEL, choose_layer
+from entrepot.reference import Origin
+
+logger = logging.getLogger(__name__)
+
+_REFUSALS = ("unknown ca", "bad certificate", "certificate unknown", "unsupported certificate")
+"""TLS alerts by which a client says that it does not accept our certificate."""
+
+
+class Connections:
+    """Decides what becomes of a connection."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._tunnels: set[str] = set()
+
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
+        """Decide whether a CONNECT is intercepted or tunnelled blind."""
+        if self._running.engine is None or self._running.draining:
+            flow.response = http.Response.make(503, "the cache is not running\n")
+            return
+        if not await self._intercepts(flow):
+            flow.metadata[TUNNEL] = True
+            self._tunnels.add(flow.client_conn.id)
+
+    async def _intercepts(self, flow: http.HTTPFlow) -> bool:
+        """Whether to intercept; whatever goes wrong means a tunnel (promise 4)."""
+        origin = flows.origin_of(flow, scheme="https")
+        if origin is None:
+            return False
+        try:
+            hosts = self._running.parts().hosts
+            return await hosts.intercepts(origin, client_of(flow.client_conn))
+        except Exception:
+            logger.exception("the decision on a CONNECT failed")
+            return False
+
+    def next_layer(self, nextlayer: layer.NextLayer) -> None:
+        """Put our HTTP layer where mitmproxy's would be, and a blind tunnel where decided."""
+        context = nextlayer.context
+        if nextlayer.layer is None:
+            tunnel = context.client.id in self._tunnels
+            nextlayer.layer = choose_layer(context, nextlayer.data_client(), tunnel=tunnel)
+
+    def tls_clienthello(self, data: tls.ClientHelloData) -> None:
+        """Name the leaf after the CONNECT host where the client names none (an IP address).
+
+        mitmproxy would name it after the address that it listens on, which a constrained
+        authority may not sign.
+        """
+        client, server = data.context.client, data.context.server
+        if client.sni is None and server.address is not None:
+            client.sni = server.address[0]
+
+    def tls_failedclient_of(self, data: tls.TlsData) -> None:
+        """Tunnel a client that refuses our certificate from now on."""
+        address = data.context.server.address
+        error = data.conn.error or ""
+        if address is None or not any(word in error for word in _REFUSALS):
+            return
+        try:
+            origin = Origin.make("https", address[0], address[1])
+        except ValueError:
+            return
+        if self._running.parts().hosts.refused(origin, client_of(data.context.client)):
+            self._running.parts().events.warn(
+                "certificate_refused",
+                client=client_of(data.context.client),
+                host=origin.authority,
+                tunnelled="10min",
+                do="run ca/install.sh on that client and restart its container engine",
+            )
+
+    def client_disconnected(self, client: connection.Client) -> None:
+        """Forget what was known of a connection."""
+        self._tunnels.discard(client.id)

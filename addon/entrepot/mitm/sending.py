@@ -1,0 +1,54 @@
+"""Hooks of bodies sent in band (see ``serving``): the client's pace, and the next chunk."""
+
+from typing import Any
+
+from mitmproxy import connection, ctx, http
+
+from entrepot.message import BodyError
+from entrepot.mitm.running import Running, client_of
+from entrepot.mitm.serving import BODY, Transfer
+
+
+class Sending:
+    """Feeds transfers."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._transfers: set[str] = set()
+
+    async def entrepot_chunk(self, transfer: Transfer) -> None:
+        """Wait for the client to take the last chunk, and get the next."""
+        if transfer.client.id not in self._transfers:
+            self._transfers.add(transfer.client.id)
+            self._running.begin()
+        try:
+            await _writer(transfer.client).drain()
+            transfer.chunk = await transfer.body.read()
+        except BodyError as error:
+            transfer.cut = str(error)
+            client = client_of(transfer.client)
+            self._running.parts().events.warn("cut", client=client, reason=error)
+        except (OSError, KeyError) as error:
+            transfer.cut = f"the client has left: {error}"
+        if transfer.cut is not None or not transfer.chunk:
+            self._ended(transfer.client)
+
+    def client_disconnected(self, client: connection.Client) -> None:
+        """End the transfer of a client that has left."""
+        self._ended(client)
+
+    def _ended(self, client: connection.Client) -> None:
+        if client.id in self._transfers:
+            self._transfers.remove(client.id)
+            self._running.end()
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """Let go of a body whose client left before it began."""
+        body = flow.metadata.pop(BODY, None)
+        if body is not None:
+            body.close()
+
+
+def _writer(client: connection.Client) -> Any:
+    handler = ctx.master.addons.get("proxyserver").connections[client.id]
+    return handler.transports[client].writer
