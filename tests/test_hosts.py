@@ -1,7 +1,6 @@
 """Which hosts are intercepted, and what it takes to be taken for a registry."""
 
 import asyncio
-import gc
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -24,20 +23,11 @@ from entrepot.upstream import Upstream
 from rig.certs import Authority
 from rig.faults import Content, Exchange, FaultServer, Gate, Handler, error, redirect, status
 
-# Each thread of the store leaves its connection to the garbage collector (see test_store).
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
-
 NAME = "registry.example.test"
 ORIGIN = Origin("https", NAME, 443)
 VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}
 BEARER = {"WWW-Authenticate": 'Bearer realm="https://auth.example.test/token",service="a"'}
 CLIENT = "10.0.0.5"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _collected() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 @dataclass

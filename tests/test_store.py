@@ -16,7 +16,6 @@ import pytest
 from diskcache.core import MODE_PICKLE
 
 from entrepot.reference import Digest, Origin, Repository
-from entrepot.datafolder import FORMAT
 from entrepot.store import INDEX_SECONDS, Store, StoreError
 
 LIMIT = 10 * 1024 * 1024
@@ -539,7 +538,12 @@ def test_a_damaged_description_is_a_store_error(
 def test_threads_leave_no_connection_open(folder: Path) -> None:
     """Every thread that used the store has its database connection closed in the end."""
     with closing(Store(folder, LIMIT)) as store:
-        thread = threading.Thread(target=lambda: (store.tag(APP, "1", "*/*"), store.disconnect()))
+
+        def use() -> None:
+            store.tag(APP, "1", "*/*")
+            store.disconnect()
+
+        thread = threading.Thread(target=use)
         thread.start()
         thread.join()
     gc.collect()

@@ -10,7 +10,15 @@ from entrepot.config import Resolve, UpstreamProxy
 from entrepot.message import Fields
 from entrepot.reference import Origin
 from entrepot.trust import Roots
-from entrepot.upstream import MAX_REDIRECTS, REDIRECTS, Reply, Target, Upstream, UpstreamError
+from entrepot.upstream import (
+    MAX_REDIRECTS,
+    REDIRECTS,
+    Follow,
+    Reply,
+    Target,
+    Upstream,
+    UpstreamError,
+)
 from rig.certs import Authority
 from rig.faults import Content, Exchange, FaultServer, Gate, Handler, redirect, status
 
@@ -71,7 +79,7 @@ def target(path: str, scheme: str = "http", host: str = NAME) -> Target:
 
 
 def get(upstream: Upstream, path: str, *fields: tuple[str, str]) -> tuple[int, bytes]:
-    with upstream.send("GET", target(path), fields, follow=True) as reply:
+    with upstream.send("GET", target(path), fields, follow=Follow.ANY) as reply:
         return reply.status, reply.read_all(1 << 20)
 
 
@@ -131,14 +139,14 @@ def test_an_unusable_location_is_upstreams_answer(
 ) -> None:
     """A redirect that leads nowhere is returned as it came."""
     plain.routes = {"/a": redirect(location)}
-    with upstream.send("GET", target("/a"), (), follow=True) as reply:
+    with upstream.send("GET", target("/a"), (), follow=Follow.ANY) as reply:
         assert (reply.status, reply.value("Location")) == (307, location)
 
 
 def test_a_redirect_is_not_followed_unasked(upstream: Upstream, plain: FaultServer) -> None:
     """Where only the decision counts, the redirect is the answer."""
     plain.routes = {"/a": redirect("/b"), "/b": status(200)}
-    with upstream.send("GET", target("/a"), (), follow=False) as reply:
+    with upstream.send("GET", target("/a"), (), follow=Follow.NO) as reply:
         assert (reply.status, reply.value("Location")) == (307, "/b")
 
 
@@ -209,7 +217,7 @@ def test_a_step_down_is_taken_only_where_allowed(
     secure.routes = {"/a": redirect(f"http://{NAME}/b")}
     plain.routes = {"/b": status(200)}
     origin = target("/a", "https")
-    with upstream.send("GET", origin, SENT, follow=True, downgrade=downgrade) as reply:
+    with upstream.send("GET", origin, SENT, follow=Follow.ANY, downgrade=downgrade) as reply:
         assert reply.status == code
     assert [seen.authorization for seen in plain.requests] == [None] * (code == 200)
 
@@ -217,7 +225,7 @@ def test_a_step_down_is_taken_only_where_allowed(
 def test_a_reply_knows_where_it_came_from(upstream: Upstream, plain: FaultServer) -> None:
     """Its target is the last one."""
     plain.routes = {"/a": redirect(f"http://{OTHER_NAME}/b"), "/b": status(200)}
-    with upstream.send("GET", target("/a"), (), follow=True) as reply:
+    with upstream.send("GET", target("/a"), (), follow=Follow.ANY) as reply:
         assert reply.target == target("/b", host=OTHER_NAME)
 
 
@@ -266,14 +274,14 @@ def test_only_a_number_is_a_length(
 ) -> None:
     """Whatever stands in Content-Length, asking for it is no error."""
     plain.routes = {"/a": status(200, headers={"Content-Length": text})}
-    with upstream.send("HEAD", target("/a"), (), follow=False) as reply:
+    with upstream.send("HEAD", target("/a"), (), follow=Follow.NO) as reply:
         assert reply.length == length
 
 
 def test_reading_all_reads_no_more_than_asked(upstream: Upstream, plain: FaultServer) -> None:
     """A body without an end costs bounded memory."""
     plain.routes = {"/a": Content(bytes(1_000_000))}
-    with upstream.send("GET", target("/a"), (), follow=False) as reply:
+    with upstream.send("GET", target("/a"), (), follow=Follow.NO) as reply:
         assert len(reply.read_all(300_000)) == 300_000
 
 
@@ -304,7 +312,7 @@ def failure(upstream: Upstream, where: Target, method: str = "GET") -> str:
     """The text of the error that a request ends in."""
     with (
         pytest.raises(UpstreamError) as caught,
-        upstream.send(method, where, SENT, follow=True) as reply,
+        upstream.send(method, where, SENT, follow=Follow.ANY) as reply,
     ):
         reply.read_all(1 << 30)
     return str(caught.value)
@@ -356,7 +364,7 @@ def test_the_caller_may_be_less_patient(authority: Authority, plain: FaultServer
     plain.routes = {"/a": Content(b"late", wait=wait)}
     where = Target(Origin("http", "127.0.0.1", plain.port), "/a")
     with pytest.raises(UpstreamError, match="stopped answering"):
-        upstream.send("GET", where, (), follow=False, seconds=0.1)
+        upstream.send("GET", where, (), follow=Follow.NO, seconds=0.1)
     wait.set()
     upstream.close()
 
@@ -423,7 +431,7 @@ def test_a_path_that_cannot_be_sent_is_an_error(
 ) -> None:
     """No request is smuggled by a Location of control characters."""
     try:
-        with upstream.send("GET", target(path), (), follow=False):
+        with upstream.send("GET", target(path), (), follow=Follow.NO):
             pass
     except UpstreamError as error:
         assert path not in str(error)  # noqa: PT017 both ends are well
@@ -465,8 +473,9 @@ def test_a_connection_is_used_again_where_little_is_left_of_a_body(
     handler = Connections(bytes(size))
     plain.routes = {"/a": handler}
     for _ in range(2):
-        with upstream.send("GET", target("/a"), (), follow=False) as reply:
-            assert len(reply.read_all(read)) == read
+        reply = upstream.send("GET", target("/a"), (), follow=Follow.NO)
+        assert len(reply.read_all(read)) == read
+        reply.drain()
     assert len(set(handler.ports)) == connections
 
 
@@ -475,7 +484,7 @@ def test_a_head_leaves_its_connection_for_the_next(upstream: Upstream, plain: Fa
     handler = Connections(bytes(10_000_000))
     plain.routes = {"/a": handler}
     for _ in range(2):
-        with upstream.send("HEAD", target("/a"), (), follow=False) as reply:
+        with upstream.send("HEAD", target("/a"), (), follow=Follow.NO) as reply:
             assert reply.length == 10_000_000
     assert len(set(handler.ports)) == 1
 
@@ -494,7 +503,7 @@ def test_a_redirect_leaves_its_connection_for_the_next(
 def test_a_broken_reply_can_be_closed(upstream: Upstream, plain: FaultServer) -> None:
     """After an error, and twice."""
     plain.routes = {"/a": Content(bytes(100), cut_after=10, reset=False)}
-    reply: Reply = upstream.send("GET", target("/a"), (), follow=False)
+    reply: Reply = upstream.send("GET", target("/a"), (), follow=Follow.NO)
     with pytest.raises(UpstreamError):
         reply.read_all(100)
     reply.close()

@@ -111,8 +111,8 @@ class Access:
 
     def token_issued(self, token: str, *, anonymous: bool, expires: float, now: float) -> None:
         """Remember a bearer token that a token server was seen to hand out."""
-        for key in [k for k, known in self._tokens.items() if known.expires <= now]:
-            del self._tokens[key]
+        while self._tokens and next(iter(self._tokens.values())).expires <= now:
+            self._tokens.popitem(last=False)
         fingerprint = self._fingerprint([("authorization", f"Bearer {token}")])
         self._tokens[fingerprint] = _Token(anonymous, expires)
         _trim(self._tokens, _MOST_TOKENS)

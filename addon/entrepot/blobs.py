@@ -13,6 +13,7 @@ from entrepot import permission
 from entrepot.access import Credential
 from entrepot.body import ContinuedBody, FileBody, ReplyBody
 from entrepot.content import Content, content_answer, wants_part
+from entrepot.download import State
 from entrepot.driver import Driver
 from entrepot.fetches import Fetches, Led
 from entrepot.message import Answer, Body, BodyError, Request, error_answer
@@ -50,6 +51,9 @@ class Blobs:
             if found is not None:
                 return self._hit(request, digest, found)
             download = fetches.running.get(key)
+            if download is not None and download.state is State.FAILED:
+                await download.retired.wait()
+                continue
             if download is not None:
                 driver.events.count("blob_collapsed")
                 download.repositories.add(repository)
@@ -105,7 +109,7 @@ class Blobs:
     async def _follow(self, request: Request, led: Led, how: str) -> Answer:
         """Stream from the growing file."""
         download, opened = led.download, led.opened
-        if download.size is None and wants_part(request):
+        if download.size is None and (wants_part(request) or request.method == "HEAD"):
             try:
                 await download.settled()
             except BodyError as error:

@@ -26,8 +26,8 @@ Call = Callable[[Callable[[], bytes]], Awaitable[bytes]]
 class Growth(Protocol):
     """A file that a download is writing."""
 
-    async def beyond(self, offset: int) -> int:
-        """Wait until bytes after ``offset`` may be served; where they end.
+    async def beyond(self, offset: int, stop: int | None) -> int:
+        """Wait until a transfer up to ``stop`` may have bytes after ``offset``; where they end.
 
         ``offset`` itself where the file is whole and ends there. Raises :class:`BodyError`.
         """
@@ -57,7 +57,7 @@ class FileBody:
             raise BodyError("it was closed")
         end = self._position + CHUNK if self._stop is None else self._stop
         if self._growth is not None and self._position != self._stop:
-            end = min(end, await self._growth.beyond(self._position))
+            end = min(end, await self._growth.beyond(self._position, self._stop))
         count = min(CHUNK, end - self._position)
         if count <= 0:
             return b""

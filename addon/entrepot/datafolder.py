@@ -64,7 +64,7 @@ def reconcile(folder: Path, cache: diskcache.Cache) -> None:
         if path.is_file() and path.stat().st_size == size:
             known.add(path)
         else:
-            del cache[key]
+            cache.delete(key)
     for path in folder.glob("??/??/*.val"):
         if path not in known:
             path.unlink()

@@ -6,12 +6,15 @@ knows strings and bytes, and refuses the rest both ways. A finished download is 
 rename: ``set(read=True)`` of the original would copy it.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import diskcache
 from diskcache.core import MODE_BINARY, MODE_PICKLE, UNKNOWN
+
+_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +64,16 @@ class SafeDisk(diskcache.Disk):  # type: ignore[misc]
         """Turn columns back into a value, or into an open file where ``read``."""
         if mode == MODE_PICKLE:
             raise PickleRefusedError("the database holds a pickled value")
+        _check_name(filename)
         return super().fetch(mode, filename, value, read)
+
+    def remove(self, file_path: str) -> None:
+        """Remove a value's file."""
+        _check_name(file_path)
+        super().remove(file_path)
+
+
+def _check_name(filename: str | None) -> None:
+    """Refuse a name from the database that diskcache would not have given."""
+    if filename is not None and not _NAME.fullmatch(filename):
+        raise ValueError(f"the database names the file {filename!r}, want aa/bb/<28 hex>.val")

@@ -84,6 +84,8 @@ class Download:
         """Where upstream confirmed that these bytes are."""
         self.state = State.RUNNING
         self.error: Exception | None = None
+        self.retired = asyncio.Event()
+        """Set when nothing of it is left, whatever became of it."""
         self._reopen = reopen
         self._claim = claim
         self._finish = finish
@@ -111,7 +113,7 @@ class Download:
         start = _start(reply, self._written)
         if start == 0:
             self.restart()
-        self.size = None if reply.length is None else start + reply.length
+        self.size = _whole_size(reply, start)
         self.media_type = reply.value("Content-Type") or self.media_type
         self._source = reply
         self._skip = self._written - start
@@ -146,14 +148,15 @@ class Download:
         """The bytes from ``start`` to ``stop`` (None: the end, not known yet)."""
         return FileBody(os.dup(self._file), start, stop, growth=self)
 
-    async def beyond(self, offset: int) -> int:
-        """Wait until bytes after ``offset`` may be served; where they end."""
+    async def beyond(self, offset: int, stop: int | None = None) -> int:
+        """Wait until a transfer up to ``stop`` may have bytes after ``offset``; where they end."""
         while True:
             if self.state is State.VERIFIED:
                 return self._written
             # One byte always stays back: nobody has a whole transfer before it is verified.
-            if self._written - 1 > offset:
-                return self._written - 1
+            end = self._written - 1 if stop is None else min(self._written, stop - 1)
+            if end > offset:
+                return end
             if self.state is State.FAILED:
                 raise self._cut()
             await self._change()
@@ -216,6 +219,7 @@ class Download:
         def retire() -> None:
             self._ended()
             self.close()
+            self.retired.set()
 
         try:
             self._loop.call_soon_threadsafe(retire)
@@ -325,10 +329,24 @@ def _start(reply: Reply, written: int) -> int:
     """The offset of the first byte that ``reply`` sends: 0, or where a 206 says it starts."""
     if reply.status != 206:
         return 0
-    try:
-        content_range = ContentRange.parse(reply.value("Content-Range") or "")
-    except ValueError:
-        raise Broken("upstream sent 206 without a usable Content-Range") from None
+    content_range = _content_range(reply)
+    if content_range is None:
+        raise Broken("upstream sent 206 without a usable Content-Range")
     if content_range.first > written:
         raise Broken("upstream sent a later range than was asked for")
     return content_range.first
+
+
+def _whole_size(reply: Reply, start: int) -> int | None:
+    """How large the blob is; a 206 may carry less than the rest of it (RFC 9110 section 15.3.7)."""
+    content_range = _content_range(reply) if reply.status == 206 else None
+    if content_range is not None and content_range.size is not None:
+        return content_range.size
+    return None if reply.length is None else start + reply.length
+
+
+def _content_range(reply: Reply) -> ContentRange | None:
+    try:
+        return ContentRange.parse(reply.value("Content-Range") or "")
+    except ValueError:
+        return None

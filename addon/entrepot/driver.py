@@ -17,7 +17,7 @@ from entrepot.body import ReplyBody
 from entrepot.events import Events
 from entrepot.message import Answer, Fields, Request, cache_status, end_to_end
 from entrepot.store import Store, StoreBusyError, StoreError
-from entrepot.upstream import REDIRECTS, Reply, Target, Upstream
+from entrepot.upstream import REDIRECTS, Follow, Reply, Target, Upstream
 
 _CALLS_AT_ONCE = 128
 _REST_SECONDS = 10.0
@@ -54,10 +54,11 @@ class Driver:
     async def call(self, function: Callable[[], T]) -> T:
         """Run a blocking function on a thread of its own."""
         loop = asyncio.get_running_loop()
-        async with self._calls:
-            future: asyncio.Future[T] = loop.create_future()
-            threading.Thread(target=_run, args=(function, future, loop), daemon=True).start()
-            return await future
+        await self._calls.acquire()
+        future: asyncio.Future[T] = loop.create_future()
+        future.add_done_callback(lambda _: self._calls.release())
+        threading.Thread(target=_run, args=(function, future, loop), daemon=True).start()
+        return await asyncio.shield(future)  # who gives up waiting does not end the thread
 
     async def stored(self, function: Callable[[], T], otherwise: T) -> T:
         """Run a method of the store; ``otherwise`` where the store fails."""
@@ -84,7 +85,7 @@ class Driver:
         *,
         method: str | None = None,
         extra: Fields = (),
-        follow: bool = True,
+        follow: Follow = Follow.ANY,
         downgrade: bool = False,
     ) -> Reply:
         """Ask upstream what the client asked, as the client. Raises ``UpstreamError``."""
@@ -161,16 +162,19 @@ def _run(
     function: Callable[[], T], future: "asyncio.Future[T]", loop: asyncio.AbstractEventLoop
 ) -> None:
     def settle(result: T | None, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
+        if error is None:
             future.set_result(result)  # type: ignore[arg-type]
+        else:
+            future.set_exception(error)
+            future.exception()  # it was seen, even where nobody waits any more
 
+    result, problem = None, None
     try:
         result = function()
     except BaseException as error:  # noqa: BLE001 it is raised where the function was asked for
-        loop.call_soon_threadsafe(settle, None, error)
-    else:
-        loop.call_soon_threadsafe(settle, result, None)
+        problem = error
+    try:
+        loop.call_soon_threadsafe(settle, result, problem)
+    except RuntimeError:  # the loop has ended meanwhile
+        if isinstance(result, Reply):
+            result.close()

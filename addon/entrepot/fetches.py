@@ -17,7 +17,7 @@ from entrepot.driver import Driver, forwarded
 from entrepot.message import Answer, Fields, Request, cache_status
 from entrepot.reference import Digest, Origin, Repository
 from entrepot.store import StoreError
-from entrepot.upstream import Reply, Target
+from entrepot.upstream import Follow, Reply, Target
 
 Key = tuple[Origin, Digest]
 
@@ -130,7 +130,7 @@ class Fetches:
         def reopen(offset: int) -> Reply:
             driver.events.count("resumed_fetches")
             fields = (*headers, *_range_from(offset))
-            return driver.upstream.send("GET", target, fields, follow=True, downgrade=True)
+            return driver.upstream.send("GET", target, fields, follow=Follow.ANY, downgrade=True)
 
         try:
             return Download(

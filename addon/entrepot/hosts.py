@@ -17,7 +17,7 @@ from entrepot.driver import Driver
 from entrepot.headers import parse_challenges
 from entrepot.reference import HostPort, Origin
 from entrepot.tokens import Realms
-from entrepot.upstream import Reply, Target, UpstreamError
+from entrepot.upstream import Follow, Reply, Target, UpstreamError
 
 YES_SECONDS = 7 * 24 * 3600.0
 NO_SECONDS = 3600.0
@@ -137,7 +137,7 @@ class Hosts:
         target = Target(origin, "/v2/")
         fields = (("Accept", "application/json"), ("Accept-Encoding", "identity"))
         upstream = self._driver.upstream
-        with upstream.send("GET", target, fields, follow=False, seconds=PROBE_SECONDS) as reply:
+        with upstream.send("GET", target, fields, follow=Follow.NO, seconds=PROBE_SECONDS) as reply:
             return is_registry_answer(reply)
 
 

@@ -1,7 +1,8 @@
 """Asking upstream whether a client may have an object, without fetching it.
 
-HEAD of the same URL with the client's own credentials, redirects not followed: 200 or a redirect
-allows. Some registries answer HEAD wrongly (public.ecr.aws refuses every blob HEAD with 401), so
+HEAD of the same URL with the client's own credentials: 200 allows, and so does a redirect that
+leaves the registry, since no credential goes with it. One that stays is followed: a registry may
+move a path for everybody and ask for credentials there. Some registries answer HEAD wrongly (public.ecr.aws refuses every blob HEAD with 401), so
 anything else is asked once more by GET, of which only the head is read; where that does not
 allow either, it is upstream's real answer, which the client gets.
 """
@@ -10,7 +11,7 @@ from entrepot.access import Credential
 from entrepot.driver import Driver, is_allowed
 from entrepot.message import Answer, Request
 from entrepot.reference import Digest, Repository
-from entrepot.upstream import Reply
+from entrepot.upstream import Follow, Reply
 
 _REFUSALS = frozenset({401, 403, 404})
 
@@ -26,7 +27,7 @@ async def ask(
     allowed, _ = await driver.together(key, lambda: _head(driver, request))
     if not allowed:
         reply = await driver.send(
-            request, method="GET", extra=(("Range", "bytes=0-0"),), follow=False
+            request, method="GET", extra=(("Range", "bytes=0-0"),), follow=Follow.WITHIN
         )
         # 416: the object is there and empty, so that not even its first byte can be had.
         if not is_allowed(reply.status) and reply.status != 416:
@@ -38,7 +39,7 @@ async def ask(
 
 
 async def _head(driver: Driver, request: Request) -> bool:
-    with await driver.send(request, method="HEAD", follow=False) as reply:
+    with await driver.send(request, method="HEAD", follow=Follow.WITHIN) as reply:
         return is_allowed(reply.status)
 
 

@@ -173,7 +173,7 @@ class Store:
             meta = json.loads(tag)
             state = os.fstat(file.fileno())
             if state.st_size != meta["size"]:
-                del self._blobs[_blob(digest)]
+                self._blobs.delete(_blob(digest))
                 return None
             return StoredBlob(
                 os.dup(file.fileno()), state.st_size, meta["type"], state.st_mtime, linked
@@ -211,7 +211,7 @@ class Store:
             return False
         tag = json.dumps({"type": media_type, "stored": self._clock()})
         self._blobs.set(_manifest(repository.origin, digest), content, tag=tag)
-        self._put(_link(repository, digest), "1")
+        self._delivered(repository, digest, public=False)
         return True
 
     # Knowledge

@@ -9,9 +9,11 @@ followed only for content that is named by its digest, since only there a forged
 No log line or error says more of a URL than scheme, host and port: the rest may be signed.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
 from http.client import HTTPException
 from typing import Self
@@ -43,6 +45,15 @@ _POOLS = 64
 _CONNECTIONS_A_HOST = 32
 _CHUNK = 64 * 1024
 _SMALL = 16 * 1024
+
+
+class Follow(Enum):
+    """Which redirects to follow."""
+
+    NO = auto()
+    WITHIN = auto()
+    """Those that stay with the same scheme, host and port."""
+    ANY = auto()
 
 
 class UpstreamError(Exception):
@@ -96,6 +107,12 @@ class Reply:
         known = text is not None and len(text) < 20 and text.isascii() and text.isdigit()
         return int(text) if text is not None and known else None
 
+    @property
+    def is_delimited(self) -> bool:
+        """Whether a body that was cut can be told from a whole one."""
+        coding = self.value("Transfer-Encoding") or ""
+        return self.length is not None or "chunked" in coding.lower()
+
     def read(self, most: int) -> bytes:
         """The next bytes as sent (never decoded), ``most`` unless the body ends; empty then.
 
@@ -116,16 +133,24 @@ class Reply:
         return b"".join(parts)
 
     def close(self) -> None:
-        """Give the connection back for the next request, or end it where that would read much."""
-        left = getattr(self._response, "length_remaining", None)  # None where it is unknown
-        try:
-            if left is not None and left <= _SMALL:
-                self._response.drain_conn()
-            if not self._response.closed:
-                self._response.close()
-        except (HTTPError, HTTPException, OSError):
+        """Give the connection back where nothing is left to read, else end it; never waits."""
+        if self._left == 0:
+            self._response.drain_conn()
+        elif not self._response.closed:
             self._response.close()
         self._response.release_conn()
+
+    def drain(self) -> None:
+        """Read a small rest, so that the connection serves the next request; then close."""
+        if self._left is not None and self._left <= _SMALL:
+            with contextlib.suppress(UpstreamError):
+                self.read_all(_SMALL)
+        self.close()
+
+    @property
+    def _left(self) -> int | None:
+        left: int | None = getattr(self._response, "length_remaining", None)
+        return left
 
     def __enter__(self) -> Self:
         return self
@@ -164,39 +189,42 @@ class Upstream:
         target: Target,
         headers: Fields,
         *,
-        follow: bool,
+        follow: Follow,
         downgrade: bool = False,
         seconds: float | None = None,
     ) -> Reply:
         """Send a request without a body and return upstream's answer, whatever its status.
 
-        ``follow`` redirects; ``downgrade`` lets them lead from https to plain http. A redirect
-        that may not be followed is returned as it came; ``seconds`` bounds each wait, where the
-        usual ones are too long. Raises :class:`UpstreamError`.
+        ``follow`` says which redirects to follow; ``downgrade`` lets them lead from https to
+        plain http. A redirect that may not be followed is returned as it came. ``seconds``
+        bounds each wait, where the usual ones are too long. Raises :class:`UpstreamError`.
         """
         timeout = urllib3.Timeout(seconds) if seconds is not None else self._timeout
         reply = self._send(method, target, headers, timeout)
         for _ in range(MAX_REDIRECTS):
-            following = self._next(reply, downgrade=downgrade) if follow else None
+            following = self._next(reply, follow, downgrade=downgrade)
             if following is None:
                 return reply
-            reply.close()
+            reply.drain()
             if following.origin != target.origin:
                 headers = tuple((k, v) for k, v in headers if k.lower() in _KEEP_CROSS_HOST)
             target = following
             reply = self._send(method, target, headers, timeout)
-        if follow and reply.status in REDIRECTS:
+        if self._next(reply, follow, downgrade=downgrade) is not None:
             reply.close()
             raise UpstreamError(f"{target.origin}: more than {MAX_REDIRECTS} redirects")
         return reply
 
-    def _next(self, reply: Reply, *, downgrade: bool) -> Target | None:
+    def _next(self, reply: Reply, follow: Follow, *, downgrade: bool) -> Target | None:
+        """Where to go on to; None where ``reply`` is what the caller gets."""
         location = reply.value("Location")
-        if reply.status not in REDIRECTS or location is None:
+        if follow is Follow.NO or reply.status not in REDIRECTS or location is None:
             return None
         try:
             following = reply.target.join(location)
         except ValueError:
+            return None
+        if follow is Follow.WITHIN and following.origin != reply.target.origin:
             return None
         stepping_down = reply.target.origin.scheme == "https" != following.origin.scheme
         return None if stepping_down and not downgrade else following

@@ -27,10 +27,9 @@ def request_of(flow: http.HTTPFlow, origin: Origin) -> Request:
 
 
 def fields_of(message: http.Message) -> Fields:
-    """The header fields of a message, bytes outside ASCII kept as they are."""
+    """The header fields of a message, a character for each byte, as http.client has them."""
     return tuple(
-        (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
-        for name, value in message.headers.fields
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in message.headers.fields
     )
 
 
@@ -48,10 +47,7 @@ def needs_chunks(answer: Answer) -> bool:
 def put_answer(flow: http.HTTPFlow, answer: Answer) -> None:
     """Make ``answer`` the response of a flow; a body is sent in band (``serving``)."""
     headers = http.Headers(
-        [
-            (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
-            for name, value in answer.headers
-        ]
+        [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
     )
     body = answer.content
     content = body if isinstance(body, bytes) else b""

@@ -1,0 +1,879 @@
+"""The cache engine against a small registry: hits, misses, denials, and what upstream may do."""
+
+import asyncio
+import json
+import os
+import resource
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from entrepot.access import Access
+from entrepot.cache import Cache
+from entrepot.driver import Driver
+from entrepot.endpoint import Blob, Manifest, parse_endpoint
+from entrepot.events import Events
+from entrepot.message import Answer, BodyError, Request
+from entrepot.reference import Digest, Origin
+from entrepot.store import Store
+from entrepot.trust import Roots
+from entrepot.upstream import Upstream
+from rig.faults import Content, Exchange, FaultServer, Gate, Handler, error, first, redirect, status
+
+DATA = os.urandom(300_000)
+DIGEST = Digest.of(DATA)
+BLOB = f"/v2/app/blobs/{DIGEST}"
+OTHER_BLOB = f"/v2/other/blobs/{DIGEST}"
+TYPE = "application/vnd.oci.image.manifest.v1+json"
+MANIFEST = json.dumps(
+    {"config": {"digest": str(Digest.of(b"{}"))}, "layers": [{"digest": str(DIGEST)}]}
+).encode()
+MANIFEST_DIGEST = str(Digest.of(MANIFEST))
+TAG = "/v2/app/manifests/1"
+BY_DIGEST = f"/v2/app/manifests/{MANIFEST_DIGEST}"
+ALICE, BOB = ("Authorization", "Basic alice"), ("Authorization", "Basic bob")
+CHALLENGE = {"WWW-Authenticate": 'Basic realm="registry"'}
+LIMIT = 200_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Got:
+    """An answer, read to its end."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    whole: bool
+
+    @property
+    def how(self) -> str:
+        return self.headers["cache-status"].removeprefix("entrepot; ")
+
+
+@dataclass
+class World:
+    """A cache in front of the registry."""
+
+    server: FaultServer
+    store: Store
+    driver: Driver
+    cache: Cache
+    events: Events
+    now: list[float] = field(default_factory=lambda: [1e9])
+
+    async def ask(
+        self, path: str, *fields: tuple[str, str], method: str = "GET", host: str = "127.0.0.1"
+    ) -> Answer:
+        """The answer to a client."""
+        endpoint = parse_endpoint(method, path, "")
+        assert isinstance(endpoint, Blob | Manifest)
+        origin = Origin("http", host, self.server.port)
+        return await self.cache.handle(
+            Request(method, origin, path, headers=tuple(fields)), endpoint
+        )
+
+    async def get(
+        self, path: str, *fields: tuple[str, str], method: str = "GET", host: str = "127.0.0.1"
+    ) -> Got:
+        """The answer to a client, read to its end."""
+        return await read(await self.ask(path, *fields, method=method, host=host))
+
+    async def settled(self) -> None:
+        """Wait until no download runs."""
+        while self.cache.downloads:
+            await self.driver.stored(lambda: None, None)
+
+    def seen(self) -> list[tuple[str, str, str | None]]:
+        """What the registry was asked since the last time: method, path, Authorization."""
+        seen = [(r.method, r.path, r.authorization) for r in self.server.requests]
+        self.server.requests.clear()
+        return seen
+
+
+async def read(answer: Answer) -> Got:
+    headers = {name.lower(): value for name, value in answer.headers}
+    if isinstance(answer.content, bytes):
+        return Got(answer.status, headers, answer.content, whole=True)
+    body, whole = b"", True
+    try:
+        while piece := await answer.content.read():
+            body += piece
+    except BodyError:
+        whole = False
+    answer.close()
+    return Got(answer.status, headers, body, whole)
+
+
+def only(handler: Handler, *allowed: str) -> Handler:
+    """A handler for who shows one of these credentials; the others get a challenge."""
+
+    def guarded(exchange: Exchange) -> None:
+        if exchange.request.authorization in allowed:
+            handler(exchange)
+        else:
+            error(401, "UNAUTHORIZED", "log in", CHALLENGE)(exchange)
+
+    return guarded
+
+
+@pytest.fixture(scope="module")
+def shared_server() -> Iterator[FaultServer]:
+    server = FaultServer(None)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(shared_server: FaultServer) -> FaultServer:
+    """A registry with one public image in ``app``, whose blob ``other`` has as well."""
+    shared_server.reset()
+    shared_server.routes |= {
+        BLOB: Content(DATA, digest=str(DIGEST)),
+        OTHER_BLOB: Content(DATA, digest=str(DIGEST)),
+        TAG: Content(MANIFEST, TYPE, MANIFEST_DIGEST),
+        BY_DIGEST: Content(MANIFEST, TYPE, MANIFEST_DIGEST),
+    }
+    return shared_server
+
+
+class Run:
+    """Runs a scenario in a world of its own, on an event loop of its own."""
+
+    def __init__(self, folder: Path, server: FaultServer) -> None:
+        self._folder = folder
+        self._server = server
+
+    def __call__(self, scenario: Callable[[World], Awaitable[None]], limit: int = LIMIT) -> None:
+        async def run() -> None:
+            async with self._world(limit) as world:
+                await scenario(world)
+
+        asyncio.run(run())
+
+    @asynccontextmanager
+    async def _world(self, limit: int) -> AsyncIterator[World]:
+        events = Events()
+        upstream = Upstream(Roots(None, None), read_seconds=10)
+        with closing(Store(self._folder, limit)) as store:
+            now = [1e9]
+            driver = Driver(store, upstream, Access(b"secret"), events, lambda: now[0])
+            cache = Cache(driver)
+            world = World(self._server, store, driver, cache, events, now)
+            try:
+                yield world
+                await world.settled()
+            finally:
+                cache.close()
+
+
+@pytest.fixture
+def run(tmp_path: Path, server: FaultServer) -> Run:
+    return Run(tmp_path / "data", server)
+
+
+# Blobs
+
+
+def test_a_blob_is_fetched_once_and_then_a_hit(run: Run) -> None:
+    """The second client is answered without upstream, since the repository is public."""
+
+    async def scenario(world: World) -> None:
+        got = await world.get(BLOB)
+        assert (got.status, got.body, got.whole) == (200, DATA, True)
+        assert got.how == "fwd=miss; stored"
+        await world.settled()
+        assert world.seen() == [("GET", BLOB, None)]
+        for fields in ((), (BOB,)):
+            got = await world.get(BLOB, *fields)
+            assert (got.status, got.body, got.how) == (200, DATA, "hit")
+        assert world.seen() == []
+        assert world.events.counts["store_failed"] == 0
+
+    run(scenario)
+
+
+def test_a_remembered_decision_ends(run: Run) -> None:
+    """After its time a hit costs one HEAD, and no bytes."""
+
+    async def scenario(world: World) -> None:
+        await world.get(BLOB, ALICE)
+        await world.settled()
+        world.seen()
+        world.now[0] += 59
+        assert (await world.get(BLOB, ALICE)).how == "hit"
+        assert world.seen() == []
+        world.now[0] += 1
+        assert (await world.get(BLOB, ALICE)).how == "hit"
+        assert world.seen() == [("HEAD", BLOB, ALICE[1])]
+
+    run(scenario)
+
+
+def test_a_private_blob_is_given_to_who_upstream_allows(run: Run, server: FaultServer) -> None:
+    """Bob and the nameless get upstream's own challenge, Alice the blob."""
+    server.routes[BLOB] = only(server.routes[BLOB], ALICE[1])
+
+    async def scenario(world: World) -> None:
+        assert (await world.get(BLOB, ALICE)).body == DATA
+        await world.settled()
+        for fields in ((), (BOB,)):
+            got = await world.get(BLOB, *fields)
+            assert got.status == 401
+            assert got.headers["www-authenticate"] == CHALLENGE["WWW-Authenticate"]
+            assert b"UNAUTHORIZED" in got.body
+        assert (await world.get(BLOB, ALICE)).how == "hit"
+
+    run(scenario)
+
+
+def test_a_second_named_client_costs_a_head(run: Run, server: FaultServer) -> None:
+    """Upstream decides for Bob; the bytes come from here."""
+    server.routes[BLOB] = only(server.routes[BLOB], ALICE[1], BOB[1])
+
+    async def scenario(world: World) -> None:
+        await world.get(BLOB, ALICE)
+        await world.settled()
+        world.seen()
+        assert (await world.get(BLOB, BOB)).how == "hit"
+        assert world.seen() == [("HEAD", BLOB, BOB[1])]
+
+    run(scenario)
+
+
+def test_a_denial_is_no_memory_of_an_allowance(run: Run, server: FaultServer) -> None:
+    """When the decision has ended and upstream says no, the hit is over."""
+
+    async def scenario(world: World) -> None:
+        await world.get(BLOB, ALICE)
+        await world.settled()
+        server.routes[BLOB] = only(server.routes[BLOB])
+        world.now[0] += 60
+        assert (await world.get(BLOB, ALICE)).status == 401
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 405])
+def test_a_wrong_answer_to_head_is_asked_again_by_get(
+    run: Run, server: FaultServer, code: int
+) -> None:
+    """public.ecr.aws refuses every HEAD of a blob; what its GET says counts."""
+
+    async def scenario(world: World) -> None:
+        await world.get(BLOB, ALICE)
+        await world.settled()
+        server.routes[BLOB] = Content(DATA, head_status=code)
+        assert (await world.get(BLOB, BOB)).how == "hit"
+
+    run(scenario)
+
+
+def test_a_redirect_within_the_registry_decides_nothing(run: Run, server: FaultServer) -> None:
+    """A registry may move a path for everybody and ask for credentials at its end."""
+    server.routes[BLOB] = redirect("/v2/moved/blob")
+    server.routes["/v2/moved/blob"] = only(Content(DATA), ALICE[1])
+
+    async def scenario(world: World) -> None:
+        assert (await world.get(BLOB, ALICE)).body == DATA
+        await world.settled()
+        for fields in ((), (BOB,)):
+            got = await world.get(BLOB, *fields)
+            assert (got.status, got.body == DATA) == (401, False)
+
+    run(scenario)
+
+
+def test_a_redirect_to_another_host_allows(run: Run, server: FaultServer) -> None:
+    """A registry that sends a client to its content network has let it in."""
+    away = redirect(f"http://localhost:{server.port}/cdn")
+    server.routes[BLOB] = only(away, ALICE[1], BOB[1])
+    server.routes["/cdn"] = Content(DATA)
+
+    async def scenario(world: World) -> None:
+        assert (await world.get(BLOB, ALICE)).body == DATA
+        await world.settled()
+        world.seen()
+        assert (await world.get(BLOB, BOB)).how == "hit"
+        assert world.seen() == [("HEAD", BLOB, BOB[1])]
+        assert (await world.get(BLOB)).status == 401
+
+    run(scenario)
+
+
+def test_a_registry_that_only_claims_to_have_a_blob_gets_no_bytes(
+    run: Run, server: FaultServer
+) -> None:
+    """Whoever answers HEAD with 200 must send the bytes itself."""
+    server.routes[BLOB] = only(server.routes[BLOB], ALICE[1])
+    claimed = f"/v2/evil/blobs/{DIGEST}"
+    server.routes[claimed] = Content(bytes(len(DATA)))
+
+    async def scenario(world: World) -> None:
+        await world.get(BLOB, ALICE)
+        await world.settled()
+        for _ in range(2):
+            await world.get(claimed, method="HEAD", host="localhost")
+            got = await world.get(claimed, host="localhost")
+            assert not got.whole
+            assert DATA[:1000] not in got.body
+            await world.settled()
+
+    run(scenario)
+
+
+def test_all_who_ask_at_once_share_one_fetch(run: Run, server: FaultServer) -> None:
+    """Each with a decision of its own, all from the growing file."""
+    gate = Gate(100_000)
+    server.routes[BLOB] = only(Content(DATA, gate=gate), ALICE[1], BOB[1])
+
+    async def scenario(world: World) -> None:
+        leader = await world.ask(BLOB, ALICE)
+        followers = [await world.ask(BLOB, fields) for fields in (ALICE, BOB, BOB)]
+        denied = await world.get(BLOB)
+        gate.open()
+        everybody = await asyncio.gather(*(read(answer) for answer in (leader, *followers)))
+        assert [got.body for got in everybody] == [DATA] * 4
+        assert [got.how for got in everybody[1:]] == ["fwd=miss; collapsed"] * 3
+        assert denied.status == 401
+        gets = [seen for seen in world.seen() if seen[0] == "GET"]
+        assert gets == [("GET", BLOB, ALICE[1]), ("GET", BLOB, None)]
+
+    run(scenario)
+
+
+def test_a_busy_loop_still_follows_a_fetch_that_has_ended(run: Run) -> None:
+    """A small blob may be fetched and committed before its own client's turn comes."""
+
+    async def scenario(world: World) -> None:
+        loop = asyncio.get_running_loop()
+
+        def hold() -> None:
+            """Once the fetch has begun, let it end before the loop does anything else."""
+            if not world.cache.downloads:
+                loop.call_soon(hold)
+                return
+            while list(world.store.partials.iterdir()) or _downloading():
+                pass
+
+        loop.call_soon(hold)
+        got = await world.get(BLOB)
+        assert (got.status, got.body, got.whole) == (200, DATA, True)
+
+    run(scenario)
+
+
+def _downloading() -> bool:
+    return any(thread.name.startswith("download ") for thread in threading.enumerate())
+
+
+def test_two_repositories_that_share_a_fetch_both_have_the_blob(
+    run: Run, server: FaultServer
+) -> None:
+    """One commit for each, without a word of failure."""
+    gate = Gate(100_000)
+    server.routes[BLOB] = Content(DATA, gate=gate)
+
+    async def scenario(world: World) -> None:
+        leader, follower = await world.ask(BLOB), await world.ask(OTHER_BLOB)
+        gate.open()
+        assert (await read(leader)).body == (await read(follower)).body == DATA
+        await world.settled()
+        assert world.events.counts["store_failed"] == 0
+        world.seen()
+        assert (await world.get(OTHER_BLOB)).how == "hit"
+        assert world.seen() == []
+
+    run(scenario)
+
+
+def test_a_fetch_outlives_its_client(run: Run, server: FaultServer) -> None:
+    """The client leaves before the first byte, the blob is stored all the same."""
+    gate = Gate()
+    server.routes[BLOB] = Content(DATA, gate=gate)
+
+    async def scenario(world: World) -> None:
+        (await world.ask(BLOB)).close()
+        gate.open()
+        await world.settled()
+        world.seen()
+        assert (await world.get(BLOB)).how == "hit"
+        assert world.seen() == []
+
+    run(scenario)
+
+
+def test_wrong_bytes_are_cut_and_never_stored(run: Run, server: FaultServer) -> None:
+    """The client cannot take them for whole, and the next one is not given them."""
+    good = server.routes[BLOB]
+    server.routes[BLOB] = first(1, Content(bytes(len(DATA))), good)
+
+    async def scenario(world: World) -> None:
+        got = await world.get(BLOB)
+        assert not got.whole
+        await world.settled()
+        assert not list(world.store.partials.iterdir())
+        assert world.events.counts["mismatch"] == 1
+        got = await world.get(BLOB)
+        assert (got.body, got.how) == (DATA, "fwd=miss; stored")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 429, 500, 503])
+def test_a_refusal_is_upstreams_own(run: Run, server: FaultServer, code: int, method: str) -> None:
+    """Status, challenge and body are relayed, nothing is stored, nothing is left."""
+    server.routes[BLOB] = error(code, "NO", "because", CHALLENGE | {"Retry-After": "3"})
+
+    async def scenario(world: World) -> None:
+        got = await world.get(BLOB, method=method)
+        assert got.status == code
+        assert got.headers["retry-after"] == "3"
+        assert got.headers["www-authenticate"] == CHALLENGE["WWW-Authenticate"]
+        assert (b"because" in got.body) is (method == "GET")
+        assert got.how == f"fwd=miss; fwd-status={code}"
+        assert not list(world.store.partials.iterdir())
+
+    run(scenario)
+
+
+def test_a_head_of_an_unknown_blob_fetches_nothing(run: Run) -> None:
+    """Upstream's own answer, with the length that GET would have."""
+
+    async def scenario(world: World) -> None:
+        got = await world.get(BLOB, method="HEAD")
+        assert (got.status, got.body, got.headers["content-length"]) == (200, b"", str(len(DATA)))
+        assert [seen[0] for seen in world.seen()] == ["HEAD"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_part_is_cut_out_of_the_whole(
+    run: Run,
+    warm: bool,  # noqa: FBT001 hit and miss
+) -> None:
+    """A range is answered from a fetch of all, and from a hit; upstream sees no range."""
+
+    async def scenario(world: World) -> None:
+        if warm:
+            await world.get(BLOB)
+            await world.settled()
+        got = await world.get(BLOB, ("Range", "bytes=1000-1999"))
+        assert (got.status, got.body) == (206, DATA[1000:2000])
+        assert got.headers["content-range"] == f"bytes 1000-1999/{len(DATA)}"
+        assert [seen.range for seen in world.server.requests] == [None]
+
+    run(scenario)
+
+
+def test_a_part_of_a_blob_of_unknown_size_waits_for_the_size(run: Run, server: FaultServer) -> None:
+    """Where upstream does not say the length, a suffix range has to wait for it."""
+    server.routes[BLOB] = Content(DATA, chunked=True)
+
+    async def scenario(world: World) -> None:
+        got = await world.get(BLOB, ("Range", "bytes=-10"))
+        assert (got.status, got.body) == (206, DATA[-10:])
+
+    run(scenario)
+
+
+def test_nothing_of_one_answer_is_kept_for_the_next(run: Run, server: FaultServer) -> None:
+    """Cookies, rate limits and challenges are the first client's alone."""
+    personal = {"Set-Cookie": "a=b", "RateLimit-Remaining": "1", **CHALLENGE}
+    server.routes[BLOB] = Content(DATA, headers=personal)
+    server.routes[TAG] = Content(MANIFEST, TYPE, MANIFEST_DIGEST, headers=personal)
+
+    async def scenario(world: World) -> None:
+        for path in (BLOB, TAG):
+            await world.get(path)
+            await world.settled()
+            got = await world.get(path)
+            assert got.how.startswith("hit")
+            assert not {name.lower() for name in personal} & set(got.headers)
+
+    run(scenario)
+
+
+def test_an_upstream_that_cannot_be_reached_is_a_502(run: Run, server: FaultServer) -> None:
+    """In a registry's form, naming the host and no path."""
+
+    def gone(exchange: Exchange) -> None:
+        exchange.cut()
+
+    server.routes |= dict.fromkeys((BLOB, TAG, BY_DIGEST), gone)
+
+    async def scenario(world: World) -> None:
+        for path in (BLOB, TAG, BY_DIGEST):
+            got = await world.get(path)
+            (problem,) = json.loads(got.body)["errors"]
+            assert (got.status, problem["code"]) == (502, "UNAVAILABLE")
+            assert str(DIGEST) not in problem["message"]
+
+    run(scenario)
+
+
+def test_an_absurd_length_is_no_error(run: Run, server: FaultServer) -> None:
+    """Whatever upstream announces, the client gets an answer."""
+    server.routes[BLOB] = status(404, b"", {"Content-Length": "9" * 5000})
+
+    async def scenario(world: World) -> None:
+        assert (await world.get(BLOB, method="HEAD")).status == 404
+
+    run(scenario)
+
+
+# Without the store
+
+
+@pytest.mark.parametrize(("content", "whole"), [(DATA, True), (bytes(len(DATA)), False)])
+def test_a_blob_without_room_is_passed_on_verified(
+    run: Run,
+    server: FaultServer,
+    content: bytes,
+    whole: bool,  # noqa: FBT001 a column of the table
+) -> None:
+    """The client gets it, whole only if it is what its digest says; nothing is kept."""
+    server.routes[BLOB] = Content(content)
+
+    async def scenario(world: World) -> None:
+        got = await world.get(BLOB)
+        assert (got.status, got.whole) == (200, whole)
+        assert got.body == (content if whole else content[:-1])
+        assert not list(world.store.partials.iterdir())
+        assert world.events.counts["blob_unstored"] == 1
+        assert (await world.get(BLOB, ("Range", "bytes=0-9"))).body == content[:10]
+
+    run(scenario, limit=100_000)
+
+
+@pytest.mark.parametrize("table", ["Cache", "Settings"])
+@pytest.mark.parametrize("database", ["blobs", "index"])
+@pytest.mark.parametrize("path", [BLOB, TAG, BY_DIGEST])
+def test_a_broken_database_does_not_break_a_pull(
+    run: Run, database: str, table: str, path: str
+) -> None:
+    """The bytes come from upstream as if there were no cache."""
+
+    async def scenario(world: World) -> None:
+        connection = sqlite3.connect(world.store.folder / database / "cache.db")
+        connection.execute(f"DROP TABLE {table}")
+        connection.close()
+        got = await world.get(path)
+        assert (got.status, got.whole) == (200, True)
+        assert got.body == (DATA if path == BLOB else MANIFEST)
+        await world.settled()
+
+    run(scenario)
+
+
+def test_a_partial_folder_that_is_gone_does_not_break_a_pull(run: Run) -> None:
+    """Nor does a folder that takes no files."""
+
+    async def scenario(world: World) -> None:
+        world.store.partials.rmdir()
+        assert (await world.get(BLOB)).body == DATA
+        assert (await world.get(TAG)).body == MANIFEST
+
+    run(scenario)
+
+
+def test_a_disk_that_fills_up_does_not_break_a_transfer(run: Run, server: FaultServer) -> None:
+    """A reader goes on with upstream where the file ends."""
+    gate = Gate(100_000)
+    server.routes[BLOB] = Content(DATA, gate=gate)
+
+    async def scenario(world: World) -> None:
+        answer = await world.ask(BLOB)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, before[1]))
+        try:
+            gate.open()
+            got = await read(answer)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert (got.body == DATA, got.whole) == (True, True)
+        assert server.requests[-1].range is not None
+        await world.settled()
+        assert not list(world.store.partials.iterdir())
+
+    run(scenario)
+
+
+# Manifests
+
+
+def test_a_tag_is_fetched_once_and_then_revalidated(run: Run) -> None:
+    """A warm pull costs one HEAD, which counts for what the manifest lists."""
+
+    async def scenario(world: World) -> None:
+        first_time = await world.get(TAG, ALICE, ("Accept", TYPE))
+        assert (first_time.status, first_time.body) == (200, MANIFEST)
+        assert (await world.get(BLOB, ALICE)).body == DATA
+        await world.settled()
+        world.now[0] += 1000
+        world.seen()
+        again = await world.get(TAG, ALICE, ("Accept", TYPE))
+        assert (again.body, again.how) == (MANIFEST, "hit; detail=revalidated")
+        assert again.headers["content-type"] == TYPE
+        assert again.headers["docker-content-digest"] == MANIFEST_DIGEST
+        assert (await world.get(BY_DIGEST, ALICE)).how == "hit"
+        assert (await world.get(BLOB, ALICE)).how == "hit"
+        assert world.seen() == [("HEAD", TAG, ALICE[1])]
+
+    run(scenario)
+
+
+def test_a_tag_that_moved_is_fetched(run: Run, server: FaultServer) -> None:
+    """The new manifest is served, never the old one."""
+    moved = b'{"layers": []}'
+
+    async def scenario(world: World) -> None:
+        await world.get(TAG)
+        server.routes[TAG] = Content(moved, TYPE, str(Digest.of(moved)))
+        got = await world.get(TAG)
+        assert (got.body, got.how) == (moved, "fwd=miss; stored")
+        assert (await world.get(TAG)).how == "hit; detail=revalidated"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("code", [401, 403, 404, 429, 500])
+def test_a_refused_tag_is_never_answered_from_the_cache(
+    run: Run, server: FaultServer, code: int
+) -> None:
+    """Upstream's own answer, though the manifest is here."""
+
+    async def scenario(world: World) -> None:
+        await world.get(TAG)
+        server.routes[TAG] = error(code, "NO", "because")
+        got = await world.get(TAG)
+        assert got.status == code
+        assert b"because" in got.body
+
+    run(scenario)
+
+
+def test_another_accept_is_another_answer(run: Run, server: FaultServer) -> None:
+    """A tag is negotiated: what one client was given is not given to who accepts other types."""
+    index = b'{"manifests": []}'
+
+    def negotiate(exchange: Exchange) -> None:
+        wants_index = "index" in exchange.request.headers.get("accept", "")
+        content = index if wants_index else MANIFEST
+        Content(content, TYPE, str(Digest.of(content)))(exchange)
+
+    server.routes[TAG] = negotiate
+
+    async def scenario(world: World) -> None:
+        for _ in range(2):
+            assert (await world.get(TAG, ("Accept", "a/index"))).body == index
+            assert (await world.get(TAG, ("Accept", TYPE))).body == MANIFEST
+
+    run(scenario)
+
+
+def test_a_manifest_by_digest_is_a_hit(run: Run) -> None:
+    """It cannot change, so nothing is asked while the decision lasts."""
+
+    async def scenario(world: World) -> None:
+        assert (await world.get(BY_DIGEST)).how == "fwd=miss; stored"
+        world.seen()
+        got = await world.get(BY_DIGEST)
+        assert (got.body, got.how, got.headers["content-type"]) == (MANIFEST, "hit", TYPE)
+        assert (await world.get(BY_DIGEST, method="HEAD")).how == "hit"
+        assert world.seen() == []
+
+    run(scenario)
+
+
+def test_a_private_manifest_is_given_to_who_upstream_allows(run: Run, server: FaultServer) -> None:
+    """By digest and by tag."""
+    server.routes |= {path: only(server.routes[path], ALICE[1]) for path in (TAG, BY_DIGEST)}
+
+    async def scenario(world: World) -> None:
+        for path in (TAG, BY_DIGEST):
+            assert (await world.get(path, ALICE)).body == MANIFEST
+            for fields in ((), (BOB,)):
+                got = await world.get(path, *fields)
+                assert (got.status, got.headers["www-authenticate"]) == (
+                    401,
+                    'Basic realm="registry"',
+                )
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("path", [TAG, BY_DIGEST])
+def test_a_manifest_of_other_bytes_is_refused(run: Run, server: FaultServer, path: str) -> None:
+    """What does not hash to its digest is neither served nor kept."""
+    server.routes[path] = Content(b'{"evil": 1}', TYPE, MANIFEST_DIGEST)
+
+    async def scenario(world: World) -> None:
+        for _ in range(2):
+            got = await world.get(path)
+            assert (got.status, b"DIGEST_INVALID" in got.body) == (502, True)
+            assert b"evil" not in got.body
+        assert world.events.counts["mismatch"] == 2
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type", "headers"),
+    [
+        (b'{"signatures": []}', "application/vnd.docker.distribution.manifest.v1+prettyjws", {}),
+        (b'{"layers": []}'.ljust(5 * 1024**2), TYPE, {}),
+        (b"compressed", TYPE, {"Content-Encoding": "gzip"}),
+    ],
+)
+def test_what_cannot_be_kept_is_passed_on(
+    run: Run, server: FaultServer, content: bytes, media_type: str, headers: dict[str, str]
+) -> None:
+    """Schema 1, more than 4 MiB, and encoded bodies come whole, every time from upstream."""
+    server.routes[TAG] = Content(content, media_type, headers=headers)
+
+    async def scenario(world: World) -> None:
+        for _ in range(2):
+            got = await world.get(TAG)
+            assert (got.status, got.body, got.whole) == (200, content, True)
+        assert [seen[0] for seen in world.seen()] == ["GET", "GET"]
+
+    run(scenario)
+
+
+def test_manifests_asked_for_at_once_cost_one_get(run: Run, server: FaultServer) -> None:
+    """Clients with one credential share the answer."""
+    wait = threading.Event()
+    server.routes[TAG] = Content(MANIFEST, TYPE, MANIFEST_DIGEST, wait=wait)
+
+    async def scenario(world: World) -> None:
+        asking = [asyncio.create_task(world.get(TAG)) for _ in range(5)]
+        await asyncio.to_thread(server.await_request, path=TAG)
+        await _turns(world)
+        wait.set()
+        assert [got.body for got in await asyncio.gather(*asking)] == [MANIFEST] * 5
+        assert len(world.seen()) == 1
+
+    run(scenario)
+
+
+def test_a_condition_is_its_clients_alone(run: Run, server: FaultServer) -> None:
+    """Who sent no If-None-Match is not told «not modified» because another one did."""
+    wait = threading.Event()
+    server.routes[TAG] = Content(MANIFEST, TYPE, MANIFEST_DIGEST, wait=wait)
+
+    async def scenario(world: World) -> None:
+        condition = ("If-None-Match", f'"{MANIFEST_DIGEST}"')
+        conditional = asyncio.create_task(world.get(TAG, condition))
+        await asyncio.to_thread(server.await_request, path=TAG)
+        plain = asyncio.create_task(world.get(TAG))
+        await _turns(world)
+        wait.set()
+        assert (await conditional).status == 304
+        assert ((await plain).status, (await plain).body) == (200, MANIFEST)
+
+    run(scenario)
+
+
+async def _turns(world: World) -> None:
+    """Let tasks that wait for the store come to where they wait for upstream."""
+    for _ in range(20):
+        await world.driver.stored(lambda: None, None)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_a_changed_tag_is_forgotten(run: Run, method: str) -> None:
+    """After a push or a delete the next pull asks by GET."""
+
+    async def scenario(world: World) -> None:
+        await world.get(TAG)
+        await _changed(world, method, TAG)
+        world.seen()
+        assert (await world.get(TAG)).how == "fwd=miss; stored"
+        assert [seen[0] for seen in world.seen()] == ["GET"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("path", [BLOB, BY_DIGEST])
+def test_a_deleted_object_is_asked_for_again(run: Run, server: FaultServer, path: str) -> None:
+    """What upstream has no more, nobody is given from here."""
+
+    async def scenario(world: World) -> None:
+        await world.get(path)
+        await world.settled()
+        server.routes[path] = error(404, "UNKNOWN", "gone")
+        await _changed(world, "DELETE", path)
+        assert (await world.get(path)).status == 404
+
+    run(scenario)
+
+
+async def _changed(world: World, method: str, path: str) -> None:
+    endpoint = parse_endpoint(method, path, "")
+    assert isinstance(endpoint, Blob | Manifest)
+    origin = Origin("http", "127.0.0.1", world.server.port)
+    await world.cache.changed(method, Request(method, origin, path), endpoint)
+
+
+# Registries that stall
+
+
+def test_a_refusal_that_stalls_does_not_stop_the_others(run: Run, server: FaultServer) -> None:
+    """The end of an answer that nobody needs is not waited for on the event loop."""
+    done = threading.Event()
+    alive: list[bool] = []
+
+    async def scenario(world: World) -> None:
+        loop = asyncio.get_running_loop()
+        await world.get(BLOB, ALICE)
+        await world.settled()
+
+        def stall(exchange: Exchange) -> None:
+            if exchange.request.method == "HEAD":
+                exchange.send(405)
+                return
+            elsewhere = {"Location": "http://cdn.example.test/", "Content-Length": "10"}
+            exchange.start(307, elsewhere)
+            alive.append(all(_turns_once(loop) for _ in range(2000)))
+            exchange.write(bytes(10))
+            done.set()
+
+        server.routes[BLOB] = stall
+        assert (await world.get(BLOB, BOB)).status == 200
+        await asyncio.to_thread(done.wait, 20)
+        assert alive == [True]
+
+    run(scenario)
+
+
+def _turns_once(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the loop gets to something new within a second; for another thread."""
+    turned = threading.Event()
+    loop.call_soon_threadsafe(turned.set)
+    return turned.wait(1)
+
+
+def test_a_call_that_outlives_the_loop_ends_quietly(run: Run) -> None:
+    """A request that stalls when the proxy stops raises nothing in its thread."""
+    begun, release, threads = threading.Event(), threading.Event(), list[threading.Thread]()
+
+    def stalled() -> None:
+        threads.append(threading.current_thread())
+        begun.set()
+        release.wait(10)
+
+    async def scenario(world: World) -> None:
+        task = asyncio.create_task(world.driver.call(stalled))
+        await asyncio.to_thread(begun.wait)
+        task.cancel()
+
+    run(scenario)
+    release.set()
+    threads[0].join()
