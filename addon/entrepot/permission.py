@@ -2,9 +2,11 @@
 
 HEAD of the same URL with the client's own credentials: 200 allows, and so does a redirect that
 leaves the registry, since no credential goes with it. One that stays is followed: a registry may
-move a path for everybody and ask for credentials there. Some registries answer HEAD wrongly (public.ecr.aws refuses every blob HEAD with 401), so
-anything else is asked once more by GET, of which only the head is read; where that does not
-allow either, it is upstream's real answer, which the client gets.
+move a path for everybody and ask for credentials there.
+
+Some registries answer HEAD wrongly (public.ecr.aws refuses every blob HEAD with 401), so anything
+else is asked once more by GET, of which only the head is read; where that does not allow either,
+it is upstream's real answer, which the client gets.
 """
 
 from entrepot.access import Credential
