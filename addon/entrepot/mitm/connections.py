@@ -61,7 +61,7 @@ class Connections:
         if client.sni is None and server.address is not None:
             client.sni = server.address[0]
 
-    def tls_failedclient_of(self, data: tls.TlsData) -> None:
+    def tls_failed_client(self, data: tls.TlsData) -> None:
         """Tunnel a client that refuses our certificate from now on."""
         address = data.context.server.address
         error = data.conn.error or ""
