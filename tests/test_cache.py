@@ -168,7 +168,7 @@ class Run:
                 yield world
                 await world.settled()
             finally:
-                cache.close()
+                await cache.close()
 
 
 @pytest.fixture

@@ -427,7 +427,7 @@ def test_a_stopped_fetch_is_continued_by_the_next_process(
         async with fetcher.fetching(Content(DATA, gate=gate)) as fetch:
             await fetch.download.beyond(0)
             fetch.download.stop()
-            gate.open()
+            gate.allow(100_000)  # and not the end
             return await fetch.ended()
 
     assert isinstance(asyncio.run(stopped()), Broken)

@@ -15,6 +15,8 @@ from entrepot.message import Answer, Request, error_answer
 from entrepot.reference import Digest, Repository, Tag
 from entrepot.upstream import UpstreamError
 
+STOP_SECONDS = 2.0
+
 
 class Cache:
     """Answers what can be cached."""
@@ -59,7 +61,7 @@ class Cache:
             driver.access.forget(repository, digest)
             await driver.stored(lambda: store.unlink(repository, digest), None)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop every download, keeping what it has, and end the driver's threads."""
-        self._fetches.stop()
+        await self._fetches.stop(STOP_SECONDS)
         self._driver.close()

@@ -15,7 +15,6 @@ import contextlib
 import errno
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from pathlib import Path
@@ -26,11 +25,7 @@ from entrepot.message import BodyError
 from entrepot.reference import Digest, Repository
 from entrepot.upstream import Reply, UpstreamError
 
-_SMALLEST_READ = 16 * 1024
 _LARGEST_READ = 1024 * 1024
-_PATIENCE = 0.02
-"""Seconds a read may take before the next one asks for less: readers wait for whole reads."""
-
 _PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds before each attempt to go on after a break, from the first since bytes came."""
 
@@ -276,17 +271,13 @@ class Download:
 
     def _drain(self) -> None:
         """Read the source to its end, into hash and file."""
-        amount = _SMALLEST_READ * 4
         source = self._source
         while source is not None:
             if self._stop.is_set():
                 raise Broken("the proxy is stopping")
-            began = time.monotonic()
-            data = source.read(amount)
+            data = source.read(_LARGEST_READ)
             if not data:
                 return
-            quick = time.monotonic() - began < _PATIENCE
-            amount = min(amount * 2, _LARGEST_READ) if quick else max(amount // 2, _SMALLEST_READ)
             if self._skip:
                 data = self._same_again(data)
             if data:

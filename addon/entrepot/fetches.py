@@ -63,10 +63,15 @@ class Fetches:
         task.add_done_callback(lambda _: self._opening.pop(key))
         return task
 
-    def stop(self) -> None:
-        """End every download, keeping what it has."""
-        for download in self.running.values():
+    async def stop(self, seconds: float) -> None:
+        """End every download, keeping what it has; wait for those that are just committing."""
+        running = list(self.running.values())
+        for download in running:
             download.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for download in running:
+                    await download.retired.wait()
 
     # Opening
 

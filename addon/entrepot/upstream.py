@@ -10,6 +10,7 @@ No log line or error says more of a URL than scheme, host and port: the rest may
 """
 
 import contextlib
+import select
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -94,6 +95,7 @@ class Reply:
         """Where it came from, after redirects."""
         self.status = response.status
         self.headers: Fields = tuple(response.headers.items())
+        self._broken: UpstreamError | None = None
 
     def value(self, name: str) -> str | None:
         """The header field ``name`` as one value."""
@@ -114,15 +116,35 @@ class Reply:
         return self.length is not None or "chunked" in coding.lower()
 
     def read(self, most: int) -> bytes:
-        """The next bytes as sent (never decoded), ``most`` unless the body ends; empty then.
+        """What has come of the body, as sent: from 1 to ``most`` bytes, none at its end.
 
-        Raises :class:`UpstreamError` where the connection breaks or stalls, or the body is
+        It waits for the first byte only: a reader down the line must not wait for a chunk to be
+        full. Raises :class:`UpstreamError` where the connection breaks or stalls, or the body is
         shorter than was announced.
         """
+        if self._broken is not None:
+            raise self._broken
+        parts = []
         try:
-            return self._response.read(most, decode_content=False)
+            while part := self._response.read1(most, decode_content=False):
+                parts.append(part)
+                most -= len(part)
+                if most <= 0 or not self._has_more():
+                    break
         except (HTTPError, HTTPException, OSError) as error:
-            raise UpstreamError(f"{self.target.origin}: {_reason(error)}") from None
+            self._broken = UpstreamError(f"{self.target.origin}: {_reason(error)}")
+            if not parts:
+                raise self._broken from None
+        return b"".join(parts)  # what broke off behind it is told next time
+
+    def _has_more(self) -> bool:
+        """Whether more has arrived already; TLS gives no more than a record of 16 KiB a read."""
+        sock = getattr(self._response.connection, "sock", None)
+        if sock is None:
+            return False
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
 
     def read_all(self, most: int) -> bytes:
         """The whole body, or its first ``most`` bytes."""

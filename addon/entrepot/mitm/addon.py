@@ -110,7 +110,7 @@ class Entrepot:
         self._running.draining = True
         if left := await self._running.idle(DRAIN_SECONDS):
             self._running.parts().events.warn("cut_at_exit", transfers=left)
-        self._running.parts().close()
+        await self._running.parts().close()
 
 
 def _authority(address: tuple[Any, ...]) -> str:

@@ -84,9 +84,9 @@ class Engine:
                 run="entrepot ca create --force",
             )
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop downloads and threads, and close the store."""
-        self.cache.close()
+        await self.cache.close()
         self.foundation.store.close()
 
 
