@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from pathlib import Path
 
-from entrepot.body import FileBody, StorageLostError
+from entrepot.body import CHUNK, FileBody, StorageLostError
 from entrepot.headers import ContentRange
 from entrepot.message import BodyError
 from entrepot.reference import Digest, Repository
@@ -28,6 +28,8 @@ from entrepot.upstream import Reply, UpstreamError
 _LARGEST_READ = 1024 * 1024
 _PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds before each attempt to go on after a break, from the first since bytes came."""
+
+_GATHER_SECONDS = 0.005
 
 _ROOM_STEP = 64 * 1024 * 1024
 """Bytes of room claimed at a time for a body of unknown length."""
@@ -87,6 +89,7 @@ class Download:
         self._ended = ended
         self._loop = loop
         self._waiting: list[asyncio.Future[None]] = []
+        self._notified = False
         self._stop = threading.Event()
         self._hasher = digest.hasher()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -145,16 +148,22 @@ class Download:
 
     async def beyond(self, offset: int, stop: int | None = None) -> int:
         """Wait until a transfer up to ``stop`` may have bytes after ``offset``; where they end."""
+        gathered = False
         while True:
             if self.state is State.VERIFIED:
                 return self._written
             # One byte always stays back: nobody has a whole transfer before it is verified.
             end = self._written - 1 if stop is None else min(self._written, stop - 1)
-            if end > offset:
+            if end - offset >= CHUNK or (end > offset and gathered):
                 return end
-            if self.state is State.FAILED:
+            if end > offset:
+                # A chunk costs the loop the same whatever its size: let a fast fetch fill it.
+                await asyncio.sleep(_GATHER_SECONDS)
+                gathered = True
+            elif self.state is State.FAILED:
                 raise self._cut()
-            await self._change()
+            else:
+                await self._change()
 
     async def settled(self) -> None:
         """Wait until it is known how the download ends. Raises as :meth:`beyond`."""
@@ -174,12 +183,16 @@ class Download:
         await future
 
     def _wake(self) -> None:
+        self._notified = False
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not future.done():
                 future.set_result(None)
 
     def _notify(self) -> None:
+        if self._notified:
+            return  # the loop has not come to the last one yet, and will see this as well
+        self._notified = True
         with contextlib.suppress(RuntimeError):  # the loop has ended before the thread
             self._loop.call_soon_threadsafe(self._wake)
 
