@@ -58,6 +58,8 @@ class FileBody:
         end = self._position + CHUNK if self._stop is None else self._stop
         if self._growth is not None and self._position != self._stop:
             end = min(end, await self._growth.beyond(self._position, self._stop))
+        if self._file is None:
+            raise BodyError("it was closed meanwhile")
         count = min(CHUNK, end - self._position)
         if count <= 0:
             return b""
@@ -109,6 +111,7 @@ class ReplyBody:
         self._hasher = digest.hasher() if digest else None
         self._held = b""
         self._done = False
+        self._reading = False
         self.size = reply.length
 
     async def read(self) -> bytes:
@@ -133,9 +136,14 @@ class ReplyBody:
             data, self._head = self._head, b""
             return data
         try:
+            self._reading = True
             return await self._call(lambda: self._reply.read(_REPLY_CHUNK))
         except UpstreamError as error:
             raise BodyError(str(error)) from error
+        finally:
+            self._reading = False
+            if self._done:  # closed meanwhile
+                self._reply.close()
 
     def _last(self) -> bytes:
         if self._digest and self._hasher and self._hasher.hexdigest() != self._digest.hex:
@@ -146,7 +154,8 @@ class ReplyBody:
         """End the upstream transfer; twice is harmless."""
         if not self._done:
             self._done = True
-            self._reply.close()
+            if not self._reading:  # else whoever reads closes, once the thread has let go
+                self._reply.close()
 
 
 class ContinuedBody:

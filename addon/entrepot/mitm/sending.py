@@ -14,12 +14,12 @@ class Sending:
 
     def __init__(self, running: Running) -> None:
         self._running = running
-        self._transfers: set[str] = set()
+        self._transfers: dict[str, Transfer] = {}
 
     async def entrepot_chunk(self, transfer: Transfer) -> None:
         """Wait for the client to take the last chunk, and get the next."""
         if transfer.client.id not in self._transfers:
-            self._transfers.add(transfer.client.id)
+            self._transfers[transfer.client.id] = transfer
             self._running.begin()
         try:
             await _writer(transfer.client).drain()
@@ -34,12 +34,14 @@ class Sending:
             self._ended(transfer.client)
 
     def client_disconnected(self, client: connection.Client) -> None:
-        """End the transfer of a client that has left."""
+        """End the transfer of a client that has left, were it still waiting for bytes."""
+        transfer = self._transfers.get(client.id)
+        if transfer is not None:
+            transfer.body.close()
         self._ended(client)
 
     def _ended(self, client: connection.Client) -> None:
-        if client.id in self._transfers:
-            self._transfers.remove(client.id)
+        if self._transfers.pop(client.id, None) is not None:
             self._running.end()
 
     def error(self, flow: http.HTTPFlow) -> None:
