@@ -109,7 +109,7 @@ class Blobs:
     async def _follow(self, request: Request, led: Led, how: str) -> Answer:
         """Stream from the growing file."""
         download, opened = led.download, led.opened
-        if download.size is None and (wants_part(request) or request.method == "HEAD"):
+        if _needs_the_end(request, download.size):
             try:
                 await download.settled()
             except BodyError as error:
@@ -143,6 +143,15 @@ class Blobs:
             return ReplyBody(reply, self._driver.call)
 
         return resume
+
+
+def _needs_the_end(request: Request, size: int | None) -> bool:
+    """Whether even the head of an answer must wait until a download is verified.
+
+    An empty body has no last byte to hold back; a part, and HEAD, need the size.
+    """
+    unknown = size is None and (wants_part(request) or request.method == "HEAD")
+    return unknown or size == 0
 
 
 def _drop(found: StoredBlob | None) -> None:

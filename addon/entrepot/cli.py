@@ -27,6 +27,7 @@ from entrepot_ca import AuthorityError, create, describe, load
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its exit code."""
     args = _parser().parse_args(arguments)
+    os.umask(0o077)
     try:
         code: int = args.run(args)
     except (ConfigError, StartError, AuthorityError, FileExistsError) as error:

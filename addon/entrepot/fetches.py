@@ -14,7 +14,7 @@ from entrepot.body import FileBody, ReplyBody
 from entrepot.content import wants_part
 from entrepot.download import Broken, Download, MismatchError
 from entrepot.driver import Driver, forwarded
-from entrepot.message import Answer, Fields, Request, cache_status
+from entrepot.message import Answer, Fields, Request, cache_status, error_answer
 from entrepot.reference import Digest, Origin, Repository
 from entrepot.store import StoreError
 from entrepot.upstream import Follow, Reply, Target
@@ -160,6 +160,10 @@ class Fetches:
             part: Fields = tuple(("Range", value) for value in request.values("Range"))
             reply = await driver.send(request, extra=part, downgrade=True)
             return await driver.relay(request, reply)
+        if reply.length == 0 and digest != Digest.of(b"", digest.algorithm):
+            reply.close()
+            driver.events.warn("mismatch", digest=digest, of=request.origin, reason="empty")
+            return error_answer(502, "DIGEST_INVALID", f"upstream sent nothing for {digest}")
         headers: Fields = (
             ("Content-Type", reply.value("Content-Type") or "application/octet-stream"),
             ("Docker-Content-Digest", str(digest)),

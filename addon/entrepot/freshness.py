@@ -37,7 +37,7 @@ class Head:
 def ask(method: str, *, known: bool) -> Ask:
     """How to ask about a tag that a client requests by ``method``.
 
-    ``known`` is whether this tag was seen before with the same ``Accept``.
+    ``known`` is whether this tag was seen before, with whatever ``Accept``.
     """
     return Ask.HEAD if method == "HEAD" or known else Ask.GET
 

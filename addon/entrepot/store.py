@@ -234,9 +234,10 @@ class Store:
         self._index.delete(_link(repository, digest))
 
     @_guarded
-    def tag(self, repository: Repository, tag: str, accept: str) -> TagEntry | None:
-        """What a tag last was to a client with this normalised ``Accept``."""
-        entry = self._json(_tag(repository, tag)).get(accept)
+    def tag(self, repository: Repository, tag: str, accept: str | None) -> TagEntry | None:
+        """What a tag last was to a client with this normalised ``Accept``; None: with any."""
+        entries = self._json(_tag(repository, tag))
+        entry = entries.get(accept or next(reversed(list(entries)), ""))
         return TagEntry(**entry) if entry else None
 
     @_guarded

@@ -11,6 +11,7 @@ No log line or error says more of a URL than scheme, host and port: the rest may
 
 import contextlib
 import select
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -181,6 +182,20 @@ class Reply:
         self.close()
 
 
+class _Connection(urllib3.connection.HTTPSConnection):
+    """A connection that is used again only where upstream sent no more than it announced."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether nothing waits to be read, in the socket or decrypted already."""
+        surplus = self.sock.pending() if isinstance(self.sock, ssl.SSLSocket) else 0
+        return super().is_connected and not surplus
+
+
+class _Pool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Connection
+
+
 class Upstream:
     """Sends requests to registries; safe to use from many threads."""
 
@@ -204,6 +219,7 @@ class Upstream:
         self._pools = make(
             num_pools=_POOLS, maxsize=_CONNECTIONS_A_HOST, retries=False, ssl_context=context
         )
+        self._pools.pool_classes_by_scheme = {"http": urllib3.HTTPConnectionPool, "https": _Pool}
 
     def send(
         self,

@@ -174,10 +174,14 @@ class Client:
         lines = [f"CONNECT {host}:{port} HTTP/1.1", f"Host: {host}:{port}"]
         if self._proxy_authorization:
             lines.append(f"Proxy-Authorization: {self._proxy_authorization}")
-        raw.sendall("\r\n".join([*lines, "", ""]).encode())
-        answer = b""
-        while b"\r\n\r\n" not in answer and (more := raw.recv(1)):
-            answer += more
+        try:
+            raw.sendall("\r\n".join([*lines, "", ""]).encode())
+            answer = b""
+            while b"\r\n\r\n" not in answer and (more := raw.recv(1)):
+                answer += more
+        except BaseException:
+            raw.close()
+            raise
         words = answer.split(None, 2)
         if len(words) < 2 or words[1] != b"200":
             raw.close()

@@ -105,7 +105,7 @@ def test_accept_decides_what_a_tag_is(
     for _ in range(2):
         assert client.manifest(HOST + TAG).body == index.root.body
         assert client.get(HOST + TAG, {"Accept": OCI_MANIFEST}).body == child.body
-    assert asked(faults) == ["GET", "GET", "HEAD", "HEAD"]
+    assert asked(faults) == ["GET", "HEAD", "GET", "HEAD", "HEAD"]
 
 
 @pytest.mark.parametrize("media_type", [DOCKER_MANIFEST, f"{OCI_MANIFEST}; charset=utf-8"])

@@ -197,9 +197,6 @@ def check_whole(data: Path) -> None:
             assert key == f"blob sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
 
 
-@pytest.mark.filterwarnings(  # the rig's client leaves its socket to the collector when it is cut
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)
 def test_kill_9_leaves_only_whole_objects(entrepot: Entrepot, faults: FaultServer) -> None:
     """Promise 1: however often it is killed in a storm of pulls, rows and files agree after it."""
     bodies = {

@@ -47,6 +47,8 @@ class Entrepot:
 
     def load(self, loader: Any) -> None:
         """Declare our options."""
+        for problem in options.misset(ctx.options.deferred):
+            logger.error("%s", problem)
         options.add_to(loader)
 
     def configure(self, updated: set[str]) -> None:

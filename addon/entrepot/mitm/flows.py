@@ -50,7 +50,8 @@ def put_answer(flow: http.HTTPFlow, answer: Answer) -> None:
         [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
     )
     body = answer.content
-    content = body if isinstance(body, bytes) else b""
+    silent = flow.request.method == "HEAD"  # even an error of ours has only its head then
+    content = body if isinstance(body, bytes) and not silent else b""
     if not isinstance(body, bytes):
         flow.metadata[BODY] = body
         if body.size is None:

@@ -1,5 +1,6 @@
 """mitmproxy's own options: those that the promises need, and those that would break one."""
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,28 @@ def add_to(loader: Any) -> None:
         }
         kind, default = kinds[option.kind]
         loader.add_option(option.mitmproxy, kind, default, option.help)
+
+
+def misset(deferred: Mapping[str, Any]) -> list[str]:
+    """What is wrong with those of our options that were set on mitmproxy's command line.
+
+    mitmproxy takes a name that it does not know for one that may come yet, and drops the whole
+    addon for a value too many, both without a word: the proxy would go on without the cache.
+    """
+    known = {option.mitmproxy: option for option in OPTIONS}
+    problems = []
+    for name, value in deferred.items():
+        if name.startswith("entrepot_") and name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1) or sorted(known)
+            problems.append(f"unknown option {name!r}, did you mean {' or '.join(nearest)!r}?")
+        elif name in known and known[name].kind != "repeatable" and len(_values(value)) > 1:
+            problems.append(f"{name} was set {len(_values(value))} times, want one value")
+    return problems
+
+
+def _values(deferred: Any) -> list[str]:
+    """The texts that mitmproxy keeps of a deferred option."""
+    return list(getattr(deferred, "val", ()))
 
 
 def given(options: Any) -> dict[str, Any]:
