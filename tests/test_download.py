@@ -14,7 +14,8 @@ import pytest
 
 from entrepot import download as rules
 from entrepot.body import FileBody, StorageLostError
-from entrepot.download import Broken, Download, MismatchError, State
+from entrepot.download import Broken, Download, MismatchError
+from entrepot.growing import State
 from entrepot.message import Body, BodyError
 from entrepot.reference import Digest, Origin
 from entrepot.store import Store

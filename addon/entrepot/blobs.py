@@ -13,9 +13,9 @@ from entrepot import permission
 from entrepot.access import Credential
 from entrepot.body import ContinuedBody, FileBody, ReplyBody
 from entrepot.content import Content, content_answer, wants_part
-from entrepot.download import State
 from entrepot.driver import Driver
 from entrepot.fetches import Fetches, Led
+from entrepot.growing import State
 from entrepot.message import Answer, Body, BodyError, Request, error_answer
 from entrepot.reference import Digest, Repository
 from entrepot.store import StoredBlob

@@ -5,23 +5,19 @@ interpreter's lock, so it costs the serving loop nothing but a wake-up per chunk
 no client: it goes on when all have left, takes up a broken connection with Range, and leaves
 its file behind to be continued when the process ends.
 
-Nothing is served as whole before it is verified: the last byte of every transfer, ranges
-included, is held back until the digest fits. Where it does not, the file is discarded and the
-readers' transfers are cut short of it.
+Where the bytes do not hash to the digest, the file is discarded, and the readers' transfers are
+cut short of their last byte (see ``growing``).
 """
 
 import asyncio
-import contextlib
 import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
-from enum import Enum, auto
 from pathlib import Path
 
-from entrepot.body import CHUNK, FileBody, StorageLostError
+from entrepot.growing import GrowingFile, State
 from entrepot.headers import ContentRange
-from entrepot.message import BodyError
 from entrepot.reference import Digest, Repository
 from entrepot.upstream import Reply, UpstreamError
 
@@ -29,20 +25,11 @@ _LARGEST_READ = 1024 * 1024
 _PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds before each attempt to go on after a break, from the first since bytes came."""
 
-_GATHER_SECONDS = 0.005
 
 _ROOM_STEP = 64 * 1024 * 1024
 """Bytes of room claimed at a time for a body of unknown length."""
 
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
-
-
-class State(Enum):
-    """How far a download is."""
-
-    RUNNING = auto()
-    VERIFIED = auto()
-    FAILED = auto()
 
 
 class Broken(Exception):  # noqa: N818 it ends a download, it is no error of the program
@@ -53,7 +40,7 @@ class MismatchError(Broken):
     """The bytes are not those that the digest names."""
 
 
-class Download:
+class Download(GrowingFile):
     """A running fetch of ``digest``. Reading sides live on ``loop``, the fetch on a thread."""
 
     def __init__(
@@ -67,40 +54,27 @@ class Download:
         ended: Callable[[], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """Prepare a download into ``path``, behind what an earlier process left there.
+        """Prepare a download into ``path``.
 
         On the thread: ``reopen`` asks upstream again from an offset on, ``claim`` holds room for
         a size, ``finish`` takes over the file or clears it away (``error`` says which). On the
         loop: ``ended`` is called last. Raises OSError where the file cannot be opened.
         """
+        super().__init__(path, loop)
         self.digest = digest
-        self.path = path
         self.media_type = "application/octet-stream"
-        self.size: int | None = None
         self.repositories: set[Repository] = set()
         """Where upstream confirmed that these bytes are."""
-        self.state = State.RUNNING
-        self.error: Exception | None = None
         self.retired = asyncio.Event()
         """Set when nothing of it is left, whatever became of it."""
         self._reopen = reopen
         self._claim = claim
         self._finish = finish
         self._ended = ended
-        self._loop = loop
-        self._waiting: list[asyncio.Future[None]] = []
-        self._notified = False
         self._stop = threading.Event()
         self._hasher = digest.hasher()
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._written = os.fstat(self._file).st_size
         self._source: Reply | None = None
         self._skip = 0
-
-    @property
-    def written(self) -> int:
-        """Bytes in the file, those of an earlier process included."""
-        return self._written
 
     def accept(self, reply: Reply) -> int:
         """Take upstream's 200 or 206 as the source; the room that is needed to store it, in bytes.
@@ -117,11 +91,6 @@ class Download:
         self._skip = self._written - start
         return self._written + _ROOM_STEP if self.size is None else self.size
 
-    def restart(self) -> None:
-        """Forget what is there."""
-        os.truncate(self._file, 0)
-        self._written = 0
-
     def start(self) -> None:
         """Start fetching. From here on the thread closes everything."""
         name = f"download {self.digest.hex[:12]}"
@@ -130,71 +99,6 @@ class Download:
     def stop(self) -> None:
         """Ask the fetch to end soon, keeping its file to be continued."""
         self._stop.set()
-
-    def discard_if_empty(self) -> None:
-        """Leave no empty file behind a fetch that never began."""
-        if self._written == 0:
-            self.path.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Close the file of a download that was not started, or has ended."""
-        os.close(self._file)
-
-    # Reading, on the loop
-
-    def body(self, start: int, stop: int | None) -> FileBody:
-        """The bytes from ``start`` to ``stop`` (None: the end, not known yet)."""
-        return FileBody(os.dup(self._file), start, stop, growth=self)
-
-    async def beyond(self, offset: int, stop: int | None = None) -> int:
-        """Wait until a transfer up to ``stop`` may have bytes after ``offset``; where they end."""
-        gathered = False
-        while True:
-            if self.state is State.VERIFIED:
-                return self._written
-            # One byte always stays back: nobody has a whole transfer before it is verified.
-            end = self._written - 1 if stop is None else min(self._written, stop - 1)
-            if end - offset >= CHUNK or (end > offset and gathered):
-                return end
-            if end > offset:
-                # A chunk costs the loop the same whatever its size: let a fast fetch fill it.
-                await asyncio.sleep(_GATHER_SECONDS)
-                gathered = True
-            elif self.state is State.FAILED:
-                raise self._cut()
-            else:
-                await self._change()
-
-    async def settled(self) -> None:
-        """Wait until it is known how the download ends. Raises as :meth:`beyond`."""
-        while self.state is State.RUNNING:
-            await self._change()
-        if self.state is State.FAILED:
-            raise self._cut()
-
-    def _cut(self) -> BodyError:
-        if isinstance(self.error, OSError):
-            return StorageLostError(f"storing it failed: {self.error.strerror}")
-        return BodyError(str(self.error))
-
-    async def _change(self) -> None:
-        future = self._loop.create_future()
-        self._waiting.append(future)
-        await future
-
-    def _wake(self) -> None:
-        self._notified = False
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
-
-    def _notify(self) -> None:
-        if self._notified:
-            return  # the loop has not come to the last one yet, and will see this as well
-        self._notified = True
-        with contextlib.suppress(RuntimeError):  # the loop has ended before the thread
-            self._loop.call_soon_threadsafe(self._wake)
 
     # Fetching, on the thread
 

@@ -208,7 +208,7 @@ class Manifests:
         driver.events.count("manifest_misses")
         whole = Content(digest, media_type, len(content), lambda _start, _stop: content)
         answer = content_answer(
-            request, whole, "fwd=miss", "stored" if kept else "detail=no-room", ranges=False
+            request, whole, "fwd=miss", "stored" if kept else "detail=unstored", ranges=False
         )
         passed_on = tuple(pair for pair in reply.headers if pair[0].lower() in _PASSED_ON)
         return answer.adding(*passed_on)

@@ -31,7 +31,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import diskcache
 
-from entrepot import datafolder
+from entrepot import datafolder, rows
 from entrepot.disk import FinishedFile
 from entrepot.manifest import listed_digests
 from entrepot.reference import Digest, Origin, Repository
@@ -163,17 +163,17 @@ class Store:
         None where it is not here, or where only another registry's private repositories are
         known to have it: then this registry must deliver it itself.
         """
-        linked = self._has(_link(repository, digest))
+        linked = self._has(rows.link(repository, digest))
         if not linked and not self._shareable(repository.origin, digest):
             return None
-        file, tag = self._blobs.get(_blob(digest), read=True, tag=True)
+        file, tag = self._blobs.get(rows.blob(digest), read=True, tag=True)
         if file is None:
             return None
         with file:
             meta = json.loads(tag)
             state = os.fstat(file.fileno())
             if state.st_size != meta["size"]:
-                self._blobs.delete(_blob(digest))
+                self._blobs.delete(rows.blob(digest))
                 return None
             return StoredBlob(
                 os.dup(file.fileno()), state.st_size, meta["type"], state.st_mtime, linked
@@ -187,7 +187,7 @@ class Store:
         if path.exists():  # else it was committed for another repository just now
             size = path.stat().st_size
             tag = json.dumps({"type": media_type, "size": size})
-            self._blobs.set(_blob(digest), FinishedFile(path, size), tag=tag)
+            self._blobs.set(rows.blob(digest), FinishedFile(path, size), tag=tag)
         self._delivered(repository, digest, public=public)
 
     # Manifests
@@ -195,11 +195,11 @@ class Store:
     @_guarded
     def find_manifest(self, repository: Repository, digest: Digest) -> StoredManifest | None:
         """A manifest that ``repository``'s registry once delivered."""
-        content, tag = self._blobs.get(_manifest(repository.origin, digest), tag=True)
+        content, tag = self._blobs.get(rows.manifest(repository.origin, digest), tag=True)
         if content is None:
             return None
         meta = json.loads(tag)
-        linked = self._has(_link(repository, digest))
+        linked = self._has(rows.link(repository, digest))
         return StoredManifest(content, meta["type"], meta["stored"], linked)
 
     @_guarded
@@ -210,7 +210,7 @@ class Store:
         if not self._room.make(len(content)):
             return False
         tag = json.dumps({"type": media_type, "stored": self._clock()})
-        self._blobs.set(_manifest(repository.origin, digest), content, tag=tag)
+        self._blobs.set(rows.manifest(repository.origin, digest), content, tag=tag)
         self._delivered(repository, digest, public=False)
         return True
 
@@ -222,28 +222,28 @@ class Store:
 
         Nothing comes of it where these bytes are only another registry's to give.
         """
-        held = self._has(_held(repository.origin, digest))
-        if held or self._has(_public(digest)):
-            self._put(_link(repository, digest), "1")
+        held = self._has(rows.held(repository.origin, digest))
+        if held or self._has(rows.public(digest)):
+            self._put(rows.link(repository, digest), "1")
         if held and public:
-            self._put(_public(digest), "1")
+            self._put(rows.public(digest), "1")
 
     @_guarded
     def unlink(self, repository: Repository, digest: Digest) -> None:
         """Forget that ``repository`` has an object."""
-        self._index.delete(_link(repository, digest))
+        self._index.delete(rows.link(repository, digest))
 
     @_guarded
     def tag(self, repository: Repository, tag: str, accept: str | None) -> TagEntry | None:
         """What a tag last was to a client with this normalised ``Accept``; None: with any."""
-        entries = self._json(_tag(repository, tag))
+        entries = self._json(rows.tag(repository, tag))
         entry = entries.get(accept or next(reversed(list(entries)), ""))
         return TagEntry(**entry) if entry else None
 
     @_guarded
     def set_tag(self, repository: Repository, tag: str, accept: str, digest: Digest) -> None:
         """Remember what upstream says a tag is now."""
-        key = _tag(repository, tag)
+        key = rows.tag(repository, tag)
         entries = {k: v for k, v in self._json(key).items() if k != accept}
         kept = list(entries.items())[-(_MOST_ACCEPTS - 1) :]
         latest = asdict(TagEntry(str(digest), self._clock()))
@@ -252,19 +252,19 @@ class Store:
     @_guarded
     def forget_tag(self, repository: Repository, tag: str) -> None:
         """Forget a tag under every ``Accept``."""
-        self._index.delete(_tag(repository, tag))
+        self._index.delete(rows.tag(repository, tag))
 
     @_guarded
     def host(self, origin: Origin) -> HostEntry | None:
         """What is known of a host, if that still counts."""
-        row = self._json(f"host {origin}")
+        row = self._json(rows.host(origin))
         return HostEntry(**row) if row and row["until"] > self._clock() else None
 
     @_guarded
     def set_host(self, origin: Origin, *, registry: bool, seconds: float) -> None:
         """Remember for ``seconds`` whether a host is a registry."""
         row = asdict(HostEntry(registry, self._clock() + seconds))
-        self._index.set(f"host {origin}", json.dumps(row), expire=seconds)
+        self._index.set(rows.host(origin), json.dumps(row), expire=seconds)
 
     # Partial downloads
 
@@ -289,13 +289,13 @@ class Store:
     # Rows
 
     def _shareable(self, origin: Origin, digest: Digest) -> bool:
-        return self._has(_held(origin, digest)) or self._has(_public(digest))
+        return self._has(rows.held(origin, digest)) or self._has(rows.public(digest))
 
     def _delivered(self, repository: Repository, digest: Digest, *, public: bool) -> None:
-        self._put(_held(repository.origin, digest), "1")
-        self._put(_link(repository, digest), "1")
+        self._put(rows.held(repository.origin, digest), "1")
+        self._put(rows.link(repository, digest), "1")
         if public:
-            self._put(_public(digest), "1")
+            self._put(rows.public(digest), "1")
 
     def _has(self, key: str) -> bool:
         value, expires = self._index.get(key, expire_time=True)
@@ -320,27 +320,3 @@ class Store:
             row = str(min(shutil.disk_usage(self.folder).free // 2, 100 * 1024**3))
             self._index.set("limit", row)
         return int(row)
-
-
-def _blob(digest: Digest) -> str:
-    return f"blob {digest}"
-
-
-def _manifest(origin: Origin, digest: Digest) -> str:
-    return f"manifest {origin} {digest}"
-
-
-def _link(repository: Repository, digest: Digest) -> str:
-    return f"link {repository.origin} {repository.name} {digest}"
-
-
-def _held(origin: Origin, digest: Digest) -> str:
-    return f"held {origin} {digest}"
-
-
-def _public(digest: Digest) -> str:
-    return f"public {digest}"
-
-
-def _tag(repository: Repository, tag: str) -> str:
-    return f"tag {repository.origin} {repository.name} {tag}"

@@ -22,25 +22,16 @@ from typing import Self
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    NameResolutionError,
-    NewConnectionError,
-    ProtocolError,
-    ProxyError,
-    ReadTimeoutError,
-    SSLError,
-)
+from urllib3.exceptions import HTTPError
 
 from entrepot.config import Resolve, UpstreamProxy
 from entrepot.message import Fields
+from entrepot.reasons import CONNECT_SECONDS, reason_of
 from entrepot.reference import Origin
 from entrepot.trust import Roots
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 _KEEP_CROSS_HOST = frozenset({"accept", "user-agent", "range", "accept-encoding"})
 _POOLS = 64
@@ -133,7 +124,7 @@ class Reply:
                 if most <= 0 or not self._has_more():
                     break
         except (HTTPError, HTTPException, OSError) as error:
-            self._broken = UpstreamError(f"{self.target.origin}: {_reason(error)}")
+            self._broken = UpstreamError(f"{self.target.origin}: {reason_of(error)}")
             if not parts:
                 raise self._broken from None
         return b"".join(parts)  # what broke off behind it is told next time
@@ -287,7 +278,7 @@ class Upstream:
                 timeout=timeout,
             )
         except (HTTPError, HTTPException, OSError, ValueError) as error:
-            raise UpstreamError(f"{target.origin}: {_reason(error)}") from None
+            raise UpstreamError(f"{target.origin}: {reason_of(error)}") from None
         return Reply(response, target)
 
     def _request_target(self, target: Target) -> str:
@@ -309,36 +300,3 @@ class Upstream:
     def close(self) -> None:
         """End every idle connection."""
         self._pools.clear()
-
-
-def _reason(error: BaseException) -> str:
-    """Why a request failed, in words that quote nothing of its URL."""
-    match error:
-        case ProxyError():
-            return f"the upstream proxy: {_reason(error.original_error)}"
-        case NameResolutionError():
-            return "its name does not resolve"
-        case NewConnectionError():
-            return _system_reason(error)
-        case ConnectTimeoutError():
-            return f"no connection within {CONNECT_SECONDS:.0f} s"
-        case ReadTimeoutError():
-            return "it stopped answering"
-        case SSLError():
-            return f"TLS: {_tls_reason(error)}"
-        case ProtocolError() | HTTPException():
-            return "the connection broke off"
-        case _:
-            return _system_reason(error)
-
-
-def _system_reason(error: BaseException) -> str:
-    cause = error.__cause__ or error.__context__ or error
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror.lower()
-    return "it cannot be reached"
-
-
-def _tls_reason(error: SSLError) -> str:
-    inner = error.args[0] if error.args else error
-    return str(getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or "failed")
