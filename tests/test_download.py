@@ -608,6 +608,7 @@ def test_room_is_given_back_at_the_end(fetcher: Fetcher) -> None:
     assert fetcher.store.claim(fetcher.store.partials / "other", LIMIT - 100_000)
 
 
+@pytest.mark.slow
 def test_a_broken_database_in_the_middle_leaves_no_reader_waiting(
     fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

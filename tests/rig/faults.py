@@ -107,8 +107,8 @@ class Exchange:
     def write(self, data: bytes) -> None:
         if data:
             frame = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
+            self.request.sent += len(data)  # first: the client may look as soon as it has it
             self._handler.wfile.write(frame)
-            self.request.sent += len(data)
 
     def finish(self) -> None:
         if self._chunked and self.request.method != "HEAD":

@@ -11,6 +11,8 @@ from rig.images import MIB, incompressible
 from rig.process import eventually
 from rig.proxy import Entrepot
 
+pytestmark = pytest.mark.fast
+
 FAULT = "https://fault.example.test"
 ALICE = {"Authorization": basic("alice", "wonderland")}
 BODY = b"".join(incompressible("single flight", 4 * MIB))

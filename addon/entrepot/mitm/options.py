@@ -102,6 +102,9 @@ def misset(deferred: Mapping[str, Any]) -> list[str]:
         if name.startswith("entrepot_") and name not in known:
             nearest = difflib.get_close_matches(name, known, n=1) or sorted(known)
             problems.append(f"unknown option {name!r}, did you mean {' or '.join(nearest)!r}?")
+        elif name in _REFUSED:
+            # This mitmproxy has no such option; it must not be dangerous with the next one.
+            problems.append(f"refusing to start with {name}: {_REFUSED[name][1]}")
         elif name in known and known[name].kind != "repeatable" and len(_values(value)) > 1:
             problems.append(f"{name} was set {len(_values(value))} times, want one value")
     return problems
