@@ -108,6 +108,7 @@ def setting(
 
 
 UNREACHABLE = [
+    ("docker.io", 443),
     ("docker.io.evil.test", 443),
     ("evil-docker.io", 443),
     ("notghcr.io", 443),
@@ -127,7 +128,6 @@ UNREACHABLE = [
 @pytest.mark.parametrize(
     "host",
     [
-        "docker.io",
         "registry-1.docker.io",
         "index.docker.io",
         "auth.docker.io",

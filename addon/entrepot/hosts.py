@@ -30,7 +30,7 @@ _MOST_REMEMBERED = 10_000
 
 _KNOWN = re.compile(
     r"(?:registry-1|index|auth)\.docker\.io"
-    r"|docker\.io|ghcr\.io|quay\.io|(?:[a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+-docker\.pkg\.dev"
+    r"|ghcr\.io|quay\.io|(?:[a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+-docker\.pkg\.dev"
     r"|registry\.k8s\.io|mcr\.microsoft\.com|public\.ecr\.aws"
     r"|[0-9]{12}\.dkr\.ecr(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?"
     r"|[a-z0-9]+\.azurecr\.io|registry\.gitlab\.com|nvcr\.io|docker\.elastic\.co"

@@ -1,7 +1,7 @@
 """mitmproxy's own options: those that the promises need, and those that would break one."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def add_to(loader: Any) -> None:
     for option in OPTIONS:
         kinds: dict[str, tuple[Any, Any]] = {
             "str": (str | None, None),
-            "repeatable": (_strings(), []),
+            "repeatable": (Sequence[str], []),
             "flag": (bool, False),
         }
         kind, default = kinds[option.kind]
@@ -119,9 +119,3 @@ def given(options: Any) -> dict[str, Any]:
     """Our options as they were set among mitmproxy's; unset ones are absent."""
     values = {option.name: getattr(options, option.mitmproxy) for option in OPTIONS}
     return {name: value for name, value in values.items() if value not in (None, False, [], ())}
-
-
-def _strings() -> Any:
-    from collections.abc import Sequence  # noqa: PLC0415 mitmproxy compares this very type
-
-    return Sequence[str]
