@@ -59,6 +59,7 @@ class Cache:
         elif method == "DELETE":
             digest: Digest = reference
             driver.access.forget(repository, digest)
+            self._fetches.forget(repository, digest)
             await driver.stored(lambda: store.unlink(repository, digest), None)
 
     async def close(self) -> None:

@@ -63,6 +63,12 @@ class Fetches:
         task.add_done_callback(lambda _: self._opening.pop(key))
         return task
 
+    def forget(self, repository: Repository, digest: Digest) -> None:
+        """Let a running fetch not speak for a repository that has the blob no more."""
+        download = self.running.get((repository.origin, digest))
+        if download is not None:
+            download.repositories.discard(repository)
+
     async def stop(self, seconds: float) -> None:
         """End every download, keeping what it has; wait for those that are just committing."""
         running = list(self.running.values())
@@ -193,7 +199,7 @@ class Fetches:
 
     def _commit(self, repository: Repository, who: Credential, download: Download) -> None:
         store, events = self._driver.store, self._driver.events
-        digest, others = download.digest, tuple(download.repositories)
+        digest = download.digest
         commit = bind(
             store.commit_blob,
             download.path,
@@ -204,7 +210,9 @@ class Fetches:
         )
         try:
             self._driver.store_from_thread(commit)
-            for other in others:
+            if repository not in download.repositories:
+                self._driver.store_from_thread(bind(store.unlink, repository, digest))
+            for other in tuple(download.repositories):
                 self._driver.store_from_thread(bind(store.confirm, other, digest, public=False))
         except (StoreError, RuntimeError) as problem:
             events.warn_once("store_failed", reason=problem)
