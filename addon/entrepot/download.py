@@ -25,7 +25,6 @@ _LARGEST_READ = 1024 * 1024
 _PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds before each attempt to go on after a break, from the first since bytes came."""
 
-
 _ROOM_STEP = 64 * 1024 * 1024
 """Bytes of room claimed at a time for a body of unknown length."""
 

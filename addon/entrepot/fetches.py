@@ -212,7 +212,7 @@ class Fetches:
             self._driver.store_from_thread(commit)
             if repository not in download.repositories:
                 self._driver.store_from_thread(bind(store.unlink, repository, digest))
-            for other in tuple(download.repositories):
+            for other in set(download.repositories) - {repository}:
                 self._driver.store_from_thread(bind(store.confirm, other, digest, public=False))
         except (StoreError, RuntimeError) as problem:
             events.warn_once("store_failed", reason=problem)
