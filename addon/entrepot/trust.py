@@ -45,13 +45,17 @@ class Roots:
     def context(self) -> ssl.SSLContext:
         """A TLS client context that verifies names and certificates against these roots."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.equip(context)
+        return context
+
+    def equip(self, context: ssl.SSLContext) -> None:
+        """Make a TLS client context trust these roots."""
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         for file in (self.bundle, self.extra):
             if file is not None:
                 context.load_verify_locations(cafile=file)
         if self.folder is not None:
             context.load_verify_locations(capath=self.folder)
-        return context
 
     def pem(self) -> bytes:
         """Every certificate of the bundle and the extra file, for a client that wants one file."""

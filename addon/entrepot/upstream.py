@@ -28,6 +28,7 @@ from entrepot.config import Resolve, UpstreamProxy
 from entrepot.message import Fields
 from entrepot.reasons import CONNECT_SECONDS, reason_of
 from entrepot.reference import Origin
+from entrepot.tlssocket import WideContext, WideSocket
 from entrepot.trust import Roots
 
 MAX_REDIRECTS = 5
@@ -81,10 +82,14 @@ class Target:
 class Reply:
     """Upstream's answer: status and fields at once, the body as it is read."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, target: Target) -> None:
+    def __init__(
+        self, response: urllib3.BaseHTTPResponse, target: Target, asked: Fields = ()
+    ) -> None:
         self._response = response
         self.target = target
         """Where it came from, after redirects."""
+        self.asked = asked
+        """The header fields that were sent there."""
         self.status = response.status
         self.headers: Fields = tuple(response.headers.items())
         self._broken: UpstreamError | None = None
@@ -116,24 +121,17 @@ class Reply:
         """
         if self._broken is not None:
             raise self._broken
-        parts = []
         try:
-            while part := self._response.read1(most, decode_content=False):
-                parts.append(part)
-                most -= len(part)
-                if most <= 0 or not self._has_more():
-                    break
+            return self._response.read1(most, decode_content=False)
         except (HTTPError, HTTPException, OSError) as error:
             self._broken = UpstreamError(f"{self.target.origin}: {reason_of(error)}")
-            if not parts:
-                raise self._broken from None
-        return b"".join(parts)  # what broke off behind it is told next time
+            raise self._broken from None
 
-    def _has_more(self) -> bool:
-        """Whether more has arrived already; TLS gives no more than a record of 16 KiB a read."""
+    def is_ready(self) -> bool:
+        """Whether bytes have come that nobody has read; True where nobody can know."""
         sock = getattr(self._response.connection, "sock", None)
-        if sock is None:
-            return False
+        if sock is None or (isinstance(sock, WideSocket) and sock.pending()):
+            return True
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         return bool(poll.poll(0))
@@ -179,7 +177,7 @@ class _Connection(urllib3.connection.HTTPSConnection):
     @property
     def is_connected(self) -> bool:
         """Whether nothing waits to be read, in the socket or decrypted already."""
-        surplus = self.sock.pending() if isinstance(self.sock, ssl.SSLSocket) else 0
+        surplus = self.sock.pending() if isinstance(self.sock, WideSocket) else 0
         return super().is_connected and not surplus
 
 
@@ -202,11 +200,17 @@ class Upstream:
         self._timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds)
         self._proxied = proxy is not None
         self._lock = threading.Lock()
-        context = roots.context()
+        context = WideContext(ssl.PROTOCOL_TLS_CLIENT)
+        roots.equip(context)
         make: Callable[..., urllib3.PoolManager] = urllib3.PoolManager
         if proxy is not None:
             headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
-            make = partial(urllib3.ProxyManager, proxy.url, proxy_headers=headers)
+            make = partial(
+                urllib3.ProxyManager,
+                proxy.url,
+                proxy_headers=headers,
+                proxy_ssl_context=roots.context(),
+            )
         self._pools = make(
             num_pools=_POOLS, maxsize=_CONNECTIONS_A_HOST, retries=False, ssl_context=context
         )
@@ -279,7 +283,7 @@ class Upstream:
             )
         except (HTTPError, HTTPException, OSError, ValueError) as error:
             raise UpstreamError(f"{target.origin}: {reason_of(error)}") from None
-        return Reply(response, target)
+        return Reply(response, target, headers)
 
     def _request_target(self, target: Target) -> str:
         """Absolute-form only for plain http through a proxy (RFC 9112 section 3.2.2)."""
