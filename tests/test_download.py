@@ -90,12 +90,17 @@ class Fetcher:
         fields = (("Range", f"bytes={offset - 1}-"),) if offset else ()
         return self.upstream.send("GET", target, fields, follow=Follow.ANY)
 
+    def part(self, reply: Reply, start: int, stop: int) -> Reply:
+        fields = (("Range", f"bytes={start}-{stop - 1}"),)
+        return self.upstream.send("GET", reply.target, fields, follow=Follow.ANY)
+
     def prepare(self, digest: Digest = DIGEST) -> Fetch:
         over = asyncio.Event()
         download = Download(
             digest,
             self.path,
             reopen=self.reopen,
+            part=self.part,
             claim=lambda download, size: self.store.claim(download.path, size),
             finish=self._finish,
             ended=over.set,

@@ -36,9 +36,11 @@ LEVELS = {
     "rows": 2,
     "room": 2,
     "store": 2,
+    "tlssocket": 2,
     "trust": 2,
     "upstream": 2,
     "body": 2,
+    "pieces": 2,
     "download": 2,
     # 3: the engine
     "driver": 3,

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from entrepot.growing import GrowingFile, State
 from entrepot.headers import ContentRange
+from entrepot.pieces import SMALLEST_BLOB, Pace, Pieces
 from entrepot.reference import Digest, Repository
 from entrepot.upstream import Reply, UpstreamError
 
@@ -27,6 +28,9 @@ _PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 _ROOM_STEP = 64 * 1024 * 1024
 """Bytes of room claimed at a time for a body of unknown length."""
+
+_HASTES = 3
+"""How often a download may try to go on by several connections."""
 
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -48,6 +52,7 @@ class Download(GrowingFile):
         path: Path,
         *,
         reopen: Callable[[int], Reply],
+        part: Callable[[Reply, int, int], Reply],
         claim: Callable[["Download", int], bool],
         finish: Callable[["Download"], None],
         ended: Callable[[], None],
@@ -55,9 +60,10 @@ class Download(GrowingFile):
     ) -> None:
         """Prepare a download into ``path``.
 
-        On the thread: ``reopen`` asks upstream again from an offset on, ``claim`` holds room for
-        a size, ``finish`` takes over the file or clears it away (``error`` says which). On the
-        loop: ``ended`` is called last. Raises OSError where the file cannot be opened.
+        On threads: ``reopen`` asks upstream again from an offset on, ``part`` asks where a reply
+        came from for the bytes between two offsets, ``claim`` holds room for a size, ``finish``
+        takes over the file or clears it away (``error`` says which). On the loop: ``ended`` is
+        called last. Raises OSError where the file cannot be opened.
         """
         super().__init__(path, loop)
         self.digest = digest
@@ -67,12 +73,15 @@ class Download(GrowingFile):
         self.retired = asyncio.Event()
         """Set when nothing of it is left, whatever became of it."""
         self._reopen = reopen
+        self._part = part
         self._claim = claim
         self._finish = finish
         self._ended = ended
         self._stop = threading.Event()
         self._hasher = digest.hasher()
-        self._source: Reply | None = None
+        self._source: Reply | Pieces | None = None
+        self._pace = Pace()
+        self._hastes = _HASTES
         self._skip = 0
 
     def accept(self, reply: Reply) -> int:
@@ -175,6 +184,7 @@ class Download(GrowingFile):
                 if reply.status in (200, 206):
                     self._skip = self._written - _start(reply, self._written)
                     self._source = reply
+                    self._pace = Pace()
                     return
             except UpstreamError as error:
                 problem = str(error)
@@ -191,13 +201,33 @@ class Download(GrowingFile):
         while source is not None:
             if self._stop.is_set():
                 raise Broken("the proxy is stopping")
-            data = source.read(_LARGEST_READ)
+            if isinstance(source, Reply):
+                data = self._pace.read(source, _LARGEST_READ)
+            else:
+                data = source.read(_LARGEST_READ)
             if not data:
                 return
             if self._skip:
                 data = self._same_again(data)
             if data:
                 self._take(data)
+            if isinstance(source, Reply) and self._pace.is_slow():
+                source = self._source = self._hastened(source)
+
+    def _hastened(self, reply: Reply) -> Reply | Pieces:
+        """Go on by several connections, where that can be and may help."""
+        self._pace = Pace()
+        if self._skip or self.size is None or self.size < SMALLEST_BLOB or not self._hastes:
+            return reply
+        self._hastes -= 1
+        pieces = Pieces(
+            reply,
+            self._written,
+            self.size,
+            ask=lambda start, stop: self._part(reply, start, stop),
+            folder=self.path.parent,
+        )
+        return pieces if pieces.start() else reply
 
     def _same_again(self, data: bytes) -> bytes:
         """Pass over bytes that are already here; they must be the same, since readers have them."""

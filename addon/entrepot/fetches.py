@@ -143,11 +143,25 @@ class Fetches:
             fields = (*headers, *_range_from(offset))
             return driver.upstream.send("GET", target, fields, follow=Follow.ANY, downgrade=True)
 
+        def part(reply: Reply, start: int, stop: int) -> Reply:
+            driver.events.count("parallel_fetches")
+            wanted = ("Range", f"bytes={start}-{stop - 1}")
+            fields = (*(pair for pair in reply.asked if pair[0].lower() != "range"), wanted)
+            found = driver.upstream.send(
+                "GET", reply.target, fields, follow=Follow.ANY, downgrade=True
+            )
+            if found.status == 206 or reply.target == target:
+                return found
+            found.close()  # a signed address ends; the registry gives a new one
+            fields = (*headers, wanted)
+            return driver.upstream.send("GET", target, fields, follow=Follow.ANY, downgrade=True)
+
         try:
             return Download(
                 digest,
                 driver.store.partial(repository.origin, digest),
                 reopen=reopen,
+                part=part,
                 claim=self._claim,
                 finish=bind(self._finish, repository, who),
                 ended=bind(self._end, (repository.origin, digest)),
