@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from hypothesis import settings
 
 from rig.faults import FaultServer
 from rig.images import ImageFactory
@@ -14,6 +15,10 @@ from rig.needs import need
 from rig.process import live_logs
 from rig.proxy import Entrepot, Option, Runner
 from rig.upstreams import Upstreams
+
+# The same examples in each run; how long one takes says more of the machine than of the code.
+settings.register_profile("entrepot", deadline=None, database=None, derandomize=True)
+settings.load_profile("entrepot")
 
 _HERE = Path(__file__).parent
 _MARKED = ("wire", "e2e")
@@ -32,12 +37,14 @@ class StartEntrepot(Protocol):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their folder."""
+    """Mark tests by their folder; say which of them one worker must run one after another."""
     for item in items:
         if item.path.is_relative_to(_HERE):
             folder = item.path.relative_to(_HERE).parts[0]
             if folder in _MARKED:
                 item.add_marker(folder)
+        alone = item.get_closest_marker("alone") or item.get_closest_marker("e2e")
+        item.add_marker(pytest.mark.xdist_group("alone" if alone else str(item.path)))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from conftest import StartEntrepot
 
 Finished = subprocess.CompletedProcess[str]
+pytestmark = pytest.mark.alone  # mitmdump opens port 8080 before the addon moves it
+
 MITMDUMP = "from mitmproxy.tools.main import mitmdump; mitmdump()"
 RUNNERS: tuple[Runner, ...] = ("serve", "mitmdump")
 MITMPROXYS = ("Loading script ", "proxy listening at ", "Error logged during startup, exiting...")
