@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# For scripts/run and scripts/test: finds a Python and keeps the virtual environments of a checkout.
+# For scripts/run, scripts/test and scripts/bench: finds a Python and keeps the virtual environments of a checkout.
 #
 # An environment is made once and filled again only when pyproject.toml has changed. A mark in it
 # says that it is being worked on, so that one whose making was interrupted is made anew.
