@@ -42,9 +42,9 @@ def stored_files(storage: Path) -> str:
 class Nginx:
     """nginx on two loopback ports, `tls_port` and `plain_port`; the same ones at each start."""
 
-    def __init__(self, folder: Path, sites: Sequence[Site]) -> None:
+    def __init__(self, folder: Path, sites: Sequence[Site], tls_port: int | None = None) -> None:
         folder.mkdir(parents=True)
-        self.tls_port = free_port()
+        self.tls_port = tls_port or free_port()
         self.plain_port = free_port()
         self._control_port = free_port()
         self._access_log = folder / "access.log"

@@ -1,0 +1,133 @@
+"""What is measured: this proxy, and what others use in its place. Each starts with an empty cache.
+
+Every peer is a process below a temporary folder, listens on loopback, is reached under the origin's
+own URLs (`Way`), and fetches from the same origin over TLS.
+"""
+
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.load import Way
+from bench.nginx_conf import proxy_cache, static
+from bench.origin import Address, Origin
+from bench.processes import a_core_each, cpu_seconds, peak_memory
+from rig.ports import free_port
+from rig.process import PATH, Daemon, accepts, clean_environment, program
+from rig.proxy import Entrepot
+
+DIRECT = "direct"
+
+
+class Peer:
+    """One server on the way to a registry of the origin; without a daemon, no server at all."""
+
+    def __init__(self, folder: Path, way: Way, daemon: Daemon | None = None) -> None:
+        self.folder = folder
+        self.way = way
+        self.daemon = daemon
+
+    def start(self) -> None:
+        if self.daemon:
+            self.daemon.start()
+
+    def stop(self) -> None:
+        if self.daemon:
+            self.daemon.kill9()
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that it has used so far."""
+        return cpu_seconds(self.daemon.pid) if self.daemon else 0.0
+
+    def a_core_each(self) -> AbstractContextManager[None]:
+        """Keep it on one core, and the client on the others."""
+        return a_core_each(self.daemon.pid) if self.daemon else nullcontext()
+
+    def peak_memory(self) -> int:
+        """Return the most bytes that its processes had resident."""
+        return peak_memory(self.daemon.pid) if self.daemon else 0
+
+
+class Ours(Peer):
+    """`entrepot serve`; its authority is there once it runs."""
+
+    def __init__(self, folder: Path, origin: Origin) -> None:
+        options = {"upstream_ca": str(origin.authority.pem), "resolve": origin.resolve}
+        proxy = Entrepot(folder, options)
+        super().__init__(folder, Way(folder / "ca.pem", proxy.port, proxy=True), proxy.daemon)
+        self._proxy = proxy
+
+    def start(self) -> None:
+        super().start()
+        self.way.ca_file.write_bytes(self._proxy.ca_pem)
+
+
+Make = Callable[[Path, Origin, Address], Peer]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A sort of peer: its key in the results, its column, how it is made, and what that takes.
+
+    `packages` are the Debian packages of programs.
+    """
+
+    key: str
+    title: str
+    make: Make
+    packages: dict[str, str]
+
+    def missing(self) -> list[str]:
+        """Return the packages that would have to be installed."""
+        return [
+            package
+            for name, package in self.packages.items()
+            if shutil.which(name, path=PATH) is None
+        ]
+
+
+def _nobody(folder: Path, origin: Origin, _address: Address) -> Peer:
+    return Peer(folder, Way(origin.authority.pem))
+
+
+def _entrepot(folder: Path, origin: Origin, _address: Address) -> Peer:
+    return Ours(folder, origin)
+
+
+def _static(folder: Path, origin: Origin, _address: Address) -> Peer:
+    port = free_port()
+    config = static(folder, port, origin.leaf, origin.hub.storage, origin.tags)
+    return _nginx(folder, origin, port, config)
+
+
+def _proxy_cache(folder: Path, origin: Origin, address: Address) -> Peer:
+    port = free_port()
+    config = proxy_cache(folder, port, origin.leaf, origin.authority.pem, address)
+    return _nginx(folder, origin, port, config)
+
+
+def _nginx(folder: Path, origin: Origin, port: int, config: str) -> Peer:
+    folder.mkdir(parents=True)
+    path = folder / "nginx.conf"
+    path.write_text(config)
+    daemon = Daemon(
+        "nginx-peer",
+        [program("nginx"), "-p", folder, "-c", path],
+        log=folder / "error.log",
+        env=clean_environment(folder),
+        ready=lambda: accepts(port),
+    )
+    return Peer(folder, Way(origin.authority.pem, port), daemon)
+
+
+KINDS = {
+    kind.key: kind
+    for kind in (
+        Kind(DIRECT, "no proxy", _nobody, {}),
+        Kind("entrepot", "Entrepôt", _entrepot, {}),
+        Kind("nginx", "nginx, the file", _static, {"nginx": "nginx-light"}),
+        Kind("proxy_cache", "nginx proxy_cache", _proxy_cache, {"nginx": "nginx-light"}),
+    )
+}
