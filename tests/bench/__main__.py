@@ -3,24 +3,33 @@
 import argparse
 import random
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from bench.peers import KINDS
+from bench.peers import lacking
 from bench.report import Results, table
 from bench.rows import LOADS, Load
 from bench.stage import Sizes, Stage
 from rig.images import MIB
+from rig.process import RigError
+
+_QUICK = 64
 
 
 def main(words: list[str] | None = None) -> int:
+    """Run, print the table, and return 1 where something could not be measured."""
     options = _parser().parse_args(words)
+    if options.quick:
+        options.rounds, options.size = 1, options.size or _QUICK
     loads = [load for load in LOADS if not options.rows or load.name in options.rows]
     sizes = Sizes.at_most(options.size * MIB) if options.size else Sizes()
     results = Results(options.rounds, sizes)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))
-    folder.chmod(0o711)
+    folder.chmod(0o711)  # squid gives up root, and must find its own
     try:
         run(Stage(folder, sizes), loads, results)
     finally:
@@ -28,42 +37,70 @@ def main(words: list[str] | None = None) -> int:
     print(table(results, loads))
     if options.json:
         options.json.write_text(results.json() + "\n")
-    return 0
+    return 1 if results.failures else 0
 
 
 def run(stage: Stage, loads: list[Load], results: Results) -> None:
     """Run every load for every peer in each round, in another order each time."""
     try:
-        stage.start()
+        stage.start(engines=any(load.engine for load in loads))
         for number in range(1, results.rounds + 1):
             for load in loads:
-                peers = [key for key in load.peers if key in KINDS and not KINDS[key].missing()]
+                peers = [key for key in load.peers if not lacking(key, engine=load.engine)]
                 for key in random.sample(peers, len(peers)):
-                    figures = load.measure(stage, key)
-                    results.add(load.name, key, figures)
-                    shown = " ".join(f"{name}={value:.4g}" for name, value in figures.items())
-                    print(f"round {number} {load.name} {key}: {shown}", file=sys.stderr, flush=True)
+                    _measure(stage, load, key, number, results)
     finally:
         stage.stop()
         results.memory = stage.memory
 
 
+def _measure(stage: Stage, load: Load, key: str, number: int, results: Results) -> None:
+    what = f"round {number} {load.name} {key}:"
+    try:
+        figures = load.measure(stage, key)
+    except (RigError, OSError, subprocess.TimeoutExpired) as error:
+        results.failures.append(f"{what} {error}")
+        print(what, error, file=sys.stderr)
+        return
+    results.add(load.name, key, number, figures)
+    shown = (f"{name}={value:.4g}" for name, value in figures.items())
+    print(what, *shown, file=sys.stderr, flush=True)
+
+
 def _parser() -> argparse.ArgumentParser:
+    names = [load.name for load in LOADS]
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
-        description="Measure Entrepôt and its peers side by side, on loopback; print the medians.",
+        description="Measure Entrepôt and its peers side by side, all on loopback, and print a "
+        "Markdown table of medians and of ratios within a round.",
+        epilog="As root, packages of peers that are missing are installed first (apt-get), unless "
+        "--no-install is given.",
     )
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default 5")
+    parser.add_argument("--rounds", type=_positive, default=5, metavar="N", help="default 5")
     parser.add_argument(
         "--rows",
         nargs="+",
-        choices=[load.name for load in LOADS],
+        choices=names,
         metavar="NAME",
-        help="only these: " + ", ".join(load.name for load in LOADS),
+        help=f"measure these only, of: {', '.join(names)}",
     )
-    parser.add_argument("--size", type=int, metavar="MIB", help="no blob larger than this")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write raw figures there")
+    parser.add_argument(
+        "--size", type=_positive, metavar="MIB", help="nothing larger than this; fewer requests"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help=f"one round, as with --size {_QUICK} unless given"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write every round's raw figures there"
+    )
     return parser
+
+
+def _positive(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"got {word!r}, want 1 or more")
+    return number
 
 
 if __name__ == "__main__":

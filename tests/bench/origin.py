@@ -96,7 +96,7 @@ class Origin:
             tls_port=self.port,
         )
         self.relay = Relay(folder, self.far_port, self.port, ROUND_TRIP)
-        self.tags: dict[str, str] = {}
+        self.tags: dict[str, str] = {}  # of the open registry: path and digest
         self._images = ImageFactory(folder / "images")
 
     def start(self) -> None:
@@ -146,8 +146,11 @@ class Origin:
     def image(self, seed: str, total: int, layers: int, *, far: bool = False) -> Image:
         """Push an image of `total` bytes; its tag is the seed."""
         image = self._images.big(seed, total, layers)
-        (self.far if far else self.hub).push(image, REPOSITORY, seed)
-        self.tags[f"/v2/{REPOSITORY}/manifests/{seed}"] = image.digest
+        if far:
+            self.far.push(image, REPOSITORY, seed)
+        else:
+            self.hub.push(image, REPOSITORY, seed)
+            self.tags[f"/v2/{REPOSITORY}/manifests/{seed}"] = image.digest
         return image
 
     def mark(self) -> int:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.load import Way
+from bench.mirror import mirror
 from bench.nginx_conf import proxy_cache, static
 from bench.origin import Address, Origin
 from bench.processes import a_core_each, cpu_seconds, peak_memory
+from bench.squid import squid
 from rig.ports import free_port
 from rig.process import PATH, Daemon, accepts, clean_environment, program
 from rig.proxy import Entrepot
@@ -47,7 +49,7 @@ class Peer:
 
     def peak_memory(self) -> int:
         """Return the most bytes that its processes had resident."""
-        return peak_memory(self.daemon.pid) if self.daemon else 0
+        return peak_memory(self.daemon.pid) if self.daemon and self.daemon.running() else 0
 
 
 class Ours(Peer):
@@ -78,14 +80,6 @@ class Kind:
     title: str
     make: Make
     packages: dict[str, str]
-
-    def missing(self) -> list[str]:
-        """Return the packages that would have to be installed."""
-        return [
-            package
-            for name, package in self.packages.items()
-            if shutil.which(name, path=PATH) is None
-        ]
 
 
 def _nobody(folder: Path, origin: Origin, _address: Address) -> Peer:
@@ -122,6 +116,16 @@ def _nginx(folder: Path, origin: Origin, port: int, config: str) -> Peer:
     return Peer(folder, Way(origin.authority.pem, port), daemon)
 
 
+def _squid(folder: Path, origin: Origin, _address: Address) -> Peer:
+    daemon, way = squid(folder, origin)
+    return Peer(folder, way, daemon)
+
+
+def _mirror(folder: Path, origin: Origin, address: Address) -> Peer:
+    daemon, way = mirror(folder, origin, address)
+    return Peer(folder, way, daemon)
+
+
 KINDS = {
     kind.key: kind
     for kind in (
@@ -129,5 +133,18 @@ KINDS = {
         Kind("entrepot", "Entrepôt", _entrepot, {}),
         Kind("nginx", "nginx, the file", _static, {"nginx": "nginx-light"}),
         Kind("proxy_cache", "nginx proxy_cache", _proxy_cache, {"nginx": "nginx-light"}),
+        Kind("squid", "squid ssl_bump", _squid, {"squid": "squid-openssl"}),
+        Kind("mirror", "docker-registry mirror", _mirror, {"docker-registry": "docker-registry"}),
     )
 }
+
+
+_ENGINE = {"docker": "docker.io", "dockerd": "docker.io", "unshare": "util-linux"}
+
+
+def lacking(key: str, *, engine: bool = False) -> list[str]:
+    """Return the packages that would have to be installed to measure a peer, with docker or not."""
+    programs = KINDS[key].packages | (_ENGINE if engine else {})
+    return sorted(
+        {package for name, package in programs.items() if shutil.which(name, path=PATH) is None}
+    )

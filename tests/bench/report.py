@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.peers import DIRECT, KINDS
-from bench.rows import Figures, Load, Row
+from bench.measures import Figures
+from bench.peers import DIRECT, KINDS, lacking
+from bench.rows import Load, Row
 from bench.stage import Sizes
 from rig.images import MIB
 from rig.process import PATH
@@ -29,24 +30,28 @@ class Results:
         self.sizes = sizes
         self.memory: dict[str, int] = {}
         self.started = dt.datetime.now(dt.UTC)
-        self._figures: dict[tuple[str, str], list[Figures]] = {}
+        self.failures: list[str] = []
+        self._figures: dict[tuple[str, str], dict[int, Figures]] = {}
 
-    def add(self, load: str, peer: str, figures: Figures) -> None:
-        self._figures.setdefault((load, peer), []).append(figures)
+    def add(self, load: str, peer: str, number: int, figures: Figures) -> None:
+        """Keep what a peer did in this round."""
+        self._figures.setdefault((load, peer), {})[number] = figures
 
     def median(self, load: Load, row: Row, peer: str) -> float | None:
         """Return the median of a row's figure; None where the peer was not measured."""
-        rounds = self._figures.get((load.name, peer))
-        return statistics.median(one[row.figure] for one in rounds) if rounds else None
+        rounds = self._figures.get((load.name, peer), {})
+        return _median([figures[row.figure] for figures in rounds.values()])
 
     def ratio(self, load: Load, row: Row, peer: str) -> float | None:
         """Return the median of a row's figure divided by the baseline's of the same round."""
-        rounds = self._figures.get((load.name, peer))
-        bases = self._figures.get((load.name, load.baseline))
-        if not rounds or not bases or not all(base[row.figure] for base in bases):
-            return None
-        return statistics.median(
-            one[row.figure] / base[row.figure] for one, base in zip(rounds, bases, strict=True)
+        rounds = self._figures.get((load.name, peer), {})
+        bases = self._figures.get((load.name, load.baseline), {})
+        return _median(
+            [
+                rounds[number][row.figure] / bases[number][row.figure]
+                for number in rounds.keys() & bases.keys()
+                if bases[number][row.figure]
+            ]
         )
 
     def json(self) -> str:
@@ -58,14 +63,19 @@ class Results:
                 "versions": versions(),
                 "rounds": self.rounds,
                 "sizes": dataclasses.asdict(self.sizes),
+                "failures": self.failures,
                 "peak_memory_bytes": self.memory,
                 "figures": [
-                    {"load": load, "peer": peer, "rounds": rounds}
+                    {"load": load, "peer": peer, "rounds": list(rounds.values())}
                     for (load, peer), rounds in self._figures.items()
                 ],
             },
             indent=1,
         )
+
+
+def _median(values: list[float]) -> float | None:
+    return statistics.median(values) if values else None
 
 
 def table(results: Results, loads: Iterable[Load]) -> str:
@@ -75,7 +85,7 @@ def table(results: Results, loads: Iterable[Load]) -> str:
     lines = [["", *(KINDS[key].title for key in keys), "target"]]
     lines += [
         [
-            f"{row.title}, {row.unit}",
+            f"{row.title}, {row.unit}" if row.unit else row.title,
             *(_cell(results, load, row, key) for key in keys),
             _target(results, load, row),
         ]
@@ -95,8 +105,8 @@ def table(results: Results, loads: Iterable[Load]) -> str:
 
 def _cell(results: Results, load: Load, row: Row, key: str) -> str:
     if key not in load.peers:
-        return ""
-    if KINDS[key].missing():
+        return "–"  # noqa: RUF001 - a dash
+    if lacking(key, engine=load.engine):
         return "not installed"
     median, ratio = results.median(load, row, key), results.ratio(load, row, key)
     if median is None:
@@ -109,10 +119,9 @@ def _target(results: Results, load: Load, row: Row) -> str:
     target = row.target
     if target is None:
         return ""
-    of_ratio = target.of == "ratio"
-    reached = (results.ratio if of_ratio else results.median)(load, row, "entrepot")
+    reached = (results.ratio if target.of_ratio else results.median)(load, row, "entrepot")
     said = "at least" if target.at_least else "at most"
-    said += f" {target.limit:g}" + ("×" if of_ratio else "")  # noqa: RUF001
+    said += f" {target.limit:g}" + ("×" if target.of_ratio else "")  # noqa: RUF001
     return said if reached is None else _verdict(said, target.reached(reached))
 
 
@@ -123,7 +132,7 @@ def _verdict(said: str, reached: bool) -> str:  # noqa: FBT001 - what it says
 def _memory(results: Results, key: str) -> str:
     if key == DIRECT:
         return ""
-    if KINDS[key].missing():
+    if lacking(key):
         return "not installed"
     return f"{results.memory[key] / MIB:.0f}" if key in results.memory else ""
 

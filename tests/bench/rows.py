@@ -1,54 +1,39 @@
-"""What is measured: one function a row, for one peer in one round.
+"""The lines of the table: what is measured of whom, and what ours has to reach."""
 
-A function returns raw figures by name. Of warm rows `origin_gets` says that they were warm: it is
-how many bodies the origin was asked for meanwhile.
-"""
-
-import statistics
-import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench.load import Connection, context, fetch
+from bench import measures
+from bench.measures import Measure
 from bench.peers import DIRECT
-from bench.stage import Stage
-
-Figures = Mapping[str, float]
-Measure = Callable[[Stage, str], Figures]
-_GIB = 1 << 30
 
 SERVERS = ("entrepot", "nginx", "proxy_cache", "squid", "mirror")
-CACHES = ("entrepot", DIRECT, "proxy_cache", "squid", "mirror")
+FETCHING = ("entrepot", DIRECT, "proxy_cache", "squid", "mirror")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What our median must reach: the figure itself, or its ratio to the baseline's."""
+    """What our median must reach: of the figure itself, or of its ratio to the baseline's."""
 
     limit: float
     at_least: bool
-    of: str
+    of_ratio: bool
 
     def reached(self, median: float) -> bool:
         return median >= self.limit if self.at_least else median <= self.limit
 
 
-def at_least(limit: float, of: str) -> Target:
-    return Target(limit, at_least=True, of=of)
+def at_least(limit: float, *, of_ratio: bool = False) -> Target:
+    return Target(limit, at_least=True, of_ratio=of_ratio)
 
 
-def at_most(limit: float, of: str) -> Target:
-    return Target(limit, at_least=False, of=of)
+def at_most(limit: float, *, of_ratio: bool = False) -> Target:
+    return Target(limit, at_least=False, of_ratio=of_ratio)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: a figure of what `measure` returns.
+    """One line: a figure of what was measured, in `unit`."""
 
-    Ratios are to the peer `baseline` in the same round.
-    """
-
-    name: str
     title: str
     figure: str
     unit: str
@@ -57,153 +42,114 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is run as one: it gives one or more lines of the table."""
+    """What is measured at once, for these peers; it fills one or more lines.
+
+    Ratios are to the peer `baseline` in the same round, where there is one. `engine` says that it
+    takes docker.
+    """
 
     name: str
     measure: Measure
     peers: tuple[str, ...]
-    baseline: str
     rows: tuple[Row, ...]
+    baseline: str = ""
     engine: bool = False
-
-
-def warm(clients: int) -> Measure:
-    """Return what fetches a cached blob with so many clients at once."""
-
-    def measure(stage: Stage, key: str) -> Figures:
-        blob = stage.blob(stage.sizes.blob if clients == 1 else stage.sizes.shared)
-        url = stage.origin.near.url(blob.path)
-        peer = stage.warm(key, url, blob.size)
-        mark, before = stage.origin.mark(), peer.cpu_seconds()
-        transfer = fetch(peer.way, url, clients=clients, size=blob.size)
-        return {
-            "speed": transfer.speed / 1e9,
-            "seconds": transfer.seconds,
-            "cpu": (peer.cpu_seconds() - before) / transfer.size * _GIB,
-            "origin_gets": stage.gets(mark),
-        }
-
-    return measure
-
-
-def cold(stage: Stage, key: str) -> Figures:
-    """Fetch a blob that is not cached."""
-    blob = stage.blob(stage.sizes.blob)
-    url = stage.origin.near.url(blob.path)
-    with stage.fresh(key, stage.origin.near) as peer:
-        stage.touch(peer)
-        mark, before = stage.origin.mark(), peer.cpu_seconds()
-        transfer = fetch(peer.way, url, size=blob.size)
-        return {
-            "speed": transfer.speed / 1e9,
-            "seconds": transfer.seconds,
-            "cpu": (peer.cpu_seconds() - before) / transfer.size * _GIB,
-            "origin_gets": stage.gets(mark),
-        }
-
-
-def manifest(stage: Stage, key: str) -> Figures:
-    """Ask for a cached manifest again and again on one connection."""
-    small = stage.manifest
-    url = stage.origin.near.url(small.path)
-    peer = stage.warm(key, url, small.size)
-    seconds = []
-    connection = Connection(peer.way, url, context(peer.way))
-    with peer.a_core_each():
-        connection.ask()
-        mark, before, own = stage.origin.mark(), peer.cpu_seconds(), time.thread_time()
-        start = time.perf_counter()
-        for _ in range(stage.sizes.requests):
-            asked = time.perf_counter()
-            connection.ask()
-            seconds.append(time.perf_counter() - asked)
-        took = time.perf_counter() - start
-        own = time.thread_time() - own
-        cpu = peer.cpu_seconds() - before
-    connection.close()
-    return {
-        "p50": statistics.median(seconds) * 1000,
-        "p99": statistics.quantiles(seconds, n=100)[98] * 1000,
-        "rate": len(seconds) / took,
-        "cpu": cpu / len(seconds) * 1000,
-        "client_cpu": own / len(seconds) * 1000,
-        "origin_gets": stage.gets(mark),
-    }
-
-
-def connection(stage: Stage, key: str) -> Figures:
-    """Ask for a cached manifest on a new connection each time."""
-    small = stage.manifest
-    url = stage.origin.near.url(small.path)
-    peer = stage.warm(key, url, small.size)
-    trust = context(peer.way)
-    with peer.a_core_each():
-        mark, before, own = stage.origin.mark(), peer.cpu_seconds(), time.thread_time()
-        seconds = []
-        for _ in range(stage.sizes.connections):
-            start = time.perf_counter()
-            one = Connection(peer.way, url, trust)
-            one.ask()
-            seconds.append(time.perf_counter() - start)
-            one.close()
-        own = time.thread_time() - own
-        cpu = peer.cpu_seconds() - before
-    return {
-        "wall": statistics.median(seconds) * 1000,
-        "cpu": cpu / len(seconds) * 1000,
-        "client_cpu": own / len(seconds) * 1000,
-        "origin_gets": stage.gets(mark),
-    }
 
 
 LOADS = (
     Load(
         "warm",
-        warm(1),
+        measures.warm(lambda sizes: sizes.blob),
         SERVERS,
-        "nginx",
         (
-            Row("warm", "warm blob, 1 client", "speed", "GB/s", at_least(0.9, "ratio")),
-            Row("warm-cpu", "— CPU of the server", "cpu", "s/GiB"),
+            Row("cached blob, 1 client", "speed", "GB/s", at_least(0.9, of_ratio=True)),
+            Row("CPU of the server for it", "cpu", "s/GiB"),
         ),
+        baseline="nginx",
+    ),
+    Load(
+        "warm-8",
+        measures.warm(lambda sizes: sizes.for_eight, 8),
+        SERVERS,
+        (Row("cached blob, 8 clients", "speed", "GB/s", at_least(0.9, of_ratio=True)),),
+        baseline="nginx",
+    ),
+    Load(
+        "warm-32",
+        measures.warm(lambda sizes: sizes.for_many, 32),
+        SERVERS,
+        (Row("cached blob, 32 clients", "speed", "GB/s", at_least(0.9, of_ratio=True)),),
+        baseline="nginx",
     ),
     Load(
         "cold",
-        cold,
-        CACHES,
-        DIRECT,
-        (Row("cold", "cold blob, 1 client", "speed", "GB/s", at_least(0.6, "ratio")),),
+        measures.cold(lambda sizes: sizes.blob),
+        FETCHING,
+        (
+            Row("new blob, 1 client", "speed", "GB/s", at_least(0.6, of_ratio=True)),
+            Row("CPU of the server for it", "cpu", "s/GiB"),
+        ),
+        baseline=DIRECT,
+    ),
+    Load(
+        "cold-50",
+        measures.cold(lambda sizes: sizes.for_many, 50),
+        SERVERS,
+        (
+            Row("new blob, 50 clients at once", "seconds", "s", at_most(1.2, of_ratio=True)),
+            Row("copies fetched from the origin for it", "origin_copies", "", at_most(1)),
+        ),
+        baseline="nginx",
+    ),
+    Load(
+        "throttled",
+        measures.throttled,
+        ("entrepot", DIRECT),
+        (
+            Row(
+                "new blob, origin sends 30 MB/s a connection",
+                "speed",
+                "GB/s",
+                at_least(2, of_ratio=True),
+            ),
+        ),
+        baseline=DIRECT,
     ),
     Load(
         "manifest",
-        manifest,
+        measures.manifest,
         SERVERS,
-        "",
         (
-            Row(
-                "manifest-p50",
-                "cached manifest, kept connection, p50",
-                "p50",
-                "ms",
-                at_most(3, "figure"),
-            ),
-            Row("manifest-rate", "— on one core", "rate", "/s", at_least(400, "figure")),
+            Row("cached manifest, kept connection, median", "p50", "ms", at_most(3)),
+            Row("the same, by one core", "rate", "requests/s", at_least(400)),
         ),
     ),
     Load(
         "connection",
-        connection,
+        measures.connection,
         SERVERS,
-        "",
         (
-            Row(
-                "connection",
-                "a new connection for one cached manifest",
-                "wall",
-                "ms",
-                at_most(2, "figure"),
-            ),
-            Row("connection-cpu", "— CPU of the server", "cpu", "ms"),
+            Row("cached manifest, new connection, median", "p50", "ms", at_most(2)),
+            Row("CPU of the server for it", "cpu", "ms"),
         ),
+    ),
+    Load(
+        "pull",
+        measures.pull,
+        SERVERS,
+        (Row("`docker pull`, 300 MiB in 5 layers", "seconds", "s", at_most(1.05, of_ratio=True)),),
+        baseline="nginx",
+        engine=True,
+    ),
+    Load(
+        "far",
+        measures.far_pull,
+        (DIRECT, "entrepot", "proxy_cache"),
+        (
+            Row("`docker pull`, 8 small layers, origin 50 ms away", "seconds", "s"),
+            Row("requests to the origin for it", "origin_requests", ""),
+        ),
+        baseline=DIRECT,
+        engine=True,
     ),
 )

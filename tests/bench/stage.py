@@ -3,33 +3,47 @@
 import itertools
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.engine import Engine
 from bench.load import fetch
 from bench.origin import REPOSITORY, Address, Blob, Origin
 from bench.peers import KINDS, Peer
+from rig.disk import overlay_works
 from rig.images import KIB, MIB
 from rig.process import RigError
 
+BIG, MANY_LAYERS = "big", "layers"  # tags of the images that engines pull
 _TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is moved: bytes of blobs, numbers of requests."""
+    """How much is moved: bytes, and numbers of requests."""
 
     blob: int = 1024 * MIB
-    shared: int = 128 * MIB
+    for_eight: int = 128 * MIB
+    for_many: int = 32 * MIB
+    throttled: int = 256 * MIB
+    image: int = 300 * MIB
     requests: int = 2000
     connections: int = 200
 
     @classmethod
-    def at_most(cls, blob: int) -> "Sizes":
-        """Return sizes for a short run, no blob larger than this."""
-        normal = cls()
-        return cls(blob, min(blob, normal.shared), 100, 20)
+    def at_most(cls, most: int) -> "Sizes":
+        """Return sizes for a short run, nothing larger than this."""
+        all_ = cls()
+        return cls(
+            blob=most,
+            for_eight=min(most, all_.for_eight),
+            for_many=min(most, all_.for_many),
+            throttled=min(most, all_.throttled),
+            image=min(most, all_.image),
+            requests=200,
+            connections=20,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +63,31 @@ class Stage:
         self.memory: dict[str, int] = {}
         self._folder = folder
         self._numbers = itertools.count()
-        self._standing: dict[str, Peer] = {}
+        self._standing: dict[tuple[str, Address], Peer] = {}
+        self._engines: dict[tuple[str, Address], Engine] = {}
         self._blobs: dict[int, Blob] = {}
-        self._manifest: Small | None = None
         self._warm: set[tuple[str, str]] = set()
+        self._pulled: set[tuple[Engine, str]] = set()
 
-    def start(self) -> None:
+    def start(self, *, engines: bool) -> None:
+        """Start the origin; with `engines` it has the images that they pull."""
         self.origin.start()
+        image = self.origin.image("small", 64 * KIB, 2)
+        path = f"/v2/{REPOSITORY}/manifests/{image.digest}"
+        self.manifest = Small(path, len(image.root.body))
+        if engines:
+            self.origin.image(BIG, self.sizes.image, 5)
+            self.origin.image(MANY_LAYERS, 2 * MIB, 8, far=True)
+            overlay = overlay_works(self._folder / "overlay")
+            self._driver = "overlay2" if overlay else "vfs"
 
     def stop(self) -> None:
-        for key, peer in self._standing.items():
-            self._end(key, peer)
-        self.origin.stop()
+        with ExitStack() as stack:
+            stack.callback(self.origin.stop)
+            for (key, _), peer in self._standing.items():
+                stack.callback(self._end, key, peer)
+            for engine in self._engines.values():
+                stack.callback(engine.stop)
 
     def blob(self, size: int) -> Blob:
         """Return the origin's blob of this size."""
@@ -68,33 +95,25 @@ class Stage:
             self._blobs[size] = self.origin.blob(size)
         return self._blobs[size]
 
-    @property
-    def manifest(self) -> Small:
-        """Return the origin's small manifest."""
-        if self._manifest is None:
-            image = self.origin.image("small", 64 * KIB, 2)
-            path = f"/v2/{REPOSITORY}/manifests/{image.digest}"
-            self._manifest = Small(path, len(image.root.body))
-        return self._manifest
-
-    def touch(self, peer: Peer) -> None:
+    def touch(self, peer: Peer, address: Address) -> None:
         """Ask a peer for the small manifest: what it does at a first request is done then."""
-        fetch(peer.way, self.origin.near.url(self.manifest.path), size=self.manifest.size)
+        fetch(peer.way, address.url(self.manifest.path), size=self.manifest.size)
 
-    def standing(self, key: str) -> Peer:
+    def standing(self, key: str, address: Address | None = None) -> Peer:
         """Return the peer of this kind that runs until the end."""
-        if key not in self._standing:
-            peer = self._make(key, self.origin.near)
+        address = address or self.origin.near
+        if (key, address) not in self._standing:
+            peer = self._make(key, address)
+            self._standing[key, address] = peer
             peer.start()
-            self._standing[key] = peer
-        return self._standing[key]
+        return self._standing[key, address]
 
     @contextmanager
     def fresh(self, key: str, address: Address) -> Iterator[Peer]:
         """Run a peer with an empty cache."""
         peer = self._make(key, address)
-        peer.start()
         try:
+            peer.start()
             yield peer
         finally:
             self._end(key, peer)
@@ -113,6 +132,22 @@ class Stage:
                 raise RigError(f"{key} does not cache {url}: asked {_TRIES} times")
             self._warm.add((key, url))
         return peer
+
+    def engine(self, key: str, address: Address) -> Engine:
+        """Return the docker that pulls through a standing peer."""
+        if (key, address) not in self._engines:
+            way = self.standing(key, address).way
+            folder = self._folder / f"docker-{next(self._numbers)}"
+            engine = Engine(folder, way, address, self.origin, self._driver)
+            self._engines[key, address] = engine
+            engine.start()
+        return self._engines[key, address]
+
+    def warm_engine(self, engine: Engine, tag: str) -> None:
+        """Let an engine pull once, so that its peer has everything."""
+        if (engine, tag) not in self._pulled:
+            engine.pull(tag)
+            self._pulled.add((engine, tag))
 
     def gets(self, mark: int) -> int:
         """Return how many bodies of blobs and manifests the origin was asked for since a mark."""

@@ -65,6 +65,10 @@ class Authority:
         leaf.key.write_bytes(_private_pem(key))
         return leaf
 
+    def private_pem(self) -> bytes:
+        """Return the authority's own key, for a proxy that signs with it."""
+        return _private_pem(self._key)
+
     def client_context(self) -> ssl.SSLContext:
         """Return a TLS client context that trusts this authority and no other."""
         return ssl.create_default_context(cafile=str(self.pem))

@@ -79,6 +79,13 @@ def with_empty(*folders: str) -> list[str]:
     return [program("unshare"), "--mount", "--propagation=private", "sh", "-c", script, "sh"]
 
 
+def with_file(path: str, content: Path) -> list[str]:
+    """Return the words before a command for which the file at `path` is another one."""
+    script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+    unshare = [program("unshare"), "--mount", "--propagation=private"]
+    return [*unshare, "sh", "-c", script, "sh", str(content), path]
+
+
 def discard(folder: Path) -> None:
     """Unmount whatever is mounted below a folder, then remove it."""
     for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):

@@ -1,0 +1,136 @@
+"""What is done with one peer in one round: each function returns raw figures by name.
+
+`origin_gets` is how many bodies of blobs and manifests the origin was asked for meanwhile: it tells
+whether a warm one was warm.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+from bench.load import Connection, Transfer, context, fetch
+from bench.origin import Blob
+from bench.peers import Peer
+from bench.stage import BIG, MANY_LAYERS, Sizes, Stage
+
+Figures = Mapping[str, float]
+Measure = Callable[[Stage, str], Figures]
+SizeOf = Callable[[Sizes], int]
+_GIB = 1 << 30
+
+
+def warm(size: SizeOf, clients: int = 1) -> Measure:
+    """Return what fetches a cached blob, with so many clients at once."""
+
+    def measure(stage: Stage, key: str) -> Figures:
+        blob = stage.blob(size(stage.sizes))
+        url = stage.origin.near.url(blob.path)
+        return _fetched(stage, stage.warm(key, url, blob.size), url, blob, clients)
+
+    return measure
+
+
+def cold(size: SizeOf, clients: int = 1) -> Measure:
+    """Return what fetches a blob that is not cached, with so many clients at once."""
+
+    def measure(stage: Stage, key: str) -> Figures:
+        blob = stage.blob(size(stage.sizes))
+        with stage.fresh(key, stage.origin.near) as peer:
+            stage.touch(peer, stage.origin.near)
+            return _fetched(stage, peer, stage.origin.near.url(blob.path), blob, clients)
+
+    return measure
+
+
+def throttled(stage: Stage, key: str) -> Figures:
+    """Fetch a blob that is not cached from the content host that is slow on each connection."""
+    blob, slow = stage.blob(stage.sizes.throttled), stage.origin.slow
+    with stage.fresh(key, slow) as peer:
+        stage.touch(peer, slow)
+        return _fetched(stage, peer, slow.url(blob.path), blob, 1)
+
+
+def _fetched(stage: Stage, peer: Peer, url: str, blob: Blob, clients: int) -> Figures:
+    mark, before = stage.origin.mark(), peer.cpu_seconds()
+    transfer: Transfer = fetch(peer.way, url, clients=clients, size=blob.size)
+    cpu = peer.cpu_seconds() - before
+    seen = stage.origin.requests(mark)
+    return {
+        "seconds": transfer.seconds,
+        "speed": transfer.speed / 1e9,
+        "cpu": cpu / transfer.size * _GIB,
+        "origin_gets": stage.gets(mark),
+        "origin_copies": seen.blob_bytes / blob.size,
+    }
+
+
+def manifest(stage: Stage, key: str) -> Figures:
+    """Ask for a cached manifest again and again on one connection."""
+    url = stage.origin.near.url(stage.manifest.path)
+    peer = stage.warm(key, url, stage.manifest.size)
+    connection = Connection(peer.way, url, context(peer.way))
+    try:
+        with peer.a_core_each():
+            connection.ask()
+            return _timed(stage, peer, stage.sizes.requests, connection.ask)
+    finally:
+        connection.close()
+
+
+def connection(stage: Stage, key: str) -> Figures:
+    """Ask for a cached manifest, on a new connection each time."""
+    url = stage.origin.near.url(stage.manifest.path)
+    peer = stage.warm(key, url, stage.manifest.size)
+    trust = context(peer.way)
+
+    def ask() -> None:
+        one = Connection(peer.way, url, trust)
+        one.ask()
+        one.close()
+
+    with peer.a_core_each():
+        ask()
+        return _timed(stage, peer, stage.sizes.connections, ask)
+
+
+def _timed(stage: Stage, peer: Peer, times: int, act: Callable[[], None]) -> Figures:
+    """Return milliseconds of each act, and of the CPU that both sides used for it."""
+    seconds = []
+    mark, before, own = stage.origin.mark(), peer.cpu_seconds(), time.thread_time()
+    for _ in range(times):
+        start = time.perf_counter()
+        act()
+        seconds.append(time.perf_counter() - start)
+    own, cpu = time.thread_time() - own, peer.cpu_seconds() - before
+    return {
+        "p50": statistics.median(seconds) * 1000,
+        "p99": statistics.quantiles(seconds, n=100)[98] * 1000,
+        "rate": times / sum(seconds),
+        "cpu": cpu / times * 1000,
+        "client_cpu": own / times * 1000,
+        "origin_gets": stage.gets(mark),
+    }
+
+
+def pull(stage: Stage, key: str) -> Figures:
+    """Pull the big image with docker; what can be cached is."""
+    return _pulled(stage, key, BIG, far=False)
+
+
+def far_pull(stage: Stage, key: str) -> Figures:
+    """Pull the image of many small layers from the registry that is far away."""
+    return _pulled(stage, key, MANY_LAYERS, far=True)
+
+
+def _pulled(stage: Stage, key: str, tag: str, *, far: bool) -> Figures:
+    address = stage.origin.distant if far else stage.origin.near
+    engine = stage.engine(key, address)
+    stage.warm_engine(engine, tag)
+    mark = stage.origin.mark()
+    seconds = engine.pull(tag)
+    seen = stage.origin.requests(mark)
+    return {
+        "seconds": seconds,
+        "origin_requests": len(seen),
+        "origin_gets": len(seen.blob_gets) + len(seen.manifest_gets),
+    }
