@@ -9,19 +9,23 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.peers import lacking
+from bench.peers import obstacle
 from bench.report import Results, table
 from bench.rows import LOADS, Load
 from bench.stage import Sizes, Stage
 from rig.images import MIB
-from rig.process import RigError
+from rig.process import PATH, RigError
 
 _QUICK = 64
+_NEEDED = ("curl", "docker-registry", "nginx", "setpriv")  # the origin and the clients
 
 
 def main(words: list[str] | None = None) -> int:
     """Run, print the table, and return 1 where something could not be measured."""
     options = _parser().parse_args(words)
+    if lacking := [name for name in _NEEDED if shutil.which(name, path=PATH) is None]:
+        print(f"scripts/bench: not installed: {', '.join(lacking)}", file=sys.stderr)
+        return 2
     if options.quick:
         options.rounds, options.size = 1, options.size or _QUICK
     loads = [load for load in LOADS if not options.rows or load.name in options.rows]
@@ -46,7 +50,7 @@ def run(stage: Stage, loads: list[Load], results: Results) -> None:
         stage.start(engines=any(load.engine for load in loads))
         for number in range(1, results.rounds + 1):
             for load in loads:
-                peers = [key for key in load.peers if not lacking(key, engine=load.engine)]
+                peers = [key for key in load.peers if not obstacle(key, engine=load.engine)]
                 for key in random.sample(peers, len(peers)):
                     _measure(stage, load, key, number, results)
     finally:

@@ -4,6 +4,7 @@ Every peer is a process below a temporary folder, listens on loopback, is reache
 own URLs (`Way`), and fetches from the same origin over TLS.
 """
 
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -73,13 +74,15 @@ Make = Callable[[Path, Origin, Address], Peer]
 class Kind:
     """A sort of peer: its key in the results, its column, how it is made, and what that takes.
 
-    `packages` are the Debian packages of programs.
+    `packages` are the Debian packages of programs. `root` says that only root can run it as it is
+    run here.
     """
 
     key: str
     title: str
     make: Make
     packages: dict[str, str]
+    root: bool = False
 
 
 def _nobody(folder: Path, origin: Origin, _address: Address) -> Peer:
@@ -133,8 +136,14 @@ KINDS = {
         Kind("entrepot", "Entrepôt", _entrepot, {}),
         Kind("nginx", "nginx, the file", _static, {"nginx": "nginx-light"}),
         Kind("proxy_cache", "nginx proxy_cache", _proxy_cache, {"nginx": "nginx-light"}),
-        Kind("squid", "squid ssl_bump", _squid, {"squid": "squid-openssl"}),
-        Kind("mirror", "docker-registry mirror", _mirror, {"docker-registry": "docker-registry"}),
+        Kind("squid", "squid ssl_bump", _squid, {"squid": "squid-openssl"}, root=True),
+        Kind(
+            "mirror",
+            "docker-registry mirror",
+            _mirror,
+            {"docker-registry": "docker-registry", "unshare": "util-linux"},
+            root=True,
+        ),
     )
 }
 
@@ -142,9 +151,10 @@ KINDS = {
 _ENGINE = {"docker": "docker.io", "dockerd": "docker.io", "unshare": "util-linux"}
 
 
-def lacking(key: str, *, engine: bool = False) -> list[str]:
-    """Return the packages that would have to be installed to measure a peer, with docker or not."""
-    programs = KINDS[key].packages | (_ENGINE if engine else {})
-    return sorted(
-        {package for name, package in programs.items() if shutil.which(name, path=PATH) is None}
-    )
+def obstacle(key: str, *, engine: bool = False) -> str:
+    """Return why a peer cannot be measured here, with docker or not; nothing if it can."""
+    kind = KINDS[key]
+    programs = kind.packages | (_ENGINE if engine else {})
+    if any(shutil.which(name, path=PATH) is None for name in programs):
+        return "not installed"
+    return "takes root" if (kind.root or engine) and os.geteuid() != 0 else ""

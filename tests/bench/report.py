@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench.measures import Figures
-from bench.peers import DIRECT, KINDS, lacking
+from bench.peers import DIRECT, KINDS, obstacle
 from bench.rows import Load, Row
 from bench.stage import Sizes
 from rig.images import MIB
@@ -92,11 +92,12 @@ def table(results: Results, loads: Iterable[Load]) -> str:
         for load in loads
         for row in load.rows
     ]
+    memory = results.memory.get("entrepot")
     lines.append(
         [
             "peak memory, MiB",
             *(_memory(results, key) for key in keys),
-            _verdict("at most 150", results.memory.get("entrepot", 0) <= _MEMORY_LIMIT),
+            _verdict("at most 150", memory <= _MEMORY_LIMIT if memory else None),
         ]
     )
     lines.insert(1, ["---"] * len(lines[0]))
@@ -106,8 +107,8 @@ def table(results: Results, loads: Iterable[Load]) -> str:
 def _cell(results: Results, load: Load, row: Row, key: str) -> str:
     if key not in load.peers:
         return "–"  # noqa: RUF001 - a dash
-    if lacking(key, engine=load.engine):
-        return "not installed"
+    if why := obstacle(key, engine=load.engine):
+        return why
     median, ratio = results.median(load, row, key), results.ratio(load, row, key)
     if median is None:
         return "failed"
@@ -122,18 +123,20 @@ def _target(results: Results, load: Load, row: Row) -> str:
     reached = (results.ratio if target.of_ratio else results.median)(load, row, "entrepot")
     said = "at least" if target.at_least else "at most"
     said += f" {target.limit:g}" + ("×" if target.of_ratio else "")  # noqa: RUF001
-    return said if reached is None else _verdict(said, target.reached(reached))
+    return _verdict(said, None if reached is None else target.reached(reached))
 
 
-def _verdict(said: str, reached: bool) -> str:  # noqa: FBT001 - what it says
+def _verdict(said: str, reached: bool | None) -> str:  # noqa: FBT001 - what it says
+    if reached is None:
+        return f"{said}: not measured"
     return f"{said}: {'reached' if reached else '**missed**'}"
 
 
 def _memory(results: Results, key: str) -> str:
     if key == DIRECT:
         return ""
-    if lacking(key):
-        return "not installed"
+    if why := obstacle(key):
+        return why
     return f"{results.memory[key] / MIB:.0f}" if key in results.memory else ""
 
 
