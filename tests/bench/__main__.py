@@ -31,14 +31,21 @@ def main(words: list[str] | None = None) -> int:
     loads = [load for load in LOADS if not options.rows or load.name in options.rows]
     sizes = Sizes.at_most(options.size * MIB) if options.size else Sizes()
     results = Results(options.rounds, sizes)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))
     folder.chmod(0o711)  # squid gives up root, and must find its own
     try:
         run(Stage(folder, sizes), loads, results)
+    except KeyboardInterrupt:
+        results.failures.append("interrupted")
+        print("interrupted: this is what was measured so far", file=sys.stderr)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(table(results, loads))
+    if options.size:
+        print(
+            f"\nA short run: blobs of at most {options.size} MiB, at most {sizes.clients} clients."
+        )
     if options.json:
         options.json.write_text(results.json() + "\n")
     return 1 if results.failures else 0
@@ -89,7 +96,10 @@ def _parser() -> argparse.ArgumentParser:
         help=f"measure these only, of: {', '.join(names)}",
     )
     parser.add_argument(
-        "--size", type=_positive, metavar="MIB", help="nothing larger than this; fewer requests"
+        "--size",
+        type=_positive,
+        metavar="MIB",
+        help="nothing larger than this; fewer requests and clients",
     )
     parser.add_argument(
         "--quick", action="store_true", help=f"one round, as with --size {_QUICK} unless given"

@@ -51,6 +51,7 @@ def throttled(stage: Stage, key: str) -> Figures:
 
 
 def _fetched(stage: Stage, peer: Peer, url: str, blob: Blob, clients: int) -> Figures:
+    clients = min(clients, stage.sizes.clients)
     mark, before = stage.origin.mark(), peer.cpu_seconds()
     transfer: Transfer = fetch(peer.way, url, clients=clients, size=blob.size)
     cpu = peer.cpu_seconds() - before

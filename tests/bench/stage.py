@@ -21,7 +21,7 @@ _TRIES = 20
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is moved: bytes, and numbers of requests."""
+    """How much is moved: bytes, numbers of requests, and at most so many clients at once."""
 
     blob: int = 1024 * MIB
     for_eight: int = 128 * MIB
@@ -30,6 +30,7 @@ class Sizes:
     image: int = 300 * MIB
     requests: int = 2000
     connections: int = 200
+    clients: int = 50
 
     @classmethod
     def at_most(cls, most: int) -> "Sizes":
@@ -43,6 +44,7 @@ class Sizes:
             image=min(most, all_.image),
             requests=200,
             connections=20,
+            clients=5,
         )
 
 
