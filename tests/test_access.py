@@ -63,7 +63,7 @@ def test_a_decision_counts_for_exactly_its_key_and_time(
     allowed: bool,  # noqa: FBT001 a column of the table
 ) -> None:
     """Origin, repository, object and everything that identifies the client are the key."""
-    access.allow(REPOSITORY, who(access, *ALICE), [LAYER], NOW)
+    access.allow(REPOSITORY, who(access, *ALICE), [LAYER], access.asked(NOW))
     assert access.is_allowed(repository, who(access, *fields), digest, now) is allowed
 
 
@@ -87,7 +87,7 @@ def test_a_decision_lives_as_long_as_its_token_up_to_five_minutes(
     """Where the end of a token is known, it bounds what the token was allowed."""
     access.token_issued("token", anonymous=False, expires=NOW + life, now=NOW - 5)
     credential = who(access, *TOKEN)
-    access.allow(REPOSITORY, credential, [LAYER], NOW)
+    access.allow(REPOSITORY, credential, [LAYER], access.asked(NOW))
     assert access.is_allowed(REPOSITORY, credential, LAYER, NOW + after) is allowed
 
 
@@ -156,29 +156,44 @@ def test_what_nobody_was_allowed_is_public_for_ten_minutes(
     after: float,
     public: bool,  # noqa: FBT001 a column of the table
 ) -> None:
-    """An anonymous request that upstream allowed opens the repository to everybody."""
-    access.allow(REPOSITORY, who(access), [LAYER], NOW)
-    assert access.is_allowed(REPOSITORY, who(access, *BOB), OTHER, NOW + after) is public
+    """An anonymous request that upstream allowed opens the object to everybody."""
+    access.allow(REPOSITORY, who(access), [LAYER], access.asked(NOW))
+    assert access.is_allowed(REPOSITORY, who(access, *BOB), LAYER, NOW + after) is public
+
+
+def test_one_public_object_opens_no_other(access: Access) -> None:
+    """What else the repository has, or had once, is upstream's to decide."""
+    access.allow(REPOSITORY, who(access), [LAYER], access.asked(NOW))
+    assert not access.is_allowed(REPOSITORY, who(access), OTHER, NOW)
+
+
+def test_what_a_public_manifest_lists_is_public_as_long_as_it(access: Access) -> None:
+    """Reading it by a name of one's own, too, opens what it lists for ten minutes."""
+    manifest = Digest.of(b"manifest")
+    access.allow(REPOSITORY, who(access), [manifest], access.asked(NOW))
+    access.extend(REPOSITORY, who(access, *BOB), manifest, [LAYER])
+    for after, public in ((PUBLIC_SECONDS - 1, True), (PUBLIC_SECONDS, False)):
+        assert access.is_allowed(REPOSITORY, who(access), LAYER, NOW + after) is public
 
 
 def test_a_named_client_makes_nothing_public(access: Access) -> None:
     """Alice's permission is hers."""
-    access.allow(REPOSITORY, who(access, *ALICE), [LAYER], NOW)
-    assert not access.is_public(REPOSITORY, NOW)
+    access.allow(REPOSITORY, who(access, *ALICE), [LAYER], access.asked(NOW))
+    assert not access.is_allowed(REPOSITORY, who(access), LAYER, NOW)
 
 
 def test_an_anonymous_denial_ends_being_public(access: Access) -> None:
     """A repository that was made private is private at once."""
-    access.allow(REPOSITORY, who(access), [LAYER], NOW)
+    access.allow(REPOSITORY, who(access), [LAYER], access.asked(NOW))
     access.deny(REPOSITORY, who(access))
     assert not access.is_allowed(REPOSITORY, who(access, *BOB), LAYER, NOW)
 
 
 def test_a_denial_of_a_named_client_leaves_the_repository_public(access: Access) -> None:
     """Wrong credentials say nothing of what anybody may have."""
-    access.allow(REPOSITORY, who(access), [LAYER], NOW)
+    access.allow(REPOSITORY, who(access), [LAYER], access.asked(NOW))
     access.deny(REPOSITORY, who(access, *BOB))
-    assert access.is_public(REPOSITORY, NOW)
+    assert access.is_allowed(REPOSITORY, who(access), LAYER, NOW)
 
 
 def test_a_denial_forgets_all_that_this_client_was_allowed_there(access: Access) -> None:
@@ -186,7 +201,7 @@ def test_a_denial_forgets_all_that_this_client_was_allowed_there(access: Access)
     alice, bob = who(access, *ALICE), who(access, *BOB)
     another = Repository(REGISTRY, "team/other")
     for repository, credential in ((REPOSITORY, alice), (REPOSITORY, bob), (another, alice)):
-        access.allow(repository, credential, [LAYER, OTHER], NOW)
+        access.allow(repository, credential, [LAYER, OTHER], access.asked(NOW))
     access.deny(REPOSITORY, alice)
     assert not access.is_allowed(REPOSITORY, alice, LAYER, NOW)
     assert not access.is_allowed(REPOSITORY, alice, OTHER, NOW)
@@ -194,12 +209,53 @@ def test_a_denial_forgets_all_that_this_client_was_allowed_there(access: Access)
     assert access.is_allowed(another, alice, LAYER, NOW)
 
 
+def test_a_refusal_counts_more_than_an_allowance_that_was_asked_for_before(access: Access) -> None:
+    """Of two answers the one that was asked for later is upstream's word, whichever came first."""
+    anybody, earlier = who(access), access.asked(NOW)
+    access.deny(REPOSITORY, anybody)
+    access.allow(REPOSITORY, anybody, [LAYER], earlier)
+    assert not access.is_allowed(REPOSITORY, anybody, LAYER, NOW)
+    assert not access.still_counts(REPOSITORY, anybody, LAYER, earlier, NOW)
+    access.allow(REPOSITORY, anybody, [LAYER], access.asked(NOW))
+    assert access.is_allowed(REPOSITORY, anybody, LAYER, NOW)
+
+
+def test_a_deletion_counts_more_than_an_allowance_that_was_asked_for_before(
+    access: Access,
+) -> None:
+    """What was on its way when the object was deleted does not bring it back."""
+    alice, earlier = who(access, *ALICE), access.asked(NOW)
+    access.forget(REPOSITORY, LAYER)
+    access.allow(REPOSITORY, alice, [LAYER, OTHER], earlier)
+    assert not access.is_allowed(REPOSITORY, alice, LAYER, NOW)
+    assert access.is_allowed(REPOSITORY, alice, OTHER, NOW)
+
+
+def test_a_decision_counts_from_the_question(access: Access) -> None:
+    """Upstream may take long to answer: the time that a decision counts began before that."""
+    alice = who(access, *ALICE)
+    asked = access.asked(NOW)
+    access.allow(REPOSITORY, alice, [LAYER], asked)
+    assert access.still_counts(REPOSITORY, alice, LAYER, asked, NOW + DECISION_SECONDS - 1)
+    assert not access.still_counts(REPOSITORY, alice, LAYER, asked, NOW + DECISION_SECONDS)
+
+
+def test_refusals_beyond_memory_void_what_was_asked_before_them(access: Access) -> None:
+    """A flood of refusals cannot let an older allowance through."""
+    alice, earlier = who(access, *ALICE), access.asked(NOW)
+    access.deny(REPOSITORY, alice)
+    for number in range(20_001):
+        access.forget(REPOSITORY, Digest("sha256", f"{number:064x}"))
+    access.allow(REPOSITORY, alice, [LAYER], earlier)
+    assert not access.is_allowed(REPOSITORY, alice, LAYER, NOW)
+
+
 def test_a_deleted_object_is_forgotten_for_everybody(access: Access) -> None:
     """Whoever was allowed it has to ask again; other objects and repositories stay."""
     alice, bob = who(access, *ALICE), who(access, *BOB)
     another = Repository(REGISTRY, "team/other")
     for repository, credential in ((REPOSITORY, alice), (REPOSITORY, bob), (another, alice)):
-        access.allow(repository, credential, [LAYER, OTHER], NOW)
+        access.allow(repository, credential, [LAYER, OTHER], access.asked(NOW))
     access.forget(REPOSITORY, LAYER)
     assert not access.is_allowed(REPOSITORY, alice, LAYER, NOW)
     assert not access.is_allowed(REPOSITORY, bob, LAYER, NOW)
@@ -215,7 +271,7 @@ def test_listed_objects_are_allowed_as_long_as_their_manifest(
 ) -> None:
     """Reading the manifest again does not lengthen upstream's decision."""
     alice, manifest = who(access, *ALICE), Digest.of(b"manifest")
-    access.allow(REPOSITORY, alice, [manifest], NOW)
+    access.allow(REPOSITORY, alice, [manifest], access.asked(NOW))
     access.extend(REPOSITORY, alice, manifest, [LAYER])
     assert access.is_allowed(REPOSITORY, alice, LAYER, NOW + after) is allowed
 
@@ -223,7 +279,7 @@ def test_listed_objects_are_allowed_as_long_as_their_manifest(
 def test_a_manifest_without_a_decision_extends_to_nothing(access: Access) -> None:
     """A list opens nothing that its manifest itself was not allowed."""
     alice = who(access, *ALICE)
-    access.allow(REPOSITORY, alice, [OTHER], NOW)
+    access.allow(REPOSITORY, alice, [OTHER], access.asked(NOW))
     access.extend(REPOSITORY, alice, Digest.of(b"manifest"), [LAYER])
     access.extend(REPOSITORY, who(access, *BOB), OTHER, [LAYER])
     assert not access.is_allowed(REPOSITORY, alice, LAYER, NOW)
@@ -234,7 +290,7 @@ def test_a_huge_list_is_remembered_in_part(access: Access) -> None:
     """A manifest of 100,000 digests costs bounded memory; what is left out is asked again."""
     alice = who(access, *ALICE)
     digests = [Digest("sha256", f"{number:064x}") for number in range(3000)]
-    access.allow(REPOSITORY, alice, digests, NOW)
+    access.allow(REPOSITORY, alice, digests, access.asked(NOW))
     remembered = sum(access.is_allowed(REPOSITORY, alice, digest, NOW) for digest in digests)
     assert 0 < remembered <= 2000
 

@@ -198,7 +198,7 @@ def test_a_blob_is_fetched_once_and_then_a_hit(run: Run) -> None:
 
 
 def test_a_remembered_decision_ends(run: Run) -> None:
-    """After its time a hit costs one HEAD, and no bytes."""
+    """After its time a hit costs one question, for a single byte."""
 
     async def scenario(world: World) -> None:
         await world.get(BLOB, ALICE)
@@ -209,7 +209,9 @@ def test_a_remembered_decision_ends(run: Run) -> None:
         assert world.seen() == []
         world.now[0] += 1
         assert (await world.get(BLOB, ALICE)).how == "hit"
-        assert world.seen() == [("HEAD", BLOB, ALICE[1])]
+        asked = [request.range for request in world.server.requests]
+        assert world.seen() == [("GET", BLOB, ALICE[1])]
+        assert asked == ["bytes=0-0"]
 
     run(scenario)
 
@@ -231,7 +233,7 @@ def test_a_private_blob_is_given_to_who_upstream_allows(run: Run, server: FaultS
     run(scenario)
 
 
-def test_a_second_named_client_costs_a_head(run: Run, server: FaultServer) -> None:
+def test_a_second_named_client_costs_a_question(run: Run, server: FaultServer) -> None:
     """Upstream decides for Bob; the bytes come from here."""
     server.routes[BLOB] = only(server.routes[BLOB], ALICE[1], BOB[1])
 
@@ -240,7 +242,7 @@ def test_a_second_named_client_costs_a_head(run: Run, server: FaultServer) -> No
         await world.settled()
         world.seen()
         assert (await world.get(BLOB, BOB)).how == "hit"
-        assert world.seen() == [("HEAD", BLOB, BOB[1])]
+        assert world.seen() == [("GET", BLOB, BOB[1])]
 
     run(scenario)
 
@@ -259,16 +261,17 @@ def test_a_denial_is_no_memory_of_an_allowance(run: Run, server: FaultServer) ->
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 405])
-def test_a_wrong_answer_to_head_is_asked_again_by_get(
-    run: Run, server: FaultServer, code: int
-) -> None:
+def test_a_wrong_answer_to_head_is_no_refusal(run: Run, server: FaultServer, code: int) -> None:
     """public.ecr.aws refuses every HEAD of a blob; what its GET says counts."""
 
     async def scenario(world: World) -> None:
-        await world.get(BLOB, ALICE)
-        await world.settled()
-        server.routes[BLOB] = Content(DATA, head_status=code)
-        assert (await world.get(BLOB, BOB)).how == "hit"
+        for path, content in ((BLOB, DATA), (BY_DIGEST, MANIFEST)):
+            await world.get(path, ALICE)
+            await world.settled()
+            server.routes[path] = Content(content, head_status=code)
+            got = await world.get(path, BOB)
+            assert (got.status, got.body) == (200, content)
+            assert (await world.get(path, BOB, method="HEAD")).how == "hit"
 
     run(scenario)
 
@@ -288,8 +291,8 @@ def test_a_redirect_within_the_registry_decides_nothing(run: Run, server: FaultS
     run(scenario)
 
 
-def test_a_redirect_to_another_host_allows(run: Run, server: FaultServer) -> None:
-    """A registry that sends a client to its content network has let it in."""
+def test_a_content_network_shows_a_blob_by_its_length(run: Run, server: FaultServer) -> None:
+    """Redirects are followed, without credentials, for one byte; the registry is asked once."""
     away = redirect(f"http://localhost:{server.port}/cdn")
     server.routes[BLOB] = only(away, ALICE[1], BOB[1])
     server.routes["/cdn"] = Content(DATA)
@@ -299,8 +302,203 @@ def test_a_redirect_to_another_host_allows(run: Run, server: FaultServer) -> Non
         await world.settled()
         world.seen()
         assert (await world.get(BLOB, BOB)).how == "hit"
-        assert world.seen() == [("HEAD", BLOB, BOB[1])]
+        assert [request.range for request in world.server.requests] == ["bytes=0-0"] * 2
+        assert world.seen() == [("GET", BLOB, BOB[1]), ("GET", "/cdn", None)]
         assert (await world.get(BLOB)).status == 401
+
+    run(scenario)
+
+
+LOGIN_PAGE = b"<html><title>Sign in</title></html>"
+
+
+def signed_on(server: FaultServer, handler: Handler, how: str) -> Handler:
+    """A handler behind a single sign-on that lets Alice pass and shows others a login page."""
+    page = status(200, LOGIN_PAGE, {"Content-Type": "text/html"})
+    server.routes |= {"/oauth2/sign_in": page}
+    away = f"http://localhost:{server.port}/oauth2/sign_in"
+    answers: dict[str, Handler] = {
+        "page": page,
+        "same host": redirect("/oauth2/sign_in", 302),
+        "another host": redirect(away, 302),
+        "chunked page": Content(LOGIN_PAGE, "text/html", chunked=True),
+    }
+
+    def guarded(exchange: Exchange) -> None:
+        allowed = exchange.request.authorization == ALICE[1]
+        (handler if allowed else answers[how])(exchange)
+
+    return guarded
+
+
+@pytest.mark.parametrize("how", ["page", "same host", "another host", "chunked page"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", [BLOB, BY_DIGEST, TAG])
+def test_a_login_page_allows_nothing(
+    run: Run, server: FaultServer, path: str, method: str, how: str
+) -> None:
+    """Behind a single sign-on everybody is answered 200; only the object itself allows it."""
+    server.routes[path] = signed_on(server, server.routes[path], how)
+    whole = DATA if path == BLOB else MANIFEST
+
+    async def scenario(world: World) -> None:
+        assert (await world.get(path, ALICE)).body == whole
+        await world.settled()
+        for fields in ((), (BOB,), ()):
+            got = await world.get(path, *fields, method=method)
+            assert whole not in got.body
+            assert got.headers.get("docker-content-digest") is None or not got.whole
+            assert "hit" not in got.headers.get("cache-status", "")
+            await world.settled()
+        assert (await world.get(path, ALICE)).body == whole
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("how", ["page", "same host", "another host", "chunked page"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_login_page_that_came_first_makes_nothing_public(
+    run: Run, server: FaultServer, method: str, how: str
+) -> None:
+    """What an anonymous client got for a miss is no word on what Alice fetches next."""
+    server.routes[BLOB] = signed_on(server, server.routes[BLOB], how)
+
+    async def scenario(world: World) -> None:
+        await world.get(BLOB, method=method)
+        await world.settled()
+        assert (await world.get(BLOB, ALICE)).body == DATA
+        await world.settled()
+        assert DATA not in (await world.get(BLOB)).body
+
+    run(scenario)
+
+
+def test_two_who_are_shown_the_same_login_page_allow_each_other_nothing(
+    run: Run, server: FaultServer
+) -> None:
+    """A page is as long as itself: a running fetch must be verified before it allows."""
+    gate = Gate(5)
+    page = Content(LOGIN_PAGE, "text/html", gate=gate)
+    good = server.routes[BLOB]
+
+    def guarded(exchange: Exchange) -> None:
+        (good if exchange.request.authorization == ALICE[1] else page)(exchange)
+
+    server.routes[BLOB] = guarded
+
+    async def scenario(world: World) -> None:
+        leader, follower = await world.ask(BLOB), await world.ask(BLOB, BOB)
+        gate.open()
+        assert not any([(await read(leader)).whole, (await read(follower)).whole])
+        await world.settled()
+        assert (await world.get(BLOB, ALICE)).body == DATA
+        await world.settled()
+        for fields in ((), (BOB,)):
+            assert DATA not in (await world.get(BLOB, *fields)).body
+
+    run(scenario)
+
+
+def test_a_fetch_allows_its_client_once_it_is_verified(run: Run, server: FaultServer) -> None:
+    """Until then it makes nothing public; who began it is not asked about again meanwhile."""
+    gate = Gate(100_000)
+    server.routes[BLOB] = Content(DATA, gate=gate)
+
+    async def scenario(world: World) -> None:
+        leader = await world.ask(BLOB)
+        again = await world.ask(BLOB)
+        assert [request.range for request in world.server.requests] == [None]
+        bob = await world.ask(BLOB, BOB)
+        assert [request.range for request in world.server.requests] == [None, "bytes=0-0"]
+        gate.open()
+        assert all([(await read(answer)).whole for answer in (leader, again, bob)])
+        await world.settled()
+        world.seen()
+        assert (await world.get(BLOB, ("Authorization", "Basic carol"))).how == "hit"
+        assert world.seen() == []
+
+    run(scenario)
+
+
+def test_a_refusal_meanwhile_voids_what_a_fetch_would_allow(run: Run, server: FaultServer) -> None:
+    """A repository that turns private during a download is not public at its end."""
+    gate = Gate(100_000)
+    server.routes[BLOB] = Content(DATA, gate=gate)
+
+    async def scenario(world: World) -> None:
+        leader = await world.ask(BLOB)
+        server.routes |= {path: only(server.routes[path], ALICE[1]) for path in (BLOB, TAG)}
+        assert (await world.get(TAG)).status == 401
+        gate.open()
+        await read(leader)
+        await world.settled()
+        assert (await world.get(BLOB)).status == 401
+        assert (await world.get(BLOB, BOB)).status == 401
+
+    run(scenario)
+
+
+def test_an_answer_of_another_digest_allows_nothing(run: Run, server: FaultServer) -> None:
+    """A length may be the same by chance; a digest that differs is a word against it."""
+    other = bytes(len(DATA))
+
+    async def scenario(world: World) -> None:
+        await world.get(BLOB, ALICE)
+        await world.settled()
+        server.routes[BLOB] = Content(other, digest=str(Digest.of(other)))
+        got = await world.get(BLOB, BOB)
+        assert (got.body == DATA, got.whole) == (False, False)
+
+    run(scenario)
+
+
+def test_another_algorithm_says_nothing_against_it(run: Run, server: FaultServer) -> None:
+    """Distribution names a blob by its sha256 whatever digest it was asked for by."""
+    digest = Digest.of(DATA, "sha512")
+    path = f"/v2/app/blobs/{digest}"
+    server.routes[path] = Content(DATA, digest=str(DIGEST))
+
+    async def scenario(world: World) -> None:
+        assert (await world.get(path, ALICE)).body == DATA
+        await world.settled()
+        assert (await world.get(path, BOB)).how == "hit"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("ranges", [False, True])
+def test_an_empty_blob_has_no_first_byte(run: Run, server: FaultServer, *, ranges: bool) -> None:
+    """Whether a registry then answers 416 or sends the nothing that there is."""
+    path = f"/v2/app/blobs/{Digest.of(b'')}"
+    unsatisfiable = status(416, headers={"Content-Range": "bytes */0"})
+
+    def empty(exchange: Exchange) -> None:
+        refused = ranges and exchange.request.range is not None
+        (unsatisfiable if refused else Content(b""))(exchange)
+
+    server.routes[path] = empty
+
+    async def scenario(world: World) -> None:
+        assert (await world.get(path, ALICE)).status == 200
+        await world.settled()
+        assert (await world.get(path, BOB)).how == "hit"
+
+    run(scenario)
+
+
+def test_a_follower_of_unknown_length_waits_for_it(run: Run, server: FaultServer) -> None:
+    """Where upstream tells a blob's length to nobody, it is passed on, verified."""
+    gate = Gate(100_000)
+    server.routes[BLOB] = Content(DATA, gate=gate, chunked=True, ranges=False)
+
+    async def scenario(world: World) -> None:
+        leader = await world.ask(BLOB, ALICE)
+        following = asyncio.create_task(world.get(BLOB, BOB))
+        await asyncio.to_thread(server.await_request, authorization=BOB[1])
+        gate.open()
+        assert (await read(leader)).body == DATA
+        got = await following
+        assert (got.body, got.whole, got.how) == (DATA, True, "fwd=miss; detail=unstored")
 
     run(scenario)
 
@@ -341,7 +539,7 @@ def test_all_who_ask_at_once_share_one_fetch(run: Run, server: FaultServer) -> N
         assert [got.how for got in everybody[1:]] == ["fwd=miss; collapsed"] * 3
         assert denied.status == 401
         gets = [seen for seen in world.seen() if seen[0] == "GET"]
-        assert gets == [("GET", BLOB, ALICE[1]), ("GET", BLOB, None)]
+        assert gets == [("GET", BLOB, ALICE[1]), ("GET", BLOB, BOB[1]), ("GET", BLOB, None)]
 
     run(scenario)
 
@@ -836,17 +1034,13 @@ def test_a_refusal_that_stalls_does_not_stop_the_others(run: Run, server: FaultS
         await world.settled()
 
         def stall(exchange: Exchange) -> None:
-            if exchange.request.method == "HEAD":
-                exchange.send(405)
-                return
-            elsewhere = {"Location": "http://cdn.example.test/", "Content-Length": "10"}
-            exchange.start(307, elsewhere)
+            exchange.start(403, {"Content-Length": "10"})
             alive.append(all(_turns_once(loop) for _ in range(2000)))
             exchange.write(bytes(10))
             done.set()
 
         server.routes[BLOB] = stall
-        assert (await world.get(BLOB, BOB)).status == 200
+        assert (await world.get(BLOB, BOB)).status == 403
         await asyncio.to_thread(done.wait, 20)
         assert alive == [True]
 

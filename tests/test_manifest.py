@@ -81,11 +81,13 @@ def test_any_json_can_be_asked(document: dict[str, object]) -> None:
         ("application/vnd.docker.distribution.manifest.v1+json", False),
         ("application/vnd.docker.distribution.manifest.v1+prettyjws", False),
         ("Application/VND.docker.distribution.manifest.V1+prettyjws; charset=utf-8", False),
+        ("text/html", False),
+        ("Text/HTML; charset=utf-8", False),
     ],
 )
-def test_schema_1_is_never_cached(
+def test_what_is_no_manifest_of_its_own_digest_is_never_cached(
     media_type: str,
     cacheable: bool,  # noqa: FBT001 a column of the table
 ) -> None:
-    """A manifest that is signed inside its own bytes does not hash to its digest."""
+    """Schema 1 is signed inside its own bytes; a page of HTML is a portal's."""
     assert is_cacheable(media_type) is cacheable

@@ -10,16 +10,17 @@ The rules (promise 2: nobody gets what the upstream would not give them):
   cost a question, never leak an answer. Credentials are kept as HMACs under a secret that dies
   with the process.
 - What an anonymous request was allowed is public: no ``Authorization`` at all, or a token that
-  this proxy saw handed out to a request without credentials. A repository seen to be public
+  this proxy saw handed out to a request without credentials. Such an object of a repository
   needs no further decision for anyone for 10 minutes.
-- A denial forgets what that credential was allowed there, and, where it was anonymous, that
-  the repository was public.
+- A decision counts from when upstream was asked, not from when it was taken in.
+- A denial forgets what that credential was allowed there, and, where it was anonymous, what was
+  public there. Questions that were asked before it and answered after it allow nothing either.
 """
 
 import hashlib
 import hmac
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,9 @@ NEUTRAL = frozenset(
 )
 """Header fields that say nothing of who asks."""
 
+_ANYBODY = b""
+"""Stands for a fingerprint where a decision counts for everybody."""
+
 _MOST_GRANTS = 20_000
 _MOST_DIGESTS_A_GRANT = 2_000
 _MOST_TOKENS = 20_000
@@ -76,6 +80,14 @@ class Credential:
     anonymous: bool
     expires: float | None = None
     """When the token ends, as seconds of the caller's clock; None where unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """When a question went upstream: its time, and its place among refusals and deletions."""
+
+    at: float
+    turn: int = 0
 
 
 @dataclass(slots=True)
@@ -96,7 +108,10 @@ class Access:
         self._secret = secret
         self._tokens: OrderedDict[bytes, _Token] = OrderedDict()
         self._grants: OrderedDict[tuple[Repository, bytes], dict[Digest, float]] = OrderedDict()
-        self._public: OrderedDict[Repository, float] = OrderedDict()
+        self._turn = 0
+        self._overruled: OrderedDict[tuple[Repository, bytes | Digest], int] = OrderedDict()
+        """The turn of the last refusal of a credential, or deletion of an object."""
+        self._overruled_all = 0
 
     def credential(self, request: Request) -> Credential:
         """Who asks."""
@@ -117,23 +132,40 @@ class Access:
         self._tokens[fingerprint] = _Token(anonymous, expires)
         _trim(self._tokens, _MOST_TOKENS)
 
+    def asked(self, now: float) -> Asked:
+        """Mark a question that goes upstream now."""
+        return Asked(now, self._turn)
+
     def allow(
-        self, repository: Repository, credential: Credential, digests: Iterable[Digest], now: float
+        self,
+        repository: Repository,
+        credential: Credential,
+        digests: Iterable[Digest],
+        asked: Asked,
     ) -> None:
         """Remember that upstream allowed ``credential`` these objects of ``repository``."""
+        digests = [d for d in digests if not self._is_overruled((repository, d), asked)]
+        self._grant(
+            repository, credential.fingerprint, digests, asked, _lifetime(credential, asked)
+        )
         if credential.anonymous:
-            self._public[repository] = now + PUBLIC_SECONDS
-            self._public.move_to_end(repository)
-            _trim(self._public, _MOST_GRANTS)
-        until = now + _lifetime(credential, now)
-        key = (repository, credential.fingerprint)
+            self._grant(repository, _ANYBODY, digests, asked, PUBLIC_SECONDS)
+
+    def _grant(
+        self,
+        repository: Repository,
+        fingerprint: bytes,
+        digests: list[Digest],
+        asked: Asked,
+        seconds: float,
+    ) -> None:
+        key = (repository, fingerprint)
+        if self._is_overruled(key, asked):
+            return
         grant = self._grants.setdefault(key, {})
-        for digest in [d for d, end in grant.items() if end <= now]:
+        for digest in [d for d, end in grant.items() if end <= asked.at]:
             del grant[digest]
-        for digest in digests:
-            if len(grant) >= _MOST_DIGESTS_A_GRANT and digest not in grant:
-                break
-            grant[digest] = until
+        _add(grant, digests, asked.at + seconds)
         self._grants.move_to_end(key)
         _trim(self._grants, _MOST_GRANTS)
 
@@ -142,52 +174,76 @@ class Access:
         repository: Repository,
         credential: Credential,
         digest: Digest,
-        listed: Iterable[Digest],
+        listed: Collection[Digest],
     ) -> None:
         """Let the decision on a manifest count for what it lists, as long as it lasts itself."""
-        grant = self._grants.get((repository, credential.fingerprint))
-        until = grant.get(digest) if grant is not None else None
-        if grant is None or until is None:
-            return
-        for member in listed:
-            if len(grant) >= _MOST_DIGESTS_A_GRANT and member not in grant:
-                break
-            grant[member] = max(until, grant.get(member, 0.0))
+        for fingerprint in (credential.fingerprint, _ANYBODY):
+            grant = self._grants.get((repository, fingerprint), {})
+            if digest in grant:
+                _add(grant, listed, grant[digest])
 
     def deny(self, repository: Repository, credential: Credential) -> None:
         """Forget what ``credential`` was allowed in ``repository``: upstream refused it now."""
-        self._grants.pop((repository, credential.fingerprint), None)
-        if credential.anonymous:
-            self._public.pop(repository, None)
+        for fingerprint in (credential.fingerprint, *([_ANYBODY] if credential.anonymous else [])):
+            self._grants.pop((repository, fingerprint), None)
+            self._overrule((repository, fingerprint))
 
     def forget(self, repository: Repository, digest: Digest) -> None:
         """Forget every decision on an object that a client deleted or replaced."""
         for (owner, _), grant in self._grants.items():
             if owner == repository:
                 grant.pop(digest, None)
-
-    def is_public(self, repository: Repository, now: float) -> bool:
-        """Whether ``repository`` was seen to be public in the last 10 minutes."""
-        return self._public.get(repository, 0.0) > now
+        self._overrule((repository, digest))
 
     def is_allowed(
         self, repository: Repository, credential: Credential, digest: Digest, now: float
     ) -> bool:
         """Whether a remembered decision of upstream covers this."""
-        if self.is_public(repository, now):
-            return True
-        grant = self._grants.get((repository, credential.fingerprint))
-        return grant is not None and grant.get(digest, 0.0) > now
+        return any(
+            self._grants.get((repository, fingerprint), {}).get(digest, 0.0) > now
+            for fingerprint in (credential.fingerprint, _ANYBODY)
+        )
+
+    def still_counts(
+        self,
+        repository: Repository,
+        credential: Credential,
+        digest: Digest,
+        asked: Asked,
+        now: float,
+    ) -> bool:
+        """Whether an allowance that was asked for then may be acted on now."""
+        return now - asked.at < DECISION_SECONDS and not (
+            self._is_overruled((repository, credential.fingerprint), asked)
+            or self._is_overruled((repository, digest), asked)
+        )
+
+    def _overrule(self, key: tuple[Repository, bytes | Digest]) -> None:
+        self._turn += 1
+        self._overruled[key] = self._turn
+        self._overruled.move_to_end(key)
+        while len(self._overruled) > _MOST_GRANTS:
+            _, self._overruled_all = self._overruled.popitem(last=False)
+
+    def _is_overruled(self, key: tuple[Repository, bytes | Digest], asked: Asked) -> bool:
+        return asked.turn < self._overruled.get(key, self._overruled_all)
 
     def _fingerprint(self, fields: list[tuple[str, str]]) -> bytes:
         text = "".join(f"{len(k)}:{k}{len(v)}:{v}" for k, v in fields)
         return hmac.digest(self._secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256)
 
 
-def _lifetime(credential: Credential, now: float) -> float:
+def _lifetime(credential: Credential, asked: Asked) -> float:
     if credential.expires is None:
         return DECISION_SECONDS
-    return max(0.0, min(credential.expires - now, LONGEST_DECISION_SECONDS))
+    return max(0.0, min(credential.expires - asked.at, LONGEST_DECISION_SECONDS))
+
+
+def _add(grant: dict[Digest, float], digests: Iterable[Digest], until: float) -> None:
+    for digest in digests:
+        if len(grant) >= _MOST_DIGESTS_A_GRANT and digest not in grant:
+            break
+        grant[digest] = max(until, grant.get(digest, 0.0))
 
 
 def _trim(table: OrderedDict[Any, Any], most: int) -> None:

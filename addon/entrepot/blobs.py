@@ -8,17 +8,33 @@ each with a decision of its own.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from entrepot import permission
 from entrepot.access import Credential
 from entrepot.body import ContinuedBody, FileBody, ReplyBody
 from entrepot.content import Content, content_answer, wants_part
+from entrepot.download import Download
 from entrepot.driver import Driver
-from entrepot.fetches import Fetches, Led
+from entrepot.fetches import Claim, Fetches, Key, Led
 from entrepot.growing import State
 from entrepot.message import Answer, Body, BodyError, Request, error_answer
+from entrepot.permission import Shown
 from entrepot.reference import Digest, Repository
 from entrepot.store import StoredBlob
+
+
+class _Wanted(NamedTuple):
+    """A blob that somebody asks for."""
+
+    request: Request
+    repository: Repository
+    digest: Digest
+    who: Credential
+
+    @property
+    def key(self) -> Key:
+        return (self.repository.origin, self.digest)
 
 
 class Blobs:
@@ -31,47 +47,79 @@ class Blobs:
     async def answer(self, request: Request, repository: Repository, digest: Digest) -> Answer:
         """Answer a request for a blob. Raises ``UpstreamError``."""
         driver, fetches = self._driver, self._fetches
-        who = driver.access.credential(request)
-        key = (repository.origin, digest)
-        asked = False
+        wanted = _Wanted(request, repository, digest, driver.access.credential(request))
+        shown: Shown | None = None
         while True:
             ended = fetches.ended
             found = await driver.stored(lambda: driver.store.find_blob(repository, digest), None)
-            if found is None and not fetches.has(key):
+            if found is None and request.method == "HEAD":
+                return await self._head(wanted)
+            if found is None and not fetches.has(wanted.key):
                 if fetches.ended != ended:
                     continue  # it may have been committed since it was looked for
-                return await self._miss(request, repository, digest, who)
-            if not asked and not self._decided(repository, digest, who, found):
+                return await self._miss(wanted)
+            if shown is None and not self._decided(wanted, found):
                 _drop(found)
-                refusal = await permission.ask(driver, request, repository, digest, who)
-                if refusal is not None:
-                    return refusal
-                asked = True
-                continue
-            if found is not None:
-                return self._hit(request, digest, found)
-            download = fetches.running.get(key)
-            if download is not None and download.state is State.FAILED:
-                await download.retired.wait()
-                continue
-            if download is not None:
-                driver.events.count("blob_collapsed")
-                download.repositories.add(repository)
-                return await self._follow(
-                    request, Led(download, download.body(0, None)), "collapsed"
+                word = await permission.ask_for_blob(
+                    driver, request, repository, digest, wanted.who
                 )
-            await fetches.opened(key)
+                if isinstance(word, Answer):
+                    return word
+                shown = word
+            elif found is not None:
+                return await self._found(wanted, found, shown)
+            elif followed := await self._running(wanted, shown):
+                return followed
+            elif shown is not None and not self._still_counts(wanted, shown):
+                shown = None
 
-    def _decided(
-        self, repository: Repository, digest: Digest, who: Credential, found: StoredBlob | None
-    ) -> bool:
+    def _decided(self, wanted: _Wanted, found: StoredBlob | None) -> bool:
         """Whether ``who`` is known to be allowed a blob that ``repository`` is known to have."""
-        download = self._fetches.running.get((repository.origin, digest))
+        repository, digest, who = wanted.repository, wanted.digest, wanted.who
+        download = self._fetches.running.get(wanted.key)
         here = (found is not None and found.linked) or (
             download is not None and repository in download.repositories
         )
         access, now = self._driver.access, self._driver.clock()
-        return here and access.is_allowed(repository, who, digest, now)
+        return here and (
+            access.is_allowed(repository, who, digest, now)
+            or self._fetches.admits(wanted.key, repository, who)
+        )
+
+    def _still_counts(self, wanted: _Wanted, shown: Shown) -> bool:
+        access, now = self._driver.access, self._driver.clock()
+        return access.still_counts(wanted.repository, wanted.who, wanted.digest, shown.asked, now)
+
+    async def _found(self, wanted: _Wanted, found: StoredBlob, shown: Shown | None) -> Answer:
+        """Serve a stored blob, unless what upstream showed just now is something else."""
+        request, repository, digest, who = wanted
+        driver = self._driver
+        if shown is None:
+            return self._hit(request, digest, found)
+        if shown.can_be(digest, found.size):
+            await permission.allow(driver, repository, digest, who, shown.asked)
+            return self._hit(request, digest, found)
+        _drop(found)
+        driver.access.deny(repository, who)
+        if request.method == "HEAD":
+            return await self._head(wanted)
+        return await self._fetches.pass_on(request, repository, digest, who)
+
+    async def _running(self, wanted: _Wanted, shown: Shown | None) -> Answer | None:
+        """Follow a running fetch; None, after a while, where it is none to follow."""
+        fetches, key = self._fetches, wanted.key
+        download = fetches.running.get(key)
+        if download is None:
+            await fetches.opened(key)
+        elif not _may_follow(download, shown):
+            await download.retired.wait()
+        else:
+            self._driver.events.count("blob_collapsed")
+            if shown is not None:
+                fetches.claim(key, Claim(wanted.repository, wanted.who, shown.asked))
+            led = fetches.join(key, wanted.repository)
+            return await self._follow(wanted.request, led, "collapsed")
+        return None
 
     def _hit(self, request: Request, digest: Digest, found: StoredBlob) -> Answer:
         self._driver.events.count("blob_hits")
@@ -87,24 +135,23 @@ class Blobs:
             _drop(found)
         return answer
 
-    async def _miss(
-        self, request: Request, repository: Repository, digest: Digest, who: Credential
-    ) -> Answer:
-        if request.method == "HEAD":
-            return await self._head(request, repository, digest, who)
+    async def _miss(self, wanted: _Wanted) -> Answer:
+        request, repository, digest, who = wanted
         # A task of its own, since the client's leaving must not end it.
         led = await asyncio.shield(self._fetches.lead(request, repository, digest, who))
         return led if isinstance(led, Answer) else await self._follow(request, led, "stored")
 
-    async def _head(
-        self, request: Request, repository: Repository, digest: Digest, who: Credential
-    ) -> Answer:
-        reply = await self._driver.send(request, downgrade=True)
-        if reply.status == 200:
-            await permission.allow(self._driver, repository, digest, who)
-        else:
-            await permission.refused(self._driver, reply, repository, digest, who)
-        return await self._driver.relay(request, reply)
+    async def _head(self, wanted: _Wanted) -> Answer:
+        """Upstream's own answer: nothing is here that could be one."""
+        request, repository, digest, who = wanted
+        driver = self._driver
+        asked = driver.access.asked(driver.clock())
+        reply = await driver.send(request, downgrade=True)
+        if reply.status != 200:
+            await permission.refused(driver, reply, repository, digest, who)
+        elif Shown.by(reply, asked).is_named(digest):
+            await permission.allow(driver, repository, digest, who, asked)
+        return await driver.relay(request, reply)
 
     async def _follow(self, request: Request, led: Led, how: str) -> Answer:
         """Stream from the growing file."""
@@ -145,13 +192,19 @@ class Blobs:
         return resume
 
 
+def _may_follow(download: Download, shown: Shown | None) -> bool:
+    """Whether a running fetch can be what upstream showed this client (None: is known to allow)."""
+    if download.state is State.FAILED:
+        return False
+    return shown is None or shown.can_be(download.digest, download.size)
+
+
 def _needs_the_end(request: Request, size: int | None) -> bool:
     """Whether even the head of an answer must wait until a download is verified.
 
-    An empty body has no last byte to hold back; a part, and HEAD, need the size.
+    An empty body has no last byte to hold back; a part needs the size.
     """
-    unknown = size is None and (wants_part(request) or request.method == "HEAD")
-    return unknown or size == 0
+    return size == 0 or (size is None and wants_part(request))
 
 
 def _drop(found: StoredBlob | None) -> None:

@@ -17,7 +17,7 @@ from entrepot.body import ReplyBody
 from entrepot.events import Events
 from entrepot.message import Answer, Fields, Request, cache_status, end_to_end
 from entrepot.store import Store, StoreBusyError, StoreError
-from entrepot.upstream import REDIRECTS, Follow, Reply, Target, Upstream
+from entrepot.upstream import Follow, Reply, Target, Upstream
 
 _CALLS_AT_ONCE = 128
 _REST_SECONDS = 10.0
@@ -115,6 +115,10 @@ class Driver:
             return Answer(reply.status, headers, content)
         return Answer(reply.status, headers, ReplyBody(reply, self.call, head=head or b""))
 
+    def let_go(self, reply: Reply) -> None:
+        """Read what little is left, so that the connection serves again; nobody waits for it."""
+        threading.Thread(target=reply.drain, daemon=True).start()
+
     async def together(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
         """Do for all who ask the same at once what one asks first; whether that was the caller.
 
@@ -147,11 +151,6 @@ def forwarded(request: Request) -> Fields:
         if name.lower() in _FORWARDED_NEUTRAL or name.lower() not in NEUTRAL
     )
     return (*kept, ("Accept-Encoding", "identity"))
-
-
-def is_allowed(status: int) -> bool:
-    """Whether an answer's status means that upstream lets this client have the object."""
-    return status in (200, 206) or status in REDIRECTS
 
 
 async def _awaited(make: Callable[[], Awaitable[T]]) -> T:

@@ -18,8 +18,12 @@ _LISTS = ("manifests", "layers", "blobs")
 
 
 def is_cacheable(media_type: str) -> bool:
-    """Whether a manifest of this ``Content-Type`` hashes to its own digest."""
-    return _SCHEMA1 not in media_type.lower()
+    """Whether this is the ``Content-Type`` of a manifest that hashes to its own digest.
+
+    What a portal shows in its place, a login page, is HTML.
+    """
+    spelt = media_type.lower()
+    return _SCHEMA1 not in spelt and not spelt.startswith("text/html")
 
 
 def listed_digests(content: bytes) -> frozenset[Digest]:

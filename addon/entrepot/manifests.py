@@ -9,12 +9,13 @@ its author never had.
 from dataclasses import dataclass, replace
 
 from entrepot import freshness, permission
-from entrepot.access import Credential
+from entrepot.access import Asked, Credential
 from entrepot.content import Content, content_answer
 from entrepot.driver import Driver
 from entrepot.headers import normalise_accept
 from entrepot.manifest import MAX_SIZE, is_cacheable, listed_digests
 from entrepot.message import Answer, Fields, Request, cache_status, error_answer
+from entrepot.permission import Shown
 from entrepot.reference import Digest, Reference, Repository, Tag
 from entrepot.store import StoredManifest
 from entrepot.upstream import Reply
@@ -26,7 +27,7 @@ class _Head:
 
     status: int
     headers: Fields
-    digest: Digest | None
+    shown: Shown
 
 
 class Manifests:
@@ -49,18 +50,31 @@ class Manifests:
     ) -> Answer:
         driver = self._driver
         found = await self._find(repository, digest)
-        if found is None:
-            if request.method == "HEAD":
-                head = await self._head(request, repository, digest, who)
-                return _head_answer(head)
+        if found is None and request.method == "HEAD":
+            return _head_answer(await self._head(request, repository, digest, who))
+        if found is None or not await self._permitted(request, repository, digest, who, found):
             return await self._fetch_once(request, repository, digest, who)
-        known = driver.access.is_allowed(repository, who, digest, driver.clock())
-        if not (found.linked and known):
-            refusal = await permission.ask(driver, request, repository, digest, who)
-            if refusal is not None:
-                return refusal
         driver.access.extend(repository, who, digest, found.listed())
         return self._hit(request, digest, found, "hit")
+
+    async def _permitted(
+        self,
+        request: Request,
+        repository: Repository,
+        digest: Digest,
+        who: Credential,
+        found: StoredManifest,
+    ) -> bool:
+        """Whether upstream allows it, as far as a HEAD tells; a GET tells the rest."""
+        driver = self._driver
+        known = driver.access.is_allowed(repository, who, digest, driver.clock())
+        if found.linked and known:
+            return True
+        head = await self._head(request, repository, digest, who)
+        permitted = head.status == 200 and head.shown.can_be(digest, len(found.content))
+        if permitted:
+            await permission.allow(driver, repository, digest, who, head.shown.asked)
+        return permitted
 
     async def _by_tag(
         self, request: Request, repository: Repository, tag: Tag, who: Credential
@@ -72,23 +86,28 @@ class Manifests:
         if freshness.ask(request.method, known=known is not None) is freshness.Ask.GET:
             return await self._fetch_once(request, repository, tag, who)
         head = await self._head(request, repository, tag, who)
-        found = None
-        if head.status == 200 and head.digest is not None:
-            found = await self._confirmed(repository, tag, head.digest, accept, who)
+        found, digest = None, head.shown.digest
+        if head.status == 200 and digest is not None:
+            found = await self._confirmed(repository, tag, digest, accept, who, head.shown.asked)
         if request.method == "HEAD":
             return _head_answer(head)
-        word = freshness.Head(head.status, head.digest)
-        verdict = freshness.judge(word, held=found is not None)
-        if verdict is freshness.Verdict.SERVE and found is not None and head.digest is not None:
-            return self._hit(request, head.digest, found, "hit", "detail=revalidated", age=0.0)
+        verdict = freshness.judge(freshness.Head(head.status, digest), held=found is not None)
+        if verdict is freshness.Verdict.SERVE and found is not None and digest is not None:
+            return self._hit(request, digest, found, "hit", "detail=revalidated", age=0.0)
         return await self._fetch_once(request, repository, tag, who)
 
     async def _confirmed(
-        self, repository: Repository, tag: Tag, digest: Digest, accept: str, who: Credential
+        self,
+        repository: Repository,
+        tag: Tag,
+        digest: Digest,
+        accept: str,
+        who: Credential,
+        asked: Asked,
     ) -> StoredManifest | None:
         """Take in what upstream says a tag is now; that manifest, where it is held."""
         driver = self._driver
-        await permission.allow(driver, repository, digest, who)
+        await permission.allow(driver, repository, digest, who, asked)
         await driver.stored(
             lambda: driver.store.set_tag(repository, tag.name, accept, digest), None
         )
@@ -126,49 +145,55 @@ class Manifests:
         self, request: Request, repository: Repository, reference: Reference, who: Credential
     ) -> _Head:
         """One HEAD for all who ask the same at once."""
-        head, _ = await self._driver.together(
+        driver = self._driver
+        head, _ = await driver.together(
             ("head", *_same(request, repository, reference, who)),
-            lambda: self._head_alone(request, reference),
+            lambda: self._head_alone(request, repository, reference, who),
         )
-        if head.status in (401, 403, 404):
-            self._driver.access.deny(repository, who)
-        elif head.status == 200 and isinstance(reference, Digest):
-            await permission.allow(self._driver, repository, reference, who)
         return head
 
-    async def _head_alone(self, request: Request, reference: Reference) -> _Head:
-        by_digest = isinstance(reference, Digest)
-        with await self._driver.send(request, method="HEAD", downgrade=by_digest) as reply:
-            answer = await self._driver.relay(replace(request, method="HEAD"), reply)
-            return _Head(reply.status, _shareable(answer.headers), _said_digest(reply))
+    async def _head_alone(
+        self, request: Request, repository: Repository, reference: Reference, who: Credential
+    ) -> _Head:
+        driver = self._driver
+        digest = reference if isinstance(reference, Digest) else None
+        asked = driver.access.asked(driver.clock())
+        with await driver.send(request, method="HEAD", downgrade=digest is not None) as reply:
+            shown = Shown.by(reply, asked)
+            if reply.status != 200:
+                await permission.refused(driver, reply, repository, digest, who)
+            elif digest is not None and shown.is_named(digest):
+                await permission.allow(driver, repository, digest, who, asked)
+            answer = await driver.relay(replace(request, method="HEAD"), reply)
+            return _Head(reply.status, permission.shareable(answer.headers), shown)
 
     async def _fetch_once(
         self, request: Request, repository: Repository, reference: Reference, who: Credential
     ) -> Answer:
         """One GET for all who ask the same at once; a body too large to share, each their own."""
         answer, mine = await self._driver.together(
-            ("get", *_same(request, repository, reference, who)),
+            ("get", request.method, *_same(request, repository, reference, who)),
             lambda: self._fetch(request, repository, reference, who),
         )
         if mine:
             return answer
         if not isinstance(answer.content, bytes):
             return await self._fetch(request, repository, reference, who)
-        kept = tuple(p for p in _shareable(answer.headers) if p[0] != "Cache-Status")
+        kept = tuple(p for p in permission.shareable(answer.headers) if p[0] != "Cache-Status")
         return replace(answer, headers=(*kept, cache_status("fwd=miss", "collapsed")))
 
     async def _fetch(
         self, request: Request, repository: Repository, reference: Reference, who: Credential
     ) -> Answer:
         driver = self._driver
-        by_digest = isinstance(reference, Digest)
-        reply = await driver.send(request, method="GET", downgrade=by_digest)
+        digest = reference if isinstance(reference, Digest) else None
+        asked = driver.access.asked(driver.clock())
+        reply = await driver.send(request, method="GET", downgrade=digest is not None)
         if reply.status != 200:
-            if reply.status in (401, 403, 404):
-                driver.access.deny(repository, who)
+            await permission.refused(driver, reply, repository, digest, who)
             return await driver.relay(request, reply)
         # A body that ends where the connection does may be cut; only a digest would show it.
-        by_tag_only = not by_digest and _said_digest(reply) is None
+        by_tag_only = digest is None and permission.said_digest(reply) is None
         media_type = reply.value("Content-Type") or ""
         if not is_cacheable(media_type) or reply.value("Content-Encoding"):
             return await driver.relay(request, reply)
@@ -176,7 +201,7 @@ class Manifests:
         if len(content) > MAX_SIZE or (by_tag_only and not reply.is_delimited):
             return await driver.relay(request, reply, head=content)
         reply.close()
-        return await self._keep(request, repository, reference, who, reply, content)
+        return await self._keep(request, repository, reference, who, reply, content, asked)
 
     async def _keep(
         self,
@@ -186,20 +211,22 @@ class Manifests:
         who: Credential,
         reply: Reply,
         content: bytes,
+        asked: Asked,
     ) -> Answer:
         """Verify, store and answer a manifest that upstream sent."""
         driver, store = self._driver, self._driver.store
-        claimed = reference if isinstance(reference, Digest) else _said_digest(reply)
+        claimed = reference if isinstance(reference, Digest) else permission.said_digest(reply)
         digest = Digest.of(content, claimed.algorithm if claimed else "sha256")
         if claimed is not None and digest != claimed:
             driver.events.warn("mismatch", digest=claimed, of=repository, reason="manifest")
+            driver.access.deny(repository, who)
             message = f"upstream sent a manifest that is not {claimed}"
             return error_answer(502, "DIGEST_INVALID", message)
         media_type = reply.value("Content-Type") or ""
         kept = await driver.stored(
             lambda: store.put_manifest(repository, digest, content, media_type), otherwise=False
         )
-        driver.access.allow(repository, who, (digest, *listed_digests(content)), driver.clock())
+        driver.access.allow(repository, who, (digest, *listed_digests(content)), asked)
         if isinstance(reference, Tag):
             accept = normalise_accept(request.values("Accept"))
             await driver.stored(
@@ -215,19 +242,6 @@ class Manifests:
 
 
 _PASSED_ON = frozenset({"oci-subject", "oci-filters-applied", "link", "warning"})
-
-
-def _said_digest(reply: Reply) -> Digest | None:
-    """``Docker-Content-Digest``, where it is one that can be verified."""
-    try:
-        return Digest.parse(reply.value("Docker-Content-Digest") or "")
-    except ValueError:
-        return None
-
-
-def _shareable(headers: Fields) -> Fields:
-    """What of an answer may go to others than the one it was made for."""
-    return tuple(pair for pair in headers if pair[0].lower() != "set-cookie")
 
 
 def _head_answer(head: _Head) -> Answer:

@@ -1,63 +1,126 @@
-"""Asking upstream whether a client may have an object, without fetching it.
+"""What an answer of upstream's allows, and asking without fetching.
 
-HEAD of the same URL with the client's own credentials: 200 allows, and so does a redirect that
-leaves the registry, since no credential goes with it. One that stays is followed: a registry may
-move a path for everybody and ask for credentials there.
+An answer allows an object only if it can be that object. A registry behind a single sign-on
+answers everybody 200, with a login page, at once or behind a redirect: so a status alone says
+nothing. What counts:
 
-Some registries answer HEAD wrongly (public.ecr.aws refuses every blob HEAD with 401), so anything
-else is asked once more by GET, of which only the head is read; where that does not allow either,
-it is upstream's real answer, which the client gets.
+- ``Docker-Content-Digest``: of the digest's own algorithm it must be equal, and then suffices;
+- without it the whole length, which must be that of the object (a content network knows no
+  digests);
+- bytes that hash to the digest.
+
+A blob is asked for by GET of its first byte, redirects followed. Not by HEAD: signed URLs of
+content networks are for one method only, and public.ecr.aws refuses every HEAD of a blob.
+Manifests are asked for by HEAD, since Docker Hub counts their GETs.
 """
 
-from entrepot.access import Credential
-from entrepot.driver import Driver, is_allowed
-from entrepot.message import Answer, Request
+from dataclasses import dataclass
+
+from entrepot.access import Asked, Credential
+from entrepot.driver import Driver
+from entrepot.headers import ContentRange
+from entrepot.message import Answer, Fields, Request
 from entrepot.reference import Digest, Repository
-from entrepot.upstream import Follow, Reply
+from entrepot.upstream import Reply
 
-_REFUSALS = frozenset({401, 403, 404})
+_REFUSALS = frozenset({400, 401, 403, 404, 410, 451})
 
 
-async def ask(
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What an answer with success says of the object in it."""
+
+    asked: Asked
+    digest: Digest | None
+    """``Docker-Content-Digest``, where it is one that can be verified."""
+    size: int | None
+    """How long the whole is."""
+
+    @classmethod
+    def by(cls, reply: Reply, asked: Asked) -> "Shown":
+        """Read the head of a 200, a 206, or a 416 to a request for the first byte."""
+        return cls(asked, said_digest(reply), _whole_size(reply))
+
+    def is_named(self, digest: Digest) -> bool:
+        """Whether upstream says itself that it is this object."""
+        return self.digest == digest
+
+    def can_be(self, digest: Digest, size: int | None) -> bool:
+        """Whether it can be this object of ``size`` bytes."""
+        if self.digest is not None and self.digest.algorithm == digest.algorithm:
+            return self.is_named(digest)
+        return size is not None and self.size == size
+
+
+async def ask_for_blob(
     driver: Driver, request: Request, repository: Repository, digest: Digest, who: Credential
-) -> Answer | None:
-    """None where upstream allows ``who`` this object now, else the answer for the client.
+) -> Shown | Answer:
+    """What upstream shows ``who`` of a blob, or its refusal, for the client.
 
     Raises ``UpstreamError``.
     """
-    key = ("permission", repository, digest, who.fingerprint)
-    allowed, _ = await driver.together(key, lambda: _head(driver, request))
-    if not allowed:
+    key = ("permission", repository, digest, who.fingerprint, request.method, request.query)
+
+    async def ask() -> Shown | Answer:
+        asked = driver.access.asked(driver.clock())
         reply = await driver.send(
-            request, method="GET", extra=(("Range", "bytes=0-0"),), follow=Follow.WITHIN
+            request, method="GET", extra=(("Range", "bytes=0-0"),), downgrade=True
         )
         # 416: the object is there and empty, so that not even its first byte can be had.
-        if not is_allowed(reply.status) and reply.status != 416:
-            await refused(driver, reply, repository, digest, who)
-            return await driver.relay(request, reply)
-        reply.close()
-    await allow(driver, repository, digest, who)
-    return None
+        if reply.status in (200, 206, 416):
+            driver.let_go(reply)
+            return Shown.by(reply, asked)
+        await refused(driver, reply, repository, digest, who)
+        return await driver.relay(request, reply)
+
+    word, mine = await driver.together(key, ask)
+    if isinstance(word, Shown) or mine:
+        return word
+    if not isinstance(word.content, bytes):
+        return await ask()
+    return Answer(word.status, shareable(word.headers), word.content)
 
 
-async def _head(driver: Driver, request: Request) -> bool:
-    with await driver.send(request, method="HEAD", follow=Follow.WITHIN) as reply:
-        return is_allowed(reply.status)
-
-
-async def allow(driver: Driver, repository: Repository, digest: Digest, who: Credential) -> None:
+async def allow(
+    driver: Driver, repository: Repository, digest: Digest, who: Credential, asked: Asked
+) -> None:
     """Remember that upstream allowed ``who`` this object of ``repository``."""
-    driver.access.allow(repository, who, (digest,), driver.clock())
-    await driver.stored(
-        lambda: driver.store.confirm(repository, digest, public=who.anonymous), None
-    )
+    driver.access.allow(repository, who, (digest,), asked)
+    if driver.access.still_counts(repository, who, digest, asked, driver.clock()):
+        await driver.stored(
+            lambda: driver.store.confirm(repository, digest, public=who.anonymous), None
+        )
 
 
 async def refused(
-    driver: Driver, reply: Reply, repository: Repository, digest: Digest, who: Credential
+    driver: Driver, reply: Reply, repository: Repository, digest: Digest | None, who: Credential
 ) -> None:
     """Forget what no longer holds where upstream refused ``who``, or has the object no more."""
     if reply.status in _REFUSALS:
         driver.access.deny(repository, who)
-    if reply.status == 404:
+    if reply.status in (404, 410) and digest is not None:
         await driver.stored(lambda: driver.store.unlink(repository, digest), None)
+
+
+def said_digest(reply: Reply) -> Digest | None:
+    """``Docker-Content-Digest``, where it is one that can be verified."""
+    try:
+        return Digest.parse(reply.value("Docker-Content-Digest") or "")
+    except ValueError:
+        return None
+
+
+def shareable(headers: Fields) -> Fields:
+    """What of an answer may go to others than the one it was made for."""
+    return tuple(pair for pair in headers if pair[0].lower() != "set-cookie")
+
+
+def _whole_size(reply: Reply) -> int | None:
+    if reply.status == 416:
+        return 0
+    if reply.status != 206:
+        return reply.length
+    try:
+        return ContentRange.parse(reply.value("Content-Range") or "").size
+    except ValueError:
+        return None

@@ -4,14 +4,14 @@ import hashlib
 
 import pytest
 
-from rig.client import Client
-from rig.faults import Content, FaultServer
+from rig.client import Client, basic
+from rig.faults import Content, FaultServer, redirect
 from rig.images import Image, ImageFactory
 from rig.process import eventually
 from rig.proxy import Entrepot
 from rig.upstreams import Upstreams
 
-FAULT = "https://fault.example.test"
+FAULT, CDN = "https://fault.example.test", "https://fault-cdn.example.test"
 BODY = b"a blob under either digest" * 2000
 
 
@@ -41,6 +41,28 @@ def test_a_warm_pull_of_a_private_index_costs_one_head(
     pull(client, base, image, again)
     seen = upstreams.requests(mark)
     assert [(one.method, one.kind, one.status) for one in seen] == [("HEAD", "manifest", 200)]
+
+
+@pytest.mark.parametrize("hosts", [[FAULT], [FAULT, CDN]], ids=["direct", "content network"])
+def test_a_warm_blob_without_its_manifest_costs_one_question(
+    entrepot: Entrepot, client: Client, faults: FaultServer, hosts: list[str]
+) -> None:
+    """Who asks for a blob alone costs one byte, and one request to each host on the way."""
+    path, content = faults.add_blob("app", BODY)
+    content.digest = None
+    if CDN in hosts:
+        faults.routes |= {path: redirect(f"{CDN}/signed"), "/signed": content}
+    alice, bob = ({"Authorization": basic(name, "secret")} for name in ("alice", "bob"))
+    assert client.get(FAULT + path, alice).body == BODY
+    eventually(lambda: "stored digest=" in entrepot.log, within=10, what="stored")
+    assert client.get(FAULT + path, alice).body == BODY
+    assert len(faults.requests) == 1 + len(hosts), "the ping, and the fetch"
+    for _ in range(2):
+        assert client.get(FAULT + path, bob).cache_status == "entrepot; hit"
+    asked = faults.requests[1 + len(hosts) :]
+    assert [f"https://{one.host}" for one in asked] == hosts
+    assert [one.authorization for one in asked] == [bob["Authorization"], None][: len(hosts)]
+    assert sum(one.sent for one in asked) == 1
 
 
 def test_a_blob_under_sha512(entrepot: Entrepot, client: Client, faults: FaultServer) -> None:

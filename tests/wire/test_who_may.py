@@ -1,13 +1,15 @@
 """Nobody gets from the cache what upstream would not give them (promise 2)."""
 
 from collections.abc import Iterator
+from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rig.client import Answer, Client, basic
-from rig.faults import Content, Exchange, FaultServer, Handler, error, status
+from rig.faults import Content, Exchange, FaultServer, Handler, error, redirect, status
 from rig.images import OCI_MANIFEST, Image, ImageFactory
+from rig.process import eventually
 from rig.proxy import Entrepot
 from rig.upstreams import Upstreams
 
@@ -108,7 +110,7 @@ def test_cached_private_content_is_served_to_its_owner(
     assert (answer.status, answer.body) == (200, image.layers[0].read())
     assert "hit" in answer.cache_status
     seen = upstreams.requests(mark)
-    assert [(one.method, one.status) for one in seen] == [("HEAD", 200)]
+    assert [(one.method, one.status) for one in seen] == [("GET", 206)]
 
 
 def test_a_decision_is_remembered(
@@ -229,7 +231,7 @@ def test_public_bytes_are_shared_across_registries(
     both.get(FAULT + path)
     answer = both.get(OTHER + path)
     assert (answer.body, "hit" in answer.cache_status) == (SECRET, True)
-    assert other.of(path=path, method="GET") == []
+    assert [one.range for one in other.of(path=path)] == ["bytes=0-0"]
 
 
 def test_a_refused_head_is_asked_again_by_get(client: Client, faults: FaultServer) -> None:
@@ -264,6 +266,36 @@ def test_a_refusal_ends_what_was_allowed(client: Client, faults: FaultServer) ->
     faults.routes["/v2/app/manifests/1"] = guarded(status(200), allowed)
     assert client.manifest(f"{FAULT}/v2/app/manifests/1", ALICE).status == 401
     assert client.get(FAULT + path, ALICE).status == 401
+
+
+@pytest.mark.parametrize("how", ["page", "redirect", "redirect elsewhere"])
+def test_a_login_page_is_no_leave(
+    entrepot: Entrepot, client: Client, faults: FaultServer, how: str
+) -> None:
+    """Promise 2: behind a single sign-on nobody is refused by a status; nobody gets anything."""
+    page = status(200, b"<html>sign in</html>", {"Content-Type": "text/html"})
+    faults.routes["/sign_in"] = page
+    sent_on = redirect("/sign_in", 302), redirect("https://fault-cdn.example.test/sign_in", 302)
+    instead = dict(zip(["page", "redirect", "redirect elsewhere"], [page, *sent_on], strict=True))
+    path, content = faults.add_blob("app", SECRET)
+    cold, _ = faults.add_blob("app", b"another")
+
+    def sign_on(exchange: Exchange) -> None:
+        known = exchange.request.authorization == ALICE["Authorization"]
+        (content if known else instead[how])(exchange)
+
+    faults.routes |= {path: sign_on, cold: sign_on}
+    assert client.get(FAULT + path, ALICE).body == SECRET
+    eventually(lambda: "stored digest=" in entrepot.log, within=10, what="stored")
+    for url in (path, cold, path):
+        for method in ("GET", "HEAD"):
+            try:
+                answer = client.request(method, FAULT + url)
+            except (OSError, HTTPException):
+                continue  # the page was cut before its end
+            assert "hit" not in answer.cache_status
+            assert SECRET not in answer.body
+    assert "hit" in client.get(FAULT + path, ALICE).cache_status
 
 
 def test_a_secret_that_dies_with_the_process_keeps_no_decision(
