@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import partial as bind
 
 from entrepot import permission
-from entrepot.access import Credential
+from entrepot.access import Asked, Credential
 from entrepot.body import FileBody, ReplyBody
 from entrepot.content import wants_part
 from entrepot.download import Broken, Download, MismatchError
 from entrepot.driver import Driver, forwarded
+from entrepot.growing import State
 from entrepot.message import Answer, Fields, Request, cache_status, error_answer
 from entrepot.reference import Digest, Origin, Repository
 from entrepot.store import StoreError
@@ -30,6 +31,18 @@ class Led:
     opened: FileBody
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """That upstream allows a credential a blob that is still being fetched.
+
+    It was not yet shown that what it answers with is the blob.
+    """
+
+    repository: Repository
+    who: Credential
+    asked: Asked
+
+
 class Fetches:
     """Single flight for blobs; belongs to one event loop."""
 
@@ -39,6 +52,7 @@ class Fetches:
         self.ended = 0
         """How many have ended: what was not found before one ended may be found after."""
         self._opening: dict[Key, asyncio.Task[Led | Answer]] = {}
+        self._claims: dict[Key, list[Claim]] = {}
 
     def has(self, key: Key) -> bool:
         """Whether a blob is being fetched, or asked for."""
@@ -63,6 +77,36 @@ class Fetches:
         task.add_done_callback(lambda _: self._opening.pop(key))
         return task
 
+    def join(self, key: Key, repository: Repository) -> Led:
+        """Follow a running fetch."""
+        download = self.running[key]
+        download.repositories.add(repository)
+        return Led(download, download.body(0, None))
+
+    def claim(self, key: Key, claim: Claim) -> None:
+        """Remember what upstream allowed once the running fetch is verified."""
+        self._claims.setdefault(key, []).append(claim)
+
+    def admits(self, key: Key, repository: Repository, who: Credential) -> bool:
+        """Whether this client follows a running fetch already."""
+        access, now = self._driver.access, self._driver.clock()
+        return any(
+            claim.repository == repository
+            and claim.who.fingerprint == who.fingerprint
+            and access.still_counts(repository, who, key[1], claim.asked, now)
+            for claim in self._claims.get(key, ())
+        )
+
+    async def pass_on(
+        self, request: Request, repository: Repository, digest: Digest, who: Credential
+    ) -> Answer:
+        """Upstream's own answer to this client, kept nowhere."""
+        reply = await self._driver.send(request, downgrade=True)
+        if reply.status not in (200, 206):
+            await permission.refused(self._driver, reply, repository, digest, who)
+            return await self._driver.relay(request, reply)
+        return await self._unstored(request, reply, digest)
+
     def forget(self, repository: Repository, digest: Digest) -> None:
         """Let a running fetch not speak for a repository that has the blob no more."""
         download = self.running.get((repository.origin, digest))
@@ -84,20 +128,20 @@ class Fetches:
     async def _open(
         self, request: Request, repository: Repository, digest: Digest, who: Credential
     ) -> Led | Answer:
-        driver = self._driver
+        driver, key = self._driver, (repository.origin, digest)
+        asked = driver.access.asked(driver.clock())
         download = self._prepare(request, repository, digest, who)
         try:
             reply = await self._get(request, download)
             if reply.status not in (200, 206):
                 await permission.refused(driver, reply, repository, digest, who)
                 return await driver.relay(request, reply)
-            await permission.allow(driver, repository, digest, who)
             if download is None or not await self._begin(download, reply):
                 return await self._unstored(request, reply, digest)
-            download.repositories.add(repository)
-            self.running[(repository.origin, digest)] = download
+            self.running[key] = download
             driver.events.count("blob_misses")
-            led = Led(download, download.body(0, None))
+            self.claim(key, Claim(repository, who, asked))
+            led = self.join(key, repository)
             download.start()
             download = None
             return led
@@ -248,8 +292,11 @@ class Fetches:
     # Back on the loop
 
     def _end(self, key: Key) -> None:
-        self.running.pop(key, None)
+        download = self.running.pop(key)
         self.ended += 1
+        for claim in self._claims.pop(key, ()):
+            if download.state is State.VERIFIED:
+                self._driver.access.allow(claim.repository, claim.who, (key[1],), claim.asked)
 
 
 def _range_from(offset: int) -> Fields:
