@@ -438,6 +438,19 @@ def test_a_refusal_meanwhile_voids_what_a_fetch_would_allow(run: Run, server: Fa
     run(scenario)
 
 
+def test_a_condition_waits_for_the_bytes(run: Run, server: FaultServer) -> None:
+    """304 says that the object is there: not on the strength of what may be a login page."""
+    good = server.routes[BLOB]
+    server.routes[BLOB] = first(1, Content(LOGIN_PAGE, "text/html"), good)
+
+    async def scenario(world: World) -> None:
+        assert (await world.get(BLOB, ("If-None-Match", "*"))).status == 502
+        await world.settled()
+        assert (await world.get(BLOB, ("If-None-Match", "*"))).status == 304
+
+    run(scenario)
+
+
 def test_an_answer_of_another_digest_allows_nothing(run: Run, server: FaultServer) -> None:
     """A length may be the same by chance; a digest that differs is a word against it."""
     other = bytes(len(DATA))

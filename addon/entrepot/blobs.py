@@ -202,9 +202,10 @@ def _may_follow(download: Download, shown: Shown | None) -> bool:
 def _needs_the_end(request: Request, size: int | None) -> bool:
     """Whether even the head of an answer must wait until a download is verified.
 
-    An empty body has no last byte to hold back; a part needs the size.
+    An empty body has no last byte to hold back, nor has a 304; a part needs the size.
     """
-    return size == 0 or (size is None and wants_part(request))
+    conditional = request.value("If-None-Match") is not None
+    return conditional or size == 0 or (size is None and wants_part(request))
 
 
 def _drop(found: StoredBlob | None) -> None:
