@@ -36,6 +36,16 @@ class StartEntrepot(Protocol):
     ) -> Entrepot: ...
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Long forms of tests that have a short one."""
+    parser.addoption(
+        "--model-examples",
+        type=int,
+        default=None,
+        help="histories of tests/attack/test_access_model.py, new ones each time",
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by their folder; say which of them one worker must run one after another."""
     for item in items:

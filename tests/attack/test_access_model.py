@@ -1,0 +1,598 @@
+"""Promise 2 against a reference that asks upstream every time, in random histories.
+
+Users log in, tokens end and are revoked, permissions come and go, repositories turn private,
+tags move, objects are pushed and deleted, time passes, fetches stand still half-way; in between
+everybody asks the cache for everything. Whatever the cache gives must be what the registry gives
+that client now, or gave it within the windows that the README names; and what the registry gives,
+the cache does not refuse.
+
+The short form runs the same histories every time; ``--model-examples N`` runs N new ones.
+"""
+
+import asyncio
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, event, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from attack.reference_registry import (
+    BLOB_DIGESTS,
+    CONTENT,
+    MANIFEST_DIGESTS,
+    MEMBERS,
+    ReferenceServer,
+    Token,
+    World,
+)
+from entrepot import tokens
+from entrepot.access import Access
+from entrepot.cache import Cache
+from entrepot.driver import Driver
+from entrepot.endpoint import Blob, Manifest
+from entrepot.events import Events
+from entrepot.message import Answer, BodyError, Fields, Request
+from entrepot.reference import Digest, Repository, Tag
+from entrepot.store import Store
+from entrepot.trust import Roots
+from entrepot.upstream import Upstream
+
+SHORT_EXAMPLES, STEPS = 40, 40
+PLAIN_SECONDS, TOKEN_SECONDS, PUBLIC_SECONDS = 60.0, 300.0, 600.0
+NEVER = float("-inf")
+TAGS = ("1", "2")
+BLOCKED_SECONDS = 0.05
+
+Header = str | None
+Object = tuple[Repository, Digest]
+
+
+@dataclass(slots=True)
+class Pending:
+    """A request that a held-back fetch keeps from its end."""
+
+    header: Header
+    repository: Repository
+    digest: Digest
+    task: "asyncio.Task[Got]"
+    allowed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Got:
+    """An answer, read to its end or to where it was cut."""
+
+    status: int
+    fields: dict[str, str]
+    body: bytes
+    whole: bool
+
+    @property
+    def how(self) -> str:
+        return self.fields.get("cache-status", "")
+
+
+class History:
+    """Until when the reference allowed whom what; kept as exactly as the windows are."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._own: dict[tuple[Header, Object], float] = {}
+        self._public: dict[Object, float] = {}
+
+    def headers(self) -> list[Header]:
+        return [None, "Basic alice", "Basic bob", "Basic robot", *self.tokens()]
+
+    def tokens(self) -> list[str]:
+        return [f"Bearer {token}" for token in self._world.tokens]
+
+    def take(self, until: float | None = None) -> None:
+        """Note what is allowed now, and will be ``until`` then if only time passes."""
+        for repository, held in self._world.repositories.items():
+            for header in self.headers():
+                end = min(until or self._world.now, self._end(header))
+                for digest in held.ever:
+                    if self._world.covers(header, repository, digest):
+                        self._own[header, (repository, digest)] = end
+                        if self.is_anonymous(header):
+                            self._public[repository, digest] = end
+
+    def refused(self, header: Header, repository: Repository) -> None:
+        """A refusal that the cache saw ends what it remembers."""
+        for other, one in list(self._own):
+            if other == header and one[0] == repository:
+                del self._own[other, one]
+        if self.is_anonymous(header):
+            for one in [one for one in self._public if one[0] == repository]:
+                del self._public[one]
+        self.take()
+
+    def deleted(self, repository: Repository, digest: Digest) -> None:
+        """A deletion that the cache saw does so for everybody."""
+        for header in self.headers():
+            self._own.pop((header, (repository, digest)), None)
+        self._public.pop((repository, digest), None)
+        self.take()
+
+    def allows(self, header: Header, repository: Repository, digest: Digest) -> bool:
+        """Whether the reference allows it now, or did so within the window."""
+        now, one = self._world.now, (repository, digest)
+        if self._world.covers(header, repository, digest):
+            return True
+        window = PLAIN_SECONDS if self._end(header) == float("inf") else TOKEN_SECONDS
+        own = self._own.get((header, one), NEVER) > now - window and now < self._end(header)
+        return own or self._public.get(one, NEVER) > now - PUBLIC_SECONDS
+
+    def is_anonymous(self, header: Header) -> bool:
+        token = self._token(header)
+        return header is None or (token is not None and token.user is None)
+
+    def _end(self, header: Header) -> float:
+        token = self._token(header)
+        return token.expires if token is not None else float("inf")
+
+    def _token(self, header: Header) -> Token | None:
+        return self._world.tokens.get((header or "").removeprefix("Bearer "))
+
+
+class Parts:
+    """What all histories share: it is costly to make, and knows nothing of who may have what."""
+
+    server: ReferenceServer
+    upstream: Upstream
+    folder: Path
+    totals: Counter[str]
+
+
+class AccessMachine(RuleBasedStateMachine):
+    """One history."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        server = Parts.server
+        server.gate.set()
+        self.world = server.world = World()
+        self.history = History(self.world)
+        self.pending: list[Pending] = []
+        self.runner = asyncio.Runner()
+        self.folder = Path(tempfile.mkdtemp(dir=Parts.folder))
+        self.store = Store(self.folder, 10**8)
+        self.access = Access(b"secret")
+        self.events = Events()
+        self.driver = Driver(
+            self.store, Parts.upstream, self.access, self.events, lambda: self.world.now
+        )
+        self.cache = Cache(self.driver)
+
+    def teardown(self) -> None:
+        Parts.server.gate.set()
+        self.runner.run(self._end())
+        self.runner.close()
+        self.store.close()
+        shutil.rmtree(self.folder)
+
+    async def _end(self) -> None:
+        await self._release()
+        await self._settled()
+        self.driver._store_pool.submit(self.store.disconnect)  # noqa: SLF001 upstream is shared
+        self.driver._store_pool.shutdown(wait=True)  # noqa: SLF001
+
+    # The world changes
+
+    @initialize(data=st.data())
+    def fill(self, data: st.DataObject) -> None:
+        """Every repository begins with something in it."""
+        for held in self.world.repositories.values():
+            objects = data.draw(st.sets(st.sampled_from(sorted(CONTENT)), min_size=3))
+            held.objects = set(objects)
+            held.ever = set(objects)
+            manifests = sorted(objects & set(MEMBERS))
+            if manifests:
+                held.tags = {"1": manifests[0]}
+
+    @rule(
+        where=st.integers(0, 5),
+        user=st.sampled_from([None, "alice", "bob"]),
+        form=st.booleans(),
+        life=st.sampled_from([30, 100, 1000]),
+    )
+    def log_in(self, where: int, user: str | None, form: bool, life: int) -> None:  # noqa: FBT001
+        """Get a token, in view of the proxy, as ``mitm.passing`` watches it."""
+        if len(self.world.tokens) >= 8:
+            return
+        repository = self._repository(where)
+        name = f"{user}-{len(self.world.tokens)}"
+        now = self.world.now
+        self.world.tokens[name] = Token(user, repository, now + life)
+        shown: Fields = () if user is None or form else (("Authorization", f"Basic {user}"),)
+        request = Request(
+            "POST" if form else "GET",
+            repository.origin,
+            "/token",
+            "" if form else f"service=s&scope=repository:{repository.name}:pull&account={user}",
+            shown,
+        )
+        issued = tokens.parse_issued(json.dumps({"token": name, "expires_in": life}).encode())
+        assert issued is not None
+        if form and user is None:
+            return  # an anonymous form: the proxy takes it for a login, so nothing of it is public
+        for token in issued.tokens:
+            anonymous = tokens.is_anonymous(request)
+            assert anonymous is (user is None)
+            self.access.token_issued(
+                token, anonymous=anonymous, expires=now + issued.seconds, now=now
+            )
+
+    @rule(which=st.integers(0, 7))
+    def revoke(self, which: int) -> None:
+        """A token is worth nothing from now on."""
+        for token in list(self.world.tokens.values())[which : which + 1]:
+            token.revoked = True
+            self._note("a token was revoked")
+
+    @rule(where=st.integers(0, 5), user=st.sampled_from(["alice", "bob", "robot"]))
+    def grant_or_take(self, where: int, user: str) -> None:
+        """A reader more, or one less."""
+        self.world.repositories[self._repository(where)].readers ^= {user}
+
+    @rule(where=st.integers(0, 5))
+    def turn(self, where: int) -> None:
+        """A repository turns private, or public."""
+        held = self.world.repositories[self._repository(where)]
+        held.public = not held.public
+
+    @rule(where=st.integers(0, 5), digest=st.sampled_from(sorted(CONTENT)), seen=st.booleans())
+    def push(self, where: int, digest: Digest, seen: bool) -> None:  # noqa: FBT001
+        """An object comes in, through the proxy or not."""
+        held = self.world.repositories[self._repository(where)]
+        held.objects.add(digest)
+        held.ever.add(digest)
+        if seen and digest in MEMBERS:
+            self._changed("PUT", where, digest)
+
+    @rule(where=st.integers(0, 5), digest=st.sampled_from(sorted(CONTENT)), seen=st.booleans())
+    def delete(self, where: int, digest: Digest, seen: bool) -> None:  # noqa: FBT001
+        """An object goes; seen or not by the proxy."""
+        repository = self._repository(where)
+        held = self.world.repositories[repository]
+        held.objects.discard(digest)
+        held.tags = {tag: one for tag, one in held.tags.items() if one != digest}
+        if seen:
+            held.ever.discard(digest)
+            self._changed("DELETE", where, digest)
+            self.history.deleted(repository, digest)
+
+    @rule(
+        where=st.integers(0, 5), tag=st.sampled_from(TAGS), digest=st.sampled_from(MANIFEST_DIGESTS)
+    )
+    def move(self, where: int, tag: str, digest: Digest) -> None:
+        """A tag moves, out of the proxy's sight."""
+        held = self.world.repositories[self._repository(where)]
+        held.objects.add(digest)
+        held.ever.add(digest)
+        held.tags[tag] = digest
+
+    @rule(seconds=st.sampled_from([1.0, 29.0, 59.0, 61.0, 299.0, 301.0, 599.0, 601.0]))
+    def wait(self, seconds: float) -> None:
+        """Time passes."""
+        self.history.take(until=self.world.now + seconds)
+        self.world.now += seconds
+
+    @precondition(lambda _: Parts.server.gate.is_set())
+    @rule()
+    def hold(self) -> None:
+        """Bodies of blobs come half-way from now on."""
+        Parts.server.gate.clear()
+
+    @precondition(lambda _: not Parts.server.gate.is_set())
+    @rule()
+    def release(self) -> None:
+        """What was held back comes to its end."""
+        self.runner.run(self._release())
+
+    @invariant()
+    def is_noted(self) -> None:
+        """The history goes on after every step."""
+        self.history.take()
+        for one in self.pending:
+            one.allowed |= self.history.allows(one.header, one.repository, one.digest)
+
+    # Clients ask
+
+    @rule(
+        where=st.integers(0, 5),
+        who=st.integers(0, 11),
+        digest=st.sampled_from(sorted(CONTENT)),
+        method=st.sampled_from(["GET", "GET", "GET", "HEAD"]),
+        field=st.sampled_from([None, None, ("Range", "bytes=3-20"), ("If-None-Match", "*")]),
+    )
+    def ask(
+        self,
+        where: int,
+        who: int,
+        digest: Digest,
+        method: str,
+        field: tuple[str, str] | None,
+    ) -> None:
+        """A blob, or a manifest by its digest."""
+        self._ask(where, who, digest, method, field)
+
+    @rule(
+        where=st.integers(0, 5),
+        who=st.integers(0, 11),
+        digest=st.sampled_from(BLOB_DIGESTS),
+        others=st.lists(st.integers(0, 11), min_size=1, max_size=2),
+    )
+    def ask_again(self, where: int, who: int, digest: Digest, others: list[int]) -> None:
+        """One blob by several in turn: what one was allowed must not help the next."""
+        for one in (who, *others, who):
+            self._ask(where, one, digest, "GET", None)
+
+    @rule(
+        where=st.integers(0, 5),
+        who=st.integers(0, 11),
+        digest=st.sampled_from(sorted(CONTENT)),
+        change=st.sampled_from(["turn", "take", "revoke", "delete", "nothing"]),
+        seconds=st.sampled_from([0.0, 29.0, 61.0, 301.0]),
+        other=st.integers(0, 11),
+    )
+    def ask_around_a_change(
+        self, where: int, who: int, digest: Digest, change: str, seconds: float, other: int
+    ) -> None:
+        """Somebody is given something, loses the right to it, and asks again."""
+        header = self._header(who)
+        held = self.world.repositories[self._repository(where)]
+        held.objects.add(digest)
+        held.ever.add(digest)
+        self._ask(where, who, digest, "GET", None)
+        self.is_noted()
+        if change == "turn":
+            held.public = not held.public
+        elif change == "take":
+            held.readers.clear()
+        elif change == "revoke":
+            for name, token in self.world.tokens.items():
+                token.revoked |= header == f"Bearer {name}"
+        elif change == "delete":
+            held.objects.discard(digest)
+            held.tags = {tag: one for tag, one in held.tags.items() if one != digest}
+        self.is_noted()
+        if seconds:
+            self.wait(seconds)
+        for one in (who, other, who):
+            self._ask(where, one, digest, "GET", None)
+
+    def _ask(
+        self, where: int, who: int, digest: Digest, method: str, field: tuple[str, str] | None
+    ) -> None:
+        repository, header = self._repository(where), self._header(who)
+        endpoint = (
+            Manifest(repository.name, digest)
+            if digest in MEMBERS
+            else Blob(repository.name, digest)
+        )
+        request = self._request(method, repository, header, endpoint, field)
+        asked = Parts.server.asked
+        got = self.runner.run(self._try(request, endpoint, header, repository, digest))
+        if got is not None:
+            self._judge(got, header, repository, digest, method, asked)
+
+    @rule(
+        where=st.integers(0, 5),
+        who=st.integers(0, 11),
+        tag=st.sampled_from(TAGS),
+        method=st.sampled_from(["GET", "HEAD"]),
+    )
+    def ask_for_a_tag(self, where: int, who: int, tag: str, method: str) -> None:
+        """A tag is what it is now, for whom may read it now."""
+        repository, header = self._repository(where), self._header(who)
+        endpoint = Manifest(repository.name, Tag(tag))
+        request = self._request(method, repository, header, endpoint, None)
+        got = self.runner.run(self._read(request, endpoint))
+        held = self.world.repositories[repository]
+        digest = held.tags.get(tag)
+        given = digest is not None and self.world.gives(header, repository, digest)
+        if given and digest is not None:
+            assert (got.status, got.fields["docker-content-digest"]) == (200, str(digest))
+            assert got.body == (CONTENT[digest] if method == "GET" else b"")
+            self._note(f"a tag was given: {got.how.partition('entrepot; ')[2]}")
+        else:
+            assert "hit" not in got.how
+            assert not any(got.body and got.body in data for data in CONTENT.values())
+            assert got.fields.get("docker-content-digest") not in [str(one) for one in CONTENT]
+            if got.status in (401, 404):
+                self.history.refused(header, repository)
+
+    def _judge(
+        self,
+        got: Got,
+        header: Header,
+        repository: Repository,
+        digest: Digest,
+        method: str,
+        asked: int,
+    ) -> None:
+        """The two halves of the promise, for one answer that has ended."""
+        given = self.world.gives(header, repository, digest)
+        allowed = self.history.allows(header, repository, digest)
+        if _has_got(got, digest, method):
+            assert allowed, f"{header} got {digest} of {repository}: {got.how}"
+            if "hit" in got.how and Parts.server.asked == asked:
+                self._note("a hit by memory" + ("" if given else ", after it ended upstream"))
+                if not self.world.may_read(header, repository):
+                    self._note("a hit within the window of a revoked permission")
+            elif "hit" in got.how:
+                self._note("a hit after a question")
+            else:
+                self._note(f"from upstream: {got.how.removeprefix('entrepot; fwd=miss; ')}")
+        else:
+            assert not given, f"{header} was refused {digest} of {repository}: {got}"
+            assert "hit" not in got.how
+            self._note("refused" if got.status in (401, 404) else "a login page")
+            if got.status in (401, 404):
+                self.history.refused(header, repository)
+
+    # The engine
+
+    async def _try(
+        self,
+        request: Request,
+        endpoint: Blob | Manifest,
+        header: Header,
+        repository: Repository,
+        digest: Digest,
+    ) -> Got | None:
+        """The answer; None where a fetch that is held back keeps it from its end."""
+        task = asyncio.create_task(self._read(request, endpoint))
+        if Parts.server.gate.is_set():
+            got = await task
+            await self._settled()
+            return got
+        await asyncio.wait({task}, timeout=BLOCKED_SECONDS)
+        if task.done():
+            return task.result()
+        allowed = self.history.allows(header, repository, digest)
+        self.pending.append(Pending(header, repository, digest, task, allowed))
+        self._note("a fetch was followed" if len(self.pending) > 1 else "a fetch was held back")
+        return None
+
+    async def _release(self) -> None:
+        Parts.server.gate.set()
+        pending, self.pending = self.pending, []
+        for one in pending:
+            got = await one.task
+            method = "GET"
+            if _has_got(got, one.digest, method):
+                assert one.allowed, f"{one.header} got {one.digest} of {one.repository}: {got.how}"
+                self._note("a fetch that was held back ended")
+            elif got.status in (401, 404):
+                self.history.refused(one.header, one.repository)
+        await self._settled()
+
+    async def _settled(self) -> None:
+        while self.cache.downloads:
+            await self.driver.stored(lambda: None, None)
+
+    async def _read(self, request: Request, endpoint: Blob | Manifest) -> Got:
+        return await _read(await self.cache.handle(request, endpoint))
+
+    def _request(
+        self,
+        method: str,
+        repository: Repository,
+        header: Header,
+        endpoint: Blob | Manifest,
+        field: tuple[str, str] | None,
+    ) -> Request:
+        kind, last = (
+            ("blobs", str(endpoint.digest))
+            if isinstance(endpoint, Blob)
+            else ("manifests", str(endpoint.reference))
+        )
+        fields = [("Accept", "*/*"), *([("Authorization", header)] if header else [])]
+        return Request(
+            method,
+            repository.origin,
+            f"/v2/{repository.name}/{kind}/{last}",
+            headers=(*fields, *([field] if field else [])),
+        )
+
+    def _changed(self, method: str, where: int, digest: Digest) -> None:
+        repository = self._repository(where)
+        kind = Manifest if digest in MEMBERS else Blob
+        endpoint = kind(repository.name, digest)
+        request = self._request(method, repository, "Basic alice", endpoint, None)
+        self.runner.run(self.cache.changed(method, request, endpoint))
+
+    def _repository(self, where: int) -> Repository:
+        return list(self.world.repositories)[where]
+
+    def _header(self, who: int) -> Header:
+        headers = self.history.headers()
+        return headers[who % len(headers)]
+
+    def _note(self, what: str) -> None:
+        event(what)
+        Parts.totals[what] += 1
+
+
+async def _read(answer: Answer) -> Got:
+    fields = {name.lower(): value for name, value in answer.headers}
+    if isinstance(answer.content, bytes):
+        return Got(answer.status, fields, answer.content, whole=True)
+    body, whole = b"", True
+    try:
+        while piece := await answer.content.read():
+            body += piece
+    except BodyError:
+        whole = False
+    answer.close()
+    return Got(answer.status, fields, body, whole)
+
+
+def _has_got(got: Got, digest: Digest, method: str) -> bool:
+    """Whether an answer gives an object, part of it, or away that it is there."""
+    content = CONTENT[digest]
+    if got.body and got.body in content:
+        return True
+    if got.status == 304:
+        return True
+    named = got.fields.get("docker-content-digest") == str(digest)
+    long = got.fields.get("content-length") == str(len(content))
+    return got.status == 200 and method == "HEAD" and (named or long)
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[type[Parts]]:
+    Parts.server = ReferenceServer()
+    Parts.upstream = Upstream(Roots(None, None), resolve=Parts.server.resolve, read_seconds=60)
+    Parts.folder = tmp_path
+    Parts.totals = Counter()
+    yield Parts
+    Parts.upstream.close()
+    Parts.server.stop()
+
+
+def test_nobody_gets_what_upstream_would_not_give(
+    parts: type[Parts], request: pytest.FixtureRequest
+) -> None:
+    """Promise 2, and that the histories come to the states that matter."""
+    examples: int | None = request.config.getoption("--model-examples")
+    run_state_machine_as_test(
+        AccessMachine,
+        settings=settings(
+            max_examples=examples or SHORT_EXAMPLES,
+            stateful_step_count=STEPS,
+            derandomize=examples is None,
+            database=None,
+            deadline=None,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    for what, count in parts.totals.most_common():
+        print(f"{count:8} {what}")  # noqa: T201 shown by -s, and where it fails
+    for what in (
+        "a hit by memory",
+        "a hit after a question",
+        "a hit within the window of a revoked permission",
+        "a fetch that was held back ended",
+        "a fetch was followed",
+        "a login page",
+        "refused",
+    ):
+        assert parts.totals[what], f"no history came to: {what}"
