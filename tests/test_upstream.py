@@ -520,3 +520,121 @@ def test_a_connection_that_the_server_closed_is_not_used_again(
 
     plain.routes = {"/a": once}
     assert [get(upstream, "/a") for _ in range(2)] == [(200, b"x")] * 2
+
+
+class Impatient:
+    """Ends a connection at its second request, before any answer, as an idle timer may just then.
+
+    ``patience`` is how many requests a connection serves.
+    """
+
+    def __init__(self, *, reset: bool, patience: int = 1) -> None:
+        self.reset = reset
+        self.patience = patience
+        self.served: dict[int, int] = {}
+        self.cuts = 0
+
+    def __call__(self, exchange: Exchange) -> None:
+        content = exchange.read_body()
+        port = exchange._handler.client_address[1]  # noqa: SLF001 the rig hides it
+        self.served[port] = self.served.get(port, 0) + 1
+        if self.served[port] > self.patience:
+            self.cuts += 1
+            exchange.cut(reset=self.reset)
+        else:
+            exchange.send(200, b"well" + content)
+
+
+@pytest.mark.parametrize(
+    ("method", "content", "body"),
+    [("GET", None, b"well"), ("HEAD", None, b""), ("POST", b"a=b", b"wella=b")],
+)
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_connection_that_ends_just_as_it_is_used_again_is_replaced(
+    upstream: Upstream,
+    plain: FaultServer,
+    secure: FaultServer,
+    scheme: str,
+    reset: bool,  # noqa: FBT001 a column of the table
+    method: str,
+    content: bytes | None,
+    body: bytes,
+) -> None:
+    """The race with a server's idle timer costs a new connection, never an error."""
+    server, handler = secure if scheme == "https" else plain, Impatient(reset=reset)
+    server.routes = {"/a": handler}
+    where = target("/a", scheme)
+    for _ in range(2):
+        with upstream.send(method, where, (), follow=Follow.NO, content=content) as reply:
+            assert (reply.status, reply.read_all(100)) == (200, body)
+    assert (handler.cuts, len(server.requests), len(handler.served)) == (1, 3, 2)
+
+
+def test_one_ended_connection_speaks_for_the_other_idle_ones(
+    upstream: Upstream, plain: FaultServer
+) -> None:
+    """A server that restarted has ended them all: later requests do not try them in turn."""
+    before, cut = Connections(b"well"), Connections(b"")
+
+    def restarted(exchange: Exchange) -> None:
+        port = exchange._handler.client_address[1]  # noqa: SLF001 the rig hides it
+        if port in before.ports:
+            cut.ports.append(port)
+            exchange.cut()
+        else:
+            exchange.send(200, b"well")
+
+    plain.routes = {"/a": before}
+    replies = [upstream.send("GET", target("/a"), (), follow=Follow.NO) for _ in range(4)]
+    for reply in replies:
+        reply.drain()
+    plain.routes = {"/a": restarted}
+    replies = [upstream.send("GET", target("/a"), (), follow=Follow.NO) for _ in range(4)]
+    assert [reply.read_all(100) for reply in replies] == [b"well"] * 4
+    assert len(cut.ports) == 1
+
+
+def test_a_request_is_sent_again_only_once(upstream: Upstream, plain: FaultServer) -> None:
+    """Where the new connection ends without an answer as well, that is the answer."""
+    handler = Impatient(reset=False)
+    plain.routes = {"/a": handler}
+    get(upstream, "/a")
+    handler.patience = 0
+    assert failure(upstream, target("/a")) == f"http://{NAME}: the connection broke off"
+    assert len(plain.requests) == 3
+
+
+def test_a_new_connection_that_ends_is_not_tried_again(
+    upstream: Upstream, plain: FaultServer
+) -> None:
+    """A server that never answers is told of at once."""
+    plain.routes = {"/a": cut_before_the_head}
+    assert failure(upstream, target("/a")) == f"http://{NAME}: the connection broke off"
+    assert len(plain.requests) == 1
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_drained_body_leaves_its_connection_whatever_its_coding(
+    upstream: Upstream,
+    plain: FaultServer,
+    chunked: bool,  # noqa: FBT001 a column of the table
+) -> None:
+    """A small body of unknown length is read to its end as one of known length is."""
+    handler = Connections(b"")
+    plain.routes = {"/a": Content(b"moved", chunked=chunked), "/b": handler}
+    get(upstream, "/b")
+    upstream.send("GET", target("/a"), (), follow=Follow.NO).drain()
+    get(upstream, "/b")
+    assert len(set(handler.ports)) == 1
+
+
+def test_an_idle_connection_is_kept_alive(upstream: Upstream, plain: FaultServer) -> None:
+    """A path that forgot the connection is found out by the kernel, not by the next request."""
+    plain.routes = {"/a": status(200)}
+    reply = upstream.send("GET", target("/a"), (), follow=Follow.NO)
+    sock: socket.socket = reply._response.connection.sock  # type: ignore[union-attr] # noqa: SLF001
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) < 60
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    reply.close()

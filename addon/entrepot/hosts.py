@@ -137,8 +137,11 @@ class Hosts:
         target = Target(origin, "/v2/")
         fields = (("Accept", "application/json"), ("Accept-Encoding", "identity"))
         upstream = self._driver.upstream
-        with upstream.send("GET", target, fields, follow=Follow.NO, seconds=PROBE_SECONDS) as reply:
+        reply = upstream.send("GET", target, fields, follow=Follow.NO, seconds=PROBE_SECONDS)
+        try:
             return is_registry_answer(reply)
+        finally:
+            reply.drain()  # the client's first request takes the connection over
 
 
 def is_registry_answer(reply: Reply) -> bool:

@@ -10,19 +10,21 @@ No log line or error says more of a URL than scheme, host and port: the rest may
 """
 
 import contextlib
+import queue
 import select
+import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 from http.client import HTTPException
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProtocolError
 
 from entrepot.config import Resolve, UpstreamProxy
 from entrepot.message import Fields
@@ -39,6 +41,16 @@ _POOLS = 64
 _CONNECTIONS_A_HOST = 32
 _CHUNK = 64 * 1024
 _SMALL = 16 * 1024
+_SOCKET_OPTIONS = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    # An idle connection is kept known to the firewalls on its way, and a dead one is found out
+    # within a minute: else the next request would wait for an answer that cannot come.
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
+_ENDED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 class Follow(Enum):
@@ -154,7 +166,7 @@ class Reply:
 
     def drain(self) -> None:
         """Read a small rest, so that the connection serves the next request; then close."""
-        if self._left is not None and self._left <= _SMALL:
+        if self.is_delimited and (self._left or 0) <= _SMALL:
             with contextlib.suppress(UpstreamError):
                 self.read_all(_SMALL)
         self.close()
@@ -171,8 +183,14 @@ class Reply:
         self.close()
 
 
-class _Connection(urllib3.connection.HTTPSConnection):
+class _StaleError(ProtocolError):
+    """A connection that had served before was ended by the server just as it was used again."""
+
+
+class _Connection(urllib3.connection.HTTPConnection):
     """A connection that is used again only where upstream sent no more than it announced."""
+
+    _served = False
 
     @property
     def is_connected(self) -> bool:
@@ -180,9 +198,41 @@ class _Connection(urllib3.connection.HTTPSConnection):
         surplus = self.sock.pending() if isinstance(self.sock, WideSocket) else 0
         return super().is_connected and not surplus
 
+    def connect(self) -> None:
+        self._served = False
+        super().connect()
 
-class _Pool(urllib3.HTTPSConnectionPool):
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        with self._stale_where_it_served():
+            super().request(*args, **kwargs)
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override] # as urllib3's own
+        with self._stale_where_it_served():
+            response = super().getresponse()
+        self._served = True
+        return response
+
+    @contextlib.contextmanager
+    def _stale_where_it_served(self) -> Iterator[None]:
+        """Tell a connection that was idle too long from one that never worked."""
+        try:
+            yield
+        except _ENDED as error:
+            if self._served:
+                raise _StaleError("ended while it was idle", error) from error
+            raise
+
+
+class _TLSConnection(_Connection, urllib3.connection.HTTPSConnection):
+    """The same with TLS."""
+
+
+class _Pool(urllib3.HTTPConnectionPool):
     ConnectionCls = _Connection
+
+
+class _TLSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
 
 
 class Upstream:
@@ -212,9 +262,13 @@ class Upstream:
                 proxy_ssl_context=roots.context(),
             )
         self._pools = make(
-            num_pools=_POOLS, maxsize=_CONNECTIONS_A_HOST, retries=False, ssl_context=context
+            num_pools=_POOLS,
+            maxsize=_CONNECTIONS_A_HOST,
+            retries=False,
+            ssl_context=context,
+            socket_options=_SOCKET_OPTIONS,
         )
-        self._pools.pool_classes_by_scheme = {"http": urllib3.HTTPConnectionPool, "https": _Pool}
+        self._pools.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
 
     def send(
         self,
@@ -223,17 +277,22 @@ class Upstream:
         headers: Fields,
         *,
         follow: Follow,
+        content: bytes | None = None,
         downgrade: bool = False,
         seconds: float | None = None,
     ) -> Reply:
-        """Send a request without a body and return upstream's answer, whatever its status.
+        """Send a request and return upstream's answer, whatever its status.
 
         ``follow`` says which redirects to follow; ``downgrade`` lets them lead from https to
-        plain http. A redirect that may not be followed is returned as it came. ``seconds``
-        bounds each wait, where the usual ones are too long. Raises :class:`UpstreamError`.
+        plain http. A redirect that may not be followed is returned as it came. ``content`` is
+        the request's body; it goes to no redirect. ``seconds`` bounds each wait, where the usual
+        ones are too long. Raises :class:`UpstreamError`.
+
+        Where the server ends an idle connection just as it is used again, the request is sent
+        once more on a new one: so it must be one that is safe to repeat (RFC 9110 section 9.2.2).
         """
         timeout = urllib3.Timeout(seconds) if seconds is not None else self._timeout
-        reply = self._send(method, target, headers, timeout)
+        reply = self._send(method, target, headers, timeout, content)
         for _ in range(MAX_REDIRECTS):
             following = self._next(reply, follow, downgrade=downgrade)
             if following is None:
@@ -263,24 +322,36 @@ class Upstream:
         return None if stepping_down and not downgrade else following
 
     def _send(
-        self, method: str, target: Target, headers: Fields, timeout: urllib3.Timeout
+        self,
+        method: str,
+        target: Target,
+        headers: Fields,
+        timeout: urllib3.Timeout,
+        content: bytes | None = None,
     ) -> Reply:
         fields = urllib3.HTTPHeaderDict()
         for name, value in (*headers, ("Host", target.origin.authority)):
             fields.add(name, value)
         pool = self._pool(target.origin)
+        ask = partial(
+            pool.urlopen,
+            method,
+            self._request_target(target),
+            body=content,
+            headers=fields,
+            redirect=False,
+            retries=False,
+            assert_same_host=False,
+            preload_content=False,
+            decode_content=False,
+            timeout=timeout,
+        )
         try:
-            response = pool.urlopen(
-                method,
-                self._request_target(target),
-                headers=fields,
-                redirect=False,
-                retries=False,
-                assert_same_host=False,
-                preload_content=False,
-                decode_content=False,
-                timeout=timeout,
-            )
+            try:
+                response = ask()
+            except _StaleError:
+                _end_idle(pool)
+                response = ask()
         except (HTTPError, HTTPException, OSError, ValueError) as error:
             raise UpstreamError(f"{target.origin}: {reason_of(error)}") from None
         return Reply(response, target, headers)
@@ -304,3 +375,13 @@ class Upstream:
     def close(self) -> None:
         """End every idle connection."""
         self._pools.clear()
+
+
+def _end_idle(pool: urllib3.HTTPConnectionPool) -> None:
+    """End the idle connections to a host: a server that closed one closes them all."""
+    idle = pool.pool
+    with contextlib.suppress(queue.Empty):
+        while idle is not None:
+            connection = idle.get(block=False)
+            if connection is not None:  # a place for one
+                connection.close()
