@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from entrepot.access import NEUTRAL, Access
 from entrepot.body import ReplyBody
 from entrepot.events import Events
-from entrepot.message import Answer, Fields, Request, cache_status, end_to_end
+from entrepot.message import Answer, Body, Fields, Request, cache_status, end_to_end
 from entrepot.store import Store, StoreBusyError, StoreError
 from entrepot.upstream import Follow, Reply, Target, Upstream
 
@@ -25,6 +25,7 @@ _REST_SECONDS = 10.0
 seconds then, and a pull asks many."""
 
 _SMALL = 256 * 1024
+_DAWDLING_SECONDS = 10.0
 _FORWARDED_NEUTRAL = frozenset({"accept", "user-agent", "accept-language"})
 
 T = TypeVar("T")
@@ -98,22 +99,55 @@ class Driver:
             )
         )
 
-    async def relay(self, request: Request, reply: Reply, *, head: bytes | None = None) -> Answer:
-        """Upstream's own answer, as it came; ``head`` is what was already read of its body."""
-        headers = (
-            *(pair for pair in end_to_end(reply.headers) if pair[0].lower() != "content-length"),
-            cache_status("fwd=miss", f"fwd-status={reply.status}"),
+    async def pass_on(self, request: Request, fields: Fields, content: bytes | None) -> Reply:
+        """Send what a client sent, with these fields; redirects are its own to follow.
+
+        Raises ``UpstreamError``.
+        """
+        target = Target(request.origin, request.target)
+        self.events.count("upstream_requests")
+        return await self.call(
+            lambda: self.upstream.send(
+                request.method, target, fields, follow=Follow.NO, content=content
+            )
         )
-        if reply.length is not None:
-            headers = (*headers, ("Content-Length", str(reply.length)))
+
+    async def relay(
+        self,
+        request: Request,
+        reply: Reply,
+        *,
+        head: bytes | None = None,
+        how: tuple[str, ...] | None = None,
+    ) -> Answer:
+        """Upstream's own answer, as it came; ``head`` is what was already read of its body.
+
+        ``how`` is said in ``Cache-Status``, where it is not a miss.
+        """
+        how = how or ("fwd=miss", f"fwd-status={reply.status}")
         if request.method == "HEAD" or reply.status in (204, 304):
             reply.close()
-            return Answer(reply.status, headers)
+            return relayed(reply, b"", reply.length, *how)
         if head is None and reply.length is not None and reply.length <= _SMALL:
             content = await self.call(lambda: reply.read_all(_SMALL))
             reply.close()
-            return Answer(reply.status, headers, content)
-        return Answer(reply.status, headers, ReplyBody(reply, self.call, head=head or b""))
+            return relayed(reply, content, reply.length, *how)
+        body = ReplyBody(reply, self.call, head=head or b"")
+        return relayed(reply, body, reply.length, *how)
+
+    async def beginning(self, reply: Reply, most: int) -> tuple[bytes, bool]:
+        """The first ``most`` bytes of a body or a few more, and whether they are the whole.
+
+        A body that dawdles is left after ten seconds. Raises ``UpstreamError``.
+        """
+        content, until = b"", self.clock() + _DAWDLING_SECONDS
+        while len(content) <= most and self.clock() < until:
+            part = await self.call(lambda: reply.read(most + 1))
+            content += part
+            if not part or len(content) == reply.length:
+                reply.close()
+                return content, True
+        return content, False
 
     def let_go(self, reply: Reply) -> None:
         """Read what little is left, so that the connection serves again; nobody waits for it."""
@@ -151,6 +185,17 @@ def forwarded(request: Request) -> Fields:
         if name.lower() in _FORWARDED_NEUTRAL or name.lower() not in NEUTRAL
     )
     return (*kept, ("Accept-Encoding", "identity"))
+
+
+def relayed(reply: Reply, content: bytes | Body, size: int | None, *how: str) -> Answer:
+    """An answer of upstream's fields, and of this content and size."""
+    headers = (
+        *(pair for pair in end_to_end(reply.headers) if pair[0].lower() != "content-length"),
+        cache_status(*how),
+    )
+    if size is not None:
+        headers = (*headers, ("Content-Length", str(size)))
+    return Answer(reply.status, headers, content)
 
 
 async def _awaited(make: Callable[[], Awaitable[T]]) -> T:

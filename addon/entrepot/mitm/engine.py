@@ -16,6 +16,7 @@ from entrepot.config import Config
 from entrepot.driver import Driver
 from entrepot.events import Events
 from entrepot.hosts import Hosts
+from entrepot.logins import Logins
 from entrepot.store import Store, StoreError
 from entrepot.tokens import Realms
 from entrepot.trust import Roots
@@ -64,18 +65,17 @@ class Engine:
         self.foundation = foundation
         self.events = Events()
         upstream = Upstream(foundation.roots, resolve=config.resolve, proxy=config.upstream_proxy)
-        self.access = Access(secrets.token_bytes(32))
-        self.realms = Realms()
-        driver = Driver(foundation.store, upstream, self.access, self.events, time.time)
-        self.clock = driver.clock
+        access, realms = Access(secrets.token_bytes(32)), Realms()
+        driver = Driver(foundation.store, upstream, access, self.events, time.time)
         self.cache = Cache(driver)
         self.hosts = Hosts(
             driver,
-            self.realms,
+            realms,
             listed=config.registry,
             only_listed=config.only_listed,
             permits=foundation.authority.permits,
         )
+        self.logins = Logins(driver, realms, self.hosts)
         self.pages = Pages(foundation.authority.certificate_pem, lambda: dict(self.events.counts))
         if foundation.authority.expires_within(datetime.now(UTC), WARN_DAYS):
             self.events.warn(

@@ -39,6 +39,14 @@ def has_content(flow: http.HTTPFlow) -> bool:
     return "transfer-encoding" in headers or headers.get("content-length", "0").strip() != "0"
 
 
+def content_size(flow: http.HTTPFlow) -> int | None:
+    """How large a request's body is; None where that is not said beforehand."""
+    if "transfer-encoding" in flow.request.headers:
+        return None
+    text = flow.request.headers.get("content-length", "0").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
 def needs_chunks(answer: Answer) -> bool:
     """Whether the length is unknown: HTTP/1.0 could not tell such a body's end from a cut."""
     return not isinstance(answer.content, bytes) and answer.content.size is None

@@ -1,4 +1,4 @@
-"""Hooks of requests: what can be cached is answered by the engine, the rest streams through.
+"""Hooks of requests: content and logins are answered by the engine, the rest streams through.
 
 An exception in a hook would let the request go on unfiltered, so it becomes a 500 here:
 promise 2 fails closed.
@@ -6,12 +6,13 @@ promise 2 fails closed.
 
 import logging
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from mitmproxy import http
 
 from entrepot.cache import Cache
 from entrepot.endpoint import Blob, Endpoint, Manifest, parse_endpoint
-from entrepot.message import Request, error_answer
+from entrepot.message import Answer, Request, error_answer, field_values
 from entrepot.mitm import flows
 from entrepot.mitm.running import Running, client_of
 from entrepot.mitm.serving import SELF
@@ -23,18 +24,22 @@ ANSWERED = "entrepot.answered"
 logger = logging.getLogger(__name__)
 
 
+class Way(Enum):
+    """Who answers a request."""
+
+    CACHE = auto()
+    LOGINS = auto()
+    PASS = auto()
+    """Upstream, through mitmproxy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """What was found out about a registry's flow when its request came."""
 
     request: Request
     endpoint: Endpoint
-    token: bool
-
-    @property
-    def cacheable(self) -> bool:
-        """Whether the engine answers it."""
-        return Cache.is_cacheable(self.request.method, self.endpoint)
+    way: Way
 
 
 class Requests:
@@ -56,9 +61,7 @@ class Requests:
             self._misdirected(flow, problem)
             return
         flow.metadata[NOTE] = note
-        if note.token:
-            flow.request.headers["accept-encoding"] = "identity"
-        flow.request.stream = not note.cacheable or flows.has_content(flow)
+        flow.request.stream = note.way is Way.PASS
 
     async def _note(self, flow: http.HTTPFlow) -> Note | None:
         """Describe a request to a registry; None for one to anything else."""
@@ -71,8 +74,13 @@ class Requests:
             return None
         request = flows.request_of(flow, origin)
         endpoint = parse_endpoint(request.method, request.path, request.query)
-        token = self._running.parts().realms.has(origin, request.path)
-        return Note(request, endpoint, token)
+        return Note(request, endpoint, self._way(flow, request, endpoint))
+
+    def _way(self, flow: http.HTTPFlow, request: Request, endpoint: Endpoint) -> Way:
+        if Cache.is_cacheable(request.method, endpoint):
+            return Way.PASS if flows.has_content(flow) else Way.CACHE
+        logins, size = self._running.parts().logins, flows.content_size(flow)
+        return Way.LOGINS if logins.takes(request, endpoint, size) else Way.PASS
 
     def _misdirected(self, flow: http.HTTPFlow, problem: str) -> None:
         self._running.parts().events.warn(
@@ -103,16 +111,22 @@ class Requests:
         note: Note | None = flow.metadata.get(NOTE)
         if flow.request.host == SELF:
             answer = self._running.parts().pages.answer(flow.request.method, flow.request.path)
-        elif note is None or not note.cacheable or flow.request.stream:
+        elif note is None or note.way is Way.PASS:
             return
-        elif isinstance(note.endpoint, Blob | Manifest):
-            answer = await self._running.parts().cache.handle(note.request, note.endpoint)
-            if answer.status == 401:
-                self._running.parts().realms.challenged(
-                    note.request.origin, [answer.value("WWW-Authenticate") or ""]
-                )
+        else:
+            answer = await self._answer_registry(note, flow.request.raw_content or b"")
         if flow.request.http_version == "HTTP/1.0" and flows.needs_chunks(answer):
             answer.close()
             answer = error_answer(505, "UNSUPPORTED", "HTTP/1.1 is needed for this transfer")
         flows.put_answer(flow, answer)
         flow.metadata[ANSWERED] = True
+
+    async def _answer_registry(self, note: Note, content: bytes) -> Answer:
+        parts, request = self._running.parts(), note.request
+        if not isinstance(note.endpoint, Blob | Manifest) or note.way is Way.LOGINS:
+            return await parts.logins.handle(request, content)
+        answer = await parts.cache.handle(request, note.endpoint)
+        if answer.status == 401:
+            challenges = field_values(answer.headers, "WWW-Authenticate")
+            parts.logins.challenged(request.origin, challenges)
+        return answer

@@ -1,0 +1,244 @@
+"""Pings and token requests: what clients ask before they ask for content.
+
+Both go upstream as the client sent them, over connections that are kept open: a registry far
+away costs round trips, and docker opens a connection for every request. What passes here is
+what ``access`` and ``hosts`` live on: a challenge names a token server, a token server's answer
+says who was anonymous and until when, an answered ping says that a registry is there.
+
+What a registry says to a ping that does not say who asks, it says to everybody, so it is
+remembered for five minutes: a challenge, or that it is open. That gives no right to anything,
+since content is decided on by itself. Whoever shows anything of itself gets an answer of its own,
+and one that says something else ends the memory. Tokens are never kept, nor shared.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from entrepot import tokens
+from entrepot.access import identity_fields
+from entrepot.driver import Driver, relayed
+from entrepot.endpoint import Endpoint, Ping
+from entrepot.headers import parse_challenges
+from entrepot.hosts import Hosts
+from entrepot.message import (
+    Answer,
+    Fields,
+    Request,
+    cache_status,
+    end_to_end,
+    error_answer,
+    field_values,
+)
+from entrepot.reference import Origin
+from entrepot.tokens import Realms
+from entrepot.upstream import Reply, UpstreamError
+
+REMEMBERED_SECONDS = 300.0
+LARGEST_FORM = 64 * 1024
+_SMALL = 16 * 1024
+_MOST_REMEMBERED = 1000
+
+_ASKED = frozenset({"GET", "HEAD"})
+_REPLACED = frozenset({"host", "content-length", "accept-encoding"})
+_SPECIAL = frozenset(
+    {
+        "cache-control",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
+        "origin",
+        "pragma",
+        "range",
+    }
+)
+"""Fields that ask for another answer than everybody's, or for a new one."""
+_KEPT = frozenset({"content-type", "date", "docker-distribution-api-version", "www-authenticate"})
+_STATELESS = frozenset({"basic", "bearer"})
+"""Schemes whose challenge is the same for all; others carry a nonce, or belong to a connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a registry says to anybody's ping."""
+
+    status: int
+    challenges: list[str]
+    headers: Fields
+    content: bytes
+    at: float
+
+    def answer(self, now: float) -> Answer:
+        return Answer(
+            self.status,
+            (
+                *self.headers,
+                ("Content-Length", str(len(self.content))),
+                ("Age", str(max(0, int(now - self.at)))),
+                cache_status("hit", "detail=ping"),
+            ),
+            self.content,
+        )
+
+
+class Logins:
+    """Answers pings and token requests; belongs to one event loop."""
+
+    def __init__(self, driver: Driver, realms: Realms, hosts: Hosts) -> None:
+        self._driver = driver
+        self._realms = realms
+        self._hosts = hosts
+        self._remembered: OrderedDict[Origin, _Said] = OrderedDict()
+
+    def takes(self, request: Request, endpoint: Endpoint, size: int | None) -> bool:
+        """Whether a request is one for :meth:`handle`; ``size`` is its body's, None if unknown."""
+        if size is None or request.values("Expect"):
+            return False
+        if self._is_for_a_token(request) and request.method == "POST":
+            return size <= LARGEST_FORM
+        ours = isinstance(endpoint, Ping) or self._is_for_a_token(request)
+        return ours and request.method in _ASKED and size == 0
+
+    async def handle(self, request: Request, content: bytes) -> Answer:
+        """Answer a ping or a token request; never raises for what upstream does."""
+        try:
+            if self._is_for_a_token(request):
+                return await self._token(request, content)
+            return await self._ping(request)
+        except UpstreamError as error:
+            self._driver.events.warn("upstream_failed", of=request.origin, reason=error)
+            return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
+
+    def challenged(self, origin: Origin, values: list[str]) -> None:
+        """Take in the ``WWW-Authenticate`` of any 401: its realm, and that not all is open."""
+        self._realms.challenged(origin, values)
+        known = self._remembered.get(origin)
+        if known is not None and known.status != 401:
+            del self._remembered[origin]
+
+    def _is_for_a_token(self, request: Request) -> bool:
+        return self._realms.has(request.origin, request.path)
+
+    async def _send(self, request: Request, content: bytes | None = None) -> Reply:
+        fields = (pair for pair in end_to_end(request.headers) if pair[0].lower() not in _REPLACED)
+        return await self._driver.pass_on(
+            request, (*fields, ("Accept-Encoding", "identity")), content
+        )
+
+    # Tokens
+
+    async def _token(self, request: Request, content: bytes) -> Answer:
+        how, began = ("fwd=bypass", "detail=token"), self._driver.clock()
+        reply = await self._send(request, content if request.method == "POST" else None)
+        if reply.status == 401:
+            self._realms.challenged(request.origin, field_values(reply.headers, "WWW-Authenticate"))
+        if reply.status != 200 or request.method == "HEAD":
+            return await self._driver.relay(request, reply, how=how)
+        head, whole = await self._driver.beginning(reply, tokens.MAX_SIZE)
+        if not whole:
+            return await self._driver.relay(request, reply, head=head, how=how)
+        self._issued(request, head, began)
+        return relayed(reply, head, len(head), *how)
+
+    def _issued(self, request: Request, content: bytes, began: float) -> None:
+        issued = tokens.parse_issued(content)
+        if issued is None:
+            return
+        for token in issued.tokens:
+            self._driver.access.token_issued(
+                token,
+                anonymous=tokens.is_anonymous(request),
+                expires=began + issued.seconds,
+                now=self._driver.clock(),
+            )
+
+    # Pings
+
+    async def _ping(self, request: Request) -> Answer:
+        if not _is_anybodys(request):
+            return await self._own_ping(request)
+        known = self._known(request.origin)
+        if known is None:
+            answer, mine = await self._driver.together(
+                ("ping", request.origin), lambda: self._ping_for_all(request)
+            )
+            if mine:
+                return answer
+            known = self._known(request.origin)
+        if known is None:  # it was not fit for all
+            return await self._own_ping(request)
+        self._driver.events.count("ping_hits")
+        return known.answer(self._driver.clock())
+
+    async def _own_ping(self, request: Request) -> Answer:
+        reply = await self._send(request)
+        await self._heard(request, reply)
+        return await self._driver.relay(request, reply, how=("fwd=bypass", "detail=ping"))
+
+    async def _ping_for_all(self, request: Request) -> Answer:
+        how = ("fwd=bypass", "detail=ping")
+        reply = await self._send(request)
+        await self._heard(request, reply)
+        if not _is_fit_for_all(reply):
+            return await self._driver.relay(request, reply, how=how)
+        head, whole = await self._driver.beginning(reply, _SMALL)
+        if not whole:
+            return await self._driver.relay(request, reply, head=head, how=how)
+        self._remember(request.origin, reply, head)
+        return relayed(reply, head, len(head), *how)
+
+    def _known(self, origin: Origin) -> _Said | None:
+        known = self._remembered.get(origin)
+        fresh = known is not None and self._driver.clock() < known.at + REMEMBERED_SECONDS
+        return known if fresh else None
+
+    def _remember(self, origin: Origin, reply: Reply, content: bytes) -> None:
+        kept = tuple(pair for pair in end_to_end(reply.headers) if pair[0].lower() in _KEPT)
+        challenges = field_values(reply.headers, "WWW-Authenticate")
+        now = self._driver.clock()
+        self._remembered[origin] = _Said(reply.status, challenges, kept, content, now)
+        self._remembered.move_to_end(origin)
+        while len(self._remembered) > _MOST_REMEMBERED:
+            self._remembered.popitem(last=False)
+
+    async def _heard(self, request: Request, reply: Reply) -> None:
+        """Learn from a ping's answer, and forget what it shows to be so no more."""
+        origin, challenges = request.origin, field_values(reply.headers, "WWW-Authenticate")
+        known = self._remembered.get(origin)
+        # To somebody, only a challenge says what anybody would hear.
+        telling = reply.status == 401 or not identity_fields(request)
+        if known is not None and telling:
+            same = (known.status, known.challenges) == (reply.status, challenges)
+            if not same:
+                del self._remembered[origin]
+        if reply.status == 401:
+            self._realms.challenged(origin, challenges)
+        if reply.status in (200, 401) and _says_registry(reply):
+            await self._hosts.learn(origin)
+
+
+def _is_anybodys(request: Request) -> bool:
+    """Whether a ping is answered the same whoever sends it."""
+    plain = request.method == "GET" and request.path == "/v2/" and not request.query
+    special = any(name.lower() in _SPECIAL for name, _ in request.headers)
+    return plain and not special and not identity_fields(request)
+
+
+def _is_fit_for_all(reply: Reply) -> bool:
+    """Whether an answer to anybody's ping may be given to others: a challenge, or an open door."""
+    if "no-store" in (reply.value("Cache-Control") or "").lower():
+        return False
+    if (reply.value("Content-Encoding") or "identity").lower() != "identity":
+        return False
+    schemes = {
+        challenge.scheme
+        for challenge in parse_challenges(field_values(reply.headers, "WWW-Authenticate"))
+    }
+    if reply.status == 401:
+        return bool(schemes) and schemes <= _STATELESS
+    return reply.status == 200 and _says_registry(reply)
+
+
+def _says_registry(reply: Reply) -> bool:
+    return (reply.value("Docker-Distribution-Api-Version") or "").startswith("registry/2.")
