@@ -2,6 +2,7 @@
 
 import http.client
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from rig.corporate import CorporateProxy
 from rig.faults import FaultServer, Gate, error, first, redirect
 from rig.images import ImageFactory
 from rig.record import Requests
+from rig.road import Road
 from rig.upstreams import WEB_BODY, Upstreams
 
 
@@ -161,3 +163,20 @@ def test_the_corporate_proxy_wants_its_password(upstreams: Upstreams) -> None:
     finally:
         proxy.stop()
     assert (proxy.refused, proxy.targets) == 2 * (["hub.example.test:443"],)
+
+
+def test_a_road_is_as_long_as_it_was_told(upstreams: Upstreams) -> None:
+    """TCP, TLS and the request each wait for a round trip; bytes arrive as they were sent."""
+    road = Road(upstreams.nginx.tls_port, round_trip=0.05)
+    try:
+        client = DirectClient(road.port, upstreams.authority.client_context())
+        began = time.monotonic()
+        answer = client.get("https://hub.example.test/v2/")
+        assert time.monotonic() - began >= 3 * road.round_trip
+        assert (answer.status, answer.body) == (200, b"{}")
+        client.get("https://hub.example.test/v2/")
+        assert road.connections == 2
+    finally:
+        road.stop()
+    with pytest.raises(ConnectionRefusedError):
+        client.get("https://hub.example.test/v2/")
