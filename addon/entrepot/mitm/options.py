@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from entrepot.config import OPTIONS, Config, ConfigError
+from entrepot.logins import LARGEST_FORM
 
 NEEDED: Mapping[str, Any] = {
     "connection_strategy": "lazy",  # a hit must not open a connection
@@ -15,7 +16,7 @@ NEEDED: Mapping[str, Any] = {
     "upstream_cert": False,  # mirrored names would break a constrained authority
     "flow_detail": 0,  # no URL with a signature or upload state on the terminal
     "termlog_verbosity": "warn",
-    "stream_large_bodies": "1",  # belt and braces: nothing is held whole
+    "stream_large_bodies": str(LARGEST_FORM),  # belt and braces: nothing else is held whole
 }
 """What is set, whatever it was."""
 

@@ -49,7 +49,7 @@ class Requests:
         self._running = running
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Look at a request before its body comes; bodies are never held."""
+        """Look at a request before its body comes; none is held but a small form for a token."""
         if flow.request.host == SELF or self._running.engine is None:
             return
         note = await self._note(flow)
@@ -111,7 +111,7 @@ class Requests:
         note: Note | None = flow.metadata.get(NOTE)
         if flow.request.host == SELF:
             answer = self._running.parts().pages.answer(flow.request.method, flow.request.path)
-        elif note is None or note.way is Way.PASS:
+        elif note is None or flow.request.stream:
             return
         else:
             answer = await self._answer_registry(note, flow.request.raw_content or b"")
