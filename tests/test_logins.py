@@ -485,6 +485,44 @@ def test_a_body_that_dawdles_streams(run: Run) -> None:
     run(scenario)
 
 
+def test_every_answer_leaves_its_connection_for_the_next(run: Run) -> None:
+    """Whatever its status, and however the end of its body is told: one connection serves all."""
+    ports = set()
+
+    def noting(handler: Handler) -> Handler:
+        def noted(exchange: Exchange) -> None:
+            ports.add(exchange._handler.client_address[1])  # noqa: SLF001 the rig hides it
+            handler(exchange)
+
+        return noted
+
+    def chunked(exchange: Exchange) -> None:
+        exchange.start(401, BASIC)
+        exchange.write(REFUSAL if exchange.request.method == "GET" else b"")
+        exchange.finish()
+
+    async def scenario(world: World) -> None:
+        await world.challenge()
+        token = json.dumps({"token": "t-1"}).encode()
+        for handler in (
+            CHALLENGE,
+            chunked,
+            OPEN,
+            status(204),
+            status(302, b"over there", {"Location": "/elsewhere"}),
+            Content(token),
+            Content(token, chunked=True),
+            status(500, bytes(100_000)),
+        ):
+            for target, method in (("/v2/", "GET"), ("/v2/", "HEAD"), ("/token", "GET")):
+                world.server.routes[target] = noting(handler)
+                assert (await world.get(target, ALICE, method=method)).status != 502
+        assert len(world.server.requests) == 24
+
+    run(scenario)
+    assert len(ports) == 1
+
+
 def test_a_ping_makes_a_registry_known(run: Run) -> None:
     """Who answers it as a registry does is one; its realm is a token server."""
     unknown = FaultServer(None)

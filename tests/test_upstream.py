@@ -20,6 +20,7 @@ from entrepot.upstream import (
     UpstreamError,
 )
 from rig.certs import Authority
+from rig.corporate import CorporateProxy
 from rig.faults import Content, Exchange, FaultServer, Gate, Handler, redirect, status
 
 NAME, OTHER_NAME = "registry.example.test", "cdn.example.test"
@@ -569,6 +570,24 @@ def test_a_connection_that_ends_just_as_it_is_used_again_is_replaced(
         with upstream.send(method, where, (), follow=Follow.NO, content=content) as reply:
             assert (reply.status, reply.read_all(100)) == (200, body)
     assert (handler.cuts, len(server.requests), len(handler.served)) == (1, 3, 2)
+
+
+def test_a_tunnel_that_ends_just_as_it_is_used_again_is_replaced(
+    authority: Authority, secure: FaultServer
+) -> None:
+    """Through a corporate proxy the new connection is a new tunnel."""
+    secure.routes = {"/a": Impatient(reset=False)}
+    proxy = CorporateProxy(secure.resolve)
+    upstream = Upstream(Roots(authority.pem, None), proxy=UpstreamProxy.parse(proxy.url))
+    try:
+        for _ in range(2):
+            with upstream.send("GET", target("/a", "https"), (), follow=Follow.NO) as reply:
+                assert reply.read_all(100) == b"well"
+    finally:
+        upstream.close()
+        proxy.stop()
+    assert (proxy.targets, proxy.refused) == ([f"{NAME}:443"] * 2, [])
+    assert len(secure.requests) == 3
 
 
 def test_one_ended_connection_speaks_for_the_other_idle_ones(
