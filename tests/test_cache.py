@@ -276,6 +276,28 @@ def test_a_wrong_answer_to_head_is_no_refusal(run: Run, server: FaultServer, cod
     run(scenario)
 
 
+def test_decisions_by_head_and_by_get_share_a_connection(run: Run, server: FaultServer) -> None:
+    """What a GET sends beside its word is read: each decision but the first needs no handshake."""
+    ports: list[int] = []
+
+    async def scenario(world: World) -> None:
+        await world.get(BLOB, ALICE)
+        await world.settled()
+        content = Content(DATA, head_status=401)
+
+        def noted(exchange: Exchange) -> None:
+            ports.append(exchange._handler.client_address[1])  # noqa: SLF001 the rig hides it
+            content(exchange)
+
+        server.routes[BLOB] = noted
+        for name in ("bob", "carol", "dave"):
+            got = await world.get(BLOB, ("Authorization", f"Basic {name}"))
+            assert got.how == "hit"
+
+    run(scenario)
+    assert (len(ports), len(set(ports))) == (6, 1)
+
+
 def test_a_redirect_within_the_registry_decides_nothing(run: Run, server: FaultServer) -> None:
     """A registry may move a path for everybody and ask for credentials at its end."""
     server.routes[BLOB] = redirect("/v2/moved/blob")

@@ -19,7 +19,7 @@ from entrepot.reference import HostPort, Origin
 from entrepot.store import Store
 from entrepot.tokens import Realms
 from entrepot.trust import Roots
-from entrepot.upstream import Upstream
+from entrepot.upstream import Follow, Target, Upstream
 from rig.certs import Authority
 from rig.faults import Content, Exchange, FaultServer, Gate, Handler, error, redirect, status
 
@@ -220,6 +220,23 @@ def test_a_probe_shows_nothing_of_the_client(
     (seen,) = server.requests
     assert (seen.method, seen.path, seen.host) == ("GET", "/v2/", NAME)
     assert set(seen.headers) <= {"host", "accept", "accept-encoding", "user-agent"}
+
+
+def test_a_probe_leaves_its_connection_for_the_client(
+    tmp_path: Path, reachable: Upstream, server: FaultServer
+) -> None:
+    """The first ping after it needs no handshake."""
+    ports = set()
+
+    def challenge(exchange: Exchange) -> None:
+        ports.add(exchange._handler.client_address[1])  # noqa: SLF001 the rig hides it
+        error(401, "UNAUTHORIZED", "log in", VERSION)(exchange)
+
+    server.routes = {"/v2/": challenge}
+    with setting(tmp_path, reachable) as it:
+        assert asyncio.run(it.hosts.is_registry(ORIGIN))
+        reachable.send("GET", Target(ORIGIN, "/v2/"), (), follow=Follow.NO).close()
+    assert len(ports) == 1
 
 
 def test_an_untrusted_certificate_is_no_registry(tmp_path: Path, server: FaultServer) -> None:
