@@ -146,7 +146,7 @@ class Blobs:
         request, repository, digest, who = wanted
         driver = self._driver
         asked = driver.access.asked(driver.clock())
-        reply = await driver.send(request, downgrade=True)
+        reply = await driver.send_patiently(request, downgrade=True)
         if reply.status != 200:
             await permission.refused(driver, reply, repository, digest, who)
         elif Shown.by(reply, asked).is_named(digest):

@@ -10,14 +10,16 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from typing import Any, TypeVar
 
 from entrepot.access import NEUTRAL, Access
 from entrepot.body import ReplyBody
 from entrepot.events import Events
 from entrepot.message import Answer, Body, Fields, Request, cache_status, end_to_end
+from entrepot.patience import FAILURES, PATIENCE, Patience
 from entrepot.store import Store, StoreBusyError, StoreError
-from entrepot.upstream import Follow, Reply, Target, Upstream
+from entrepot.upstream import Follow, Reply, Target, Upstream, UpstreamError
 
 _CALLS_AT_ONCE = 128
 _REST_SECONDS = 10.0
@@ -41,12 +43,14 @@ class Driver:
         access: Access,
         events: Events,
         clock: Callable[[], float],
+        patience: Patience = PATIENCE,
     ) -> None:
         self.store = store
         self.upstream = upstream
         self.access = access
         self.events = events
         self.clock = clock
+        self._patience = patience
         self._calls = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._store_pool = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._store_rests_until = 0.0
@@ -111,6 +115,44 @@ class Driver:
                 request.method, target, fields, follow=Follow.NO, content=content
             )
         )
+
+    async def send_patiently(
+        self,
+        request: Request,
+        *,
+        method: str | None = None,
+        extra: Fields = (),
+        follow: Follow = Follow.ANY,
+        downgrade: bool = False,
+    ) -> Reply:
+        """As :meth:`send`, but asked again for a few seconds where that may help (``patience``).
+
+        The last answer counts, whatever it is. Raises ``UpstreamError``.
+        """
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        for attempts in count(1):
+            try:
+                reply = await self.send(
+                    request, method=method, extra=extra, follow=follow, downgrade=downgrade
+                )
+            except UpstreamError as error:
+                pause = self._patience.pause(attempts, clock() - began)
+                if pause is None or not (error.passing and request.is_awaited()):
+                    raise
+            else:
+                if reply.status not in FAILURES:
+                    return reply
+                after = reply.value("Retry-After")
+                pause = self._patience.pause(attempts, clock() - began, reply.status, after)
+                if pause is None or not request.is_awaited():
+                    reason = f"it answered {reply.status}"
+                    self.events.warn("upstream_failed", of=request.origin, reason=reason)
+                    return reply
+                await self.call(reply.drain)
+            self.events.count("upstream_retries")
+            await asyncio.sleep(pause)
+        raise AssertionError  # count() has no end
 
     async def relay(
         self,

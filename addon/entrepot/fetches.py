@@ -153,7 +153,8 @@ class Fetches:
 
     async def _get(self, request: Request, download: Download | None) -> Reply:
         at = download.written if download else 0
-        reply = await self._driver.send(request, extra=_range_from(at), downgrade=True)
+        part = _range_from(at)
+        reply = await self._driver.send_patiently(request, extra=part, downgrade=True)
         if reply.status == 416 and download is not None and at:
             reply.close()  # what is here is longer than the blob: it cannot be a part of it
             download.restart()

@@ -15,10 +15,14 @@ from entrepot.driver import Driver
 from entrepot.headers import normalise_accept
 from entrepot.manifest import MAX_SIZE, is_cacheable, listed_digests
 from entrepot.message import Answer, Fields, Request, cache_status, error_answer
+from entrepot.patience import FAILURES
 from entrepot.permission import Shown
 from entrepot.reference import Digest, Reference, Repository, Tag
 from entrepot.store import StoredManifest
-from entrepot.upstream import Reply
+from entrepot.upstream import Reply, UpstreamError
+
+_ATTEMPTS = 3
+"""How often a manifest is asked for whose body breaks off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,8 @@ class Manifests:
         verdict = freshness.judge(freshness.Head(head.status, digest), held=found is not None)
         if verdict is freshness.Verdict.SERVE and found is not None and digest is not None:
             return self._hit(request, digest, found, "hit", "detail=revalidated", age=0.0)
-        return await self._fetch_once(request, repository, tag, who)
+        patient = head.status not in FAILURES  # else the HEAD has just waited
+        return await self._fetch_once(request, repository, tag, who, patient=patient)
 
     async def _confirmed(
         self,
@@ -158,7 +163,9 @@ class Manifests:
         driver = self._driver
         digest = reference if isinstance(reference, Digest) else None
         asked = driver.access.asked(driver.clock())
-        with await driver.send(request, method="HEAD", downgrade=digest is not None) as reply:
+        with await driver.send_patiently(
+            request, method="HEAD", downgrade=digest is not None
+        ) as reply:
             shown = Shown.by(reply, asked)
             if reply.status != 200:
                 await permission.refused(driver, reply, repository, digest, who)
@@ -168,12 +175,18 @@ class Manifests:
             return _Head(reply.status, permission.shareable(answer.headers), shown)
 
     async def _fetch_once(
-        self, request: Request, repository: Repository, reference: Reference, who: Credential
+        self,
+        request: Request,
+        repository: Repository,
+        reference: Reference,
+        who: Credential,
+        *,
+        patient: bool = True,
     ) -> Answer:
         """One GET for all who ask the same at once; a body too large to share, each their own."""
         answer, mine = await self._driver.together(
             ("get", request.method, *_same(request, repository, reference, who)),
-            lambda: self._fetch(request, repository, reference, who),
+            lambda: self._fetch(request, repository, reference, who, patient=patient),
         )
         if mine:
             return answer
@@ -183,12 +196,20 @@ class Manifests:
         return replace(answer, headers=(*kept, cache_status("fwd=miss", "collapsed")))
 
     async def _fetch(
-        self, request: Request, repository: Repository, reference: Reference, who: Credential
+        self,
+        request: Request,
+        repository: Repository,
+        reference: Reference,
+        who: Credential,
+        *,
+        patient: bool = True,
+        attempts: int = _ATTEMPTS,
     ) -> Answer:
         driver = self._driver
         digest = reference if isinstance(reference, Digest) else None
         asked = driver.access.asked(driver.clock())
-        reply = await driver.send(request, method="GET", downgrade=digest is not None)
+        send = driver.send_patiently if patient else driver.send
+        reply = await send(request, method="GET", downgrade=digest is not None)
         if reply.status != 200:
             await permission.refused(driver, reply, repository, digest, who)
             return await driver.relay(request, reply)
@@ -197,7 +218,16 @@ class Manifests:
         media_type = reply.value("Content-Type") or ""
         if not is_cacheable(media_type) or reply.value("Content-Encoding"):
             return await driver.relay(request, reply)
-        content = await driver.call(lambda: reply.read_all(MAX_SIZE + 1))
+        try:
+            content = await driver.call(lambda: reply.read_all(MAX_SIZE + 1))
+        except UpstreamError as error:  # cut: no client asks again
+            reply.close()
+            if attempts <= 1 or not (error.passing and request.is_awaited()):
+                raise
+            driver.events.count("upstream_retries")
+            return await self._fetch(
+                request, repository, reference, who, patient=patient, attempts=attempts - 1
+            )
         if len(content) > MAX_SIZE or (by_tag_only and not reply.is_delimited):
             return await driver.relay(request, reply, head=content)
         reply.close()

@@ -5,7 +5,7 @@ of a proxied flow and sends an :class:`Answer` back.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -61,6 +61,8 @@ class Request:
     path: str
     query: str = ""
     headers: Fields = field(default=(), repr=False)
+    is_awaited: Callable[[], bool] = field(default=lambda: True, repr=False, compare=False)
+    """Whether the client is still there."""
 
     def values(self, name: str) -> list[str]:
         """Every value of the header field ``name``."""

@@ -63,7 +63,7 @@ async def ask_for_blob(
 
     async def ask() -> Shown | Answer:
         asked = driver.access.asked(driver.clock())
-        reply = await driver.send(
+        reply = await driver.send_patiently(
             request, method="GET", extra=(("Range", "bytes=0-0"),), downgrade=True
         )
         # 416: the object is there and empty, so that not even its first byte can be had.

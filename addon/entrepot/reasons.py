@@ -1,6 +1,7 @@
 """Why upstream could not be asked, in words that quote nothing of a URL."""
 
-from http.client import HTTPException
+import ssl
+from http.client import BadStatusLine, HTTPException, RemoteDisconnected, UnknownProtocol
 
 from urllib3.exceptions import (
     ConnectTimeoutError,
@@ -11,6 +12,8 @@ from urllib3.exceptions import (
     ReadTimeoutError,
     SSLError,
 )
+
+from entrepot.head import HeadError
 
 CONNECT_SECONDS = 10.0
 
@@ -31,9 +34,46 @@ def reason_of(error: BaseException) -> str:
         case SSLError():
             return f"TLS: {_tls_reason(error)}"
         case ProtocolError() | HTTPException():
-            return "the connection broke off"
+            return _protocol_reason(_cause(error))
         case _:
             return _system_reason(error)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether a request that failed so may do well in a moment: it was not answered at all."""
+    match error:
+        case ProxyError():
+            return is_passing(error.original_error)
+        case NameResolutionError():
+            return False
+        case NewConnectionError() | ConnectTimeoutError():
+            return True
+        case SSLError():
+            return isinstance(_cause(error), ssl.SSLEOFError)
+        case ProtocolError() | HTTPException():
+            cause = _cause(error)
+            wrong = isinstance(cause, BadStatusLine | UnknownProtocol | HeadError)
+            return not wrong or _is_broken_off(cause)
+        case _:
+            return isinstance(error, ConnectionError)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What urllib3 wrapped."""
+    inner = error.args[-1] if error.args else None
+    return inner if isinstance(inner, BaseException) else error
+
+
+def _is_broken_off(cause: BaseException) -> bool:
+    return isinstance(cause, RemoteDisconnected)  # which is a BadStatusLine too
+
+
+def _protocol_reason(cause: BaseException) -> str:
+    if isinstance(cause, HeadError):
+        return str(cause)
+    if isinstance(cause, BadStatusLine | UnknownProtocol) and not _is_broken_off(cause):
+        return "what it answers is no HTTP"
+    return "the connection broke off"
 
 
 def _system_reason(error: BaseException) -> str:

@@ -15,6 +15,7 @@ import select
 import socket
 import ssl
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -27,8 +28,10 @@ import urllib3
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from entrepot.config import Resolve, UpstreamProxy
-from entrepot.message import Fields
-from entrepot.reasons import CONNECT_SECONDS, reason_of
+from entrepot.gunzip import Gunzip, is_encoded
+from entrepot.head import Response
+from entrepot.message import Fields, field_values
+from entrepot.reasons import CONNECT_SECONDS, is_passing, reason_of
 from entrepot.reference import Origin
 from entrepot.tlssocket import WideContext, WideSocket
 from entrepot.trust import Roots
@@ -51,6 +54,8 @@ _SOCKET_OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
 _ENDED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+_ENOUGH = 512
+"""Bytes that tell how a body is encoded."""
 
 
 class Follow(Enum):
@@ -63,7 +68,14 @@ class Follow(Enum):
 
 
 class UpstreamError(Exception):
-    """Upstream could not be asked, or broke off; the text names a host and a reason."""
+    """Upstream could not be asked, or broke off; the text names a host and a reason.
+
+    ``passing``: whether it may be well when asked again in a moment.
+    """
+
+    def __init__(self, text: str, *, passing: bool = False) -> None:
+        super().__init__(text)
+        self.passing = passing
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,38 +117,83 @@ class Reply:
         self.status = response.status
         self.headers: Fields = tuple(response.headers.items())
         self._broken: UpstreamError | None = None
+        self._gunzip: Gunzip | None = None
+        self._peeked = b""
+
+    def undo_encoding(self) -> None:
+        """Decode the body as it is read, where it was compressed though nobody asked for it.
+
+        Raises :class:`UpstreamError` where the body cannot be begun.
+        """
+        coding = (self._response.headers.get("Content-Encoding") or "").strip().lower()
+        if coding not in ("gzip", "x-gzip"):
+            return
+        first = b""
+        while len(first) < _ENOUGH and (more := self._read_sent(_CHUNK)):
+            first += more
+        if not first:  # HEAD: its fields are what they are
+            return
+        self._peeked = first
+        if is_encoded(self._peeked):
+            self._gunzip = Gunzip()
+            self._gunzip.feed(self._peeked)
+            self._peeked = b""
+        gone = {"content-encoding"} | ({"content-length"} if self._gunzip else set())
+        self.headers = tuple(pair for pair in self.headers if pair[0].lower() not in gone)
 
     def value(self, name: str) -> str | None:
         """The header field ``name`` as one value."""
-        found: str | None = self._response.headers.get(name)
-        return found
+        found = field_values(self.headers, name)
+        return ", ".join(found) if found else None
 
     @property
     def length(self) -> int | None:
-        """``Content-Length``, or None where it is absent or no number."""
-        text = self.value("Content-Length")
+        """``Content-Length``, or None where it is absent, no number or of no account."""
+        text = None if self._is_chunked else self.value("Content-Length")
         known = text is not None and len(text) < 20 and text.isascii() and text.isdigit()
         return int(text) if text is not None and known else None
 
     @property
     def is_delimited(self) -> bool:
         """Whether a body that was cut can be told from a whole one."""
-        coding = self.value("Transfer-Encoding") or ""
-        return self.length is not None or "chunked" in coding.lower()
+        return self.length is not None or self._is_chunked or self._gunzip is not None
+
+    @property
+    def _is_chunked(self) -> bool:
+        return "chunked" in (self.value("Transfer-Encoding") or "").lower()
 
     def read(self, most: int) -> bytes:
-        """What has come of the body, as sent: from 1 to ``most`` bytes, none at its end.
+        """What has come of the body: from 1 to ``most`` bytes, none at its end.
 
         It waits for the first byte only: a reader down the line must not wait for a chunk to be
         full. Raises :class:`UpstreamError` where the connection breaks or stalls, or the body is
         shorter than was announced.
         """
+        if self._gunzip is None:
+            return self._read_sent(most)
+        try:
+            while not (data := self._gunzip.take(most)):
+                sent = self._read_sent(_CHUNK)
+                if not sent and not self._gunzip.is_complete:
+                    raise UpstreamError(f"{self.target.origin}: its gzip body is cut")
+                if not sent:
+                    return b""
+                self._gunzip.feed(sent)
+        except zlib.error:
+            raise UpstreamError(f"{self.target.origin}: its gzip body is damaged") from None
+        return data
+
+    def _read_sent(self, most: int) -> bytes:
+        """The same, as it was sent."""
+        if self._peeked:
+            data, self._peeked = self._peeked[:most], self._peeked[most:]
+            return data
         if self._broken is not None:
             raise self._broken
         try:
             return self._response.read1(most, decode_content=False)
         except (HTTPError, HTTPException, OSError) as error:
-            self._broken = UpstreamError(f"{self.target.origin}: {reason_of(error)}")
+            self._broken = _failure(self.target, error)
             raise self._broken from None
 
     def is_ready(self) -> bool:
@@ -191,6 +248,7 @@ class _Connection(urllib3.connection.HTTPConnection):
     """A connection that is used again only where upstream sent no more than it announced."""
 
     _served = False
+    response_class = Response
 
     @property
     def is_connected(self) -> bool:
@@ -296,6 +354,7 @@ class Upstream:
         for _ in range(MAX_REDIRECTS):
             following = self._next(reply, follow, downgrade=downgrade)
             if following is None:
+                reply.undo_encoding()
                 return reply
             reply.drain()
             if following.origin != target.origin:
@@ -305,6 +364,7 @@ class Upstream:
         if self._next(reply, follow, downgrade=downgrade) is not None:
             reply.close()
             raise UpstreamError(f"{target.origin}: more than {MAX_REDIRECTS} redirects")
+        reply.undo_encoding()
         return reply
 
     def _next(self, reply: Reply, follow: Follow, *, downgrade: bool) -> Target | None:
@@ -353,7 +413,7 @@ class Upstream:
                 _end_idle(pool)
                 response = ask()
         except (HTTPError, HTTPException, OSError, ValueError) as error:
-            raise UpstreamError(f"{target.origin}: {reason_of(error)}") from None
+            raise _failure(target, error) from None
         return Reply(response, target, headers)
 
     def _request_target(self, target: Target) -> str:
@@ -385,3 +445,7 @@ def _end_idle(pool: urllib3.HTTPConnectionPool) -> None:
             connection = idle.get(block=False)
             if connection is not None:  # a place for one
                 connection.close()
+
+
+def _failure(target: Target, error: BaseException) -> UpstreamError:
+    return UpstreamError(f"{target.origin}: {reason_of(error)}", passing=is_passing(error))

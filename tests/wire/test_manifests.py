@@ -155,7 +155,7 @@ def test_a_head_tells_the_length_and_fetches_nothing(
         (404, {}),
         (429, {"Retry-After": "17"}),
         (401, {"WWW-Authenticate": 'Bearer realm="https://fault.example.test/token",scope="x"'}),
-        (503, {"Retry-After": "1"}),
+        (503, {"Retry-After": "60"}),
     ],
 )
 def test_upstreams_refusal_is_relayed(

@@ -23,7 +23,14 @@ def origin_of(flow: http.HTTPFlow, scheme: str | None = None) -> Origin | None:
 def request_of(flow: http.HTTPFlow, origin: Origin) -> Request:
     """The request of a flow."""
     path, _, query = flow.request.path.partition("?")
-    return Request(flow.request.method.upper(), origin, path, query, fields_of(flow.request))
+    return Request(
+        flow.request.method.upper(),
+        origin,
+        path,
+        query,
+        fields_of(flow.request),
+        lambda: flow.client_conn.connected,
+    )
 
 
 def fields_of(message: http.Message) -> Fields:

@@ -1,0 +1,58 @@
+"""When upstream is asked again, before a client hears of its failure.
+
+Most clients do not try a manifest again, and only docker a blob (an error status ends the pull of
+containerd, podman and skopeo), so what is likely to pass in a moment is waited out here: failed
+connections, 500, 502, 503 and 504, and 429 where ``Retry-After`` names a few seconds. A refusal
+never is. A server that asks for a longer wait is believed, and its answer passed on at once.
+"""
+
+from dataclasses import dataclass
+
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
+
+FAILURES = frozenset({429, 500, 502, 503, 504})
+"""What an answer's status says of the moment, not of what was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and how long to try."""
+
+    pauses: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
+    """Seconds before each further attempt."""
+    longest: float = 10.0
+    """Seconds after the first attempt from which on none is made."""
+
+    def pause(
+        self,
+        attempts: int,
+        elapsed: float,
+        status: int | None = None,
+        retry_after: str | None = None,
+    ) -> float | None:
+        """Seconds to wait before asking again, or None where it is of no use.
+
+        ``attempts`` were made, the first ``elapsed`` seconds ago; the last was answered with
+        ``status`` and that ``Retry-After``, or (None) not at all.
+        """
+        if attempts > len(self.pauses) or (status is not None and status not in FAILURES):
+            return None
+        wanted = _seconds(retry_after)
+        if status == 429 and wanted is None:
+            return None
+        wait = max(self.pauses[attempts - 1], wanted or 0.0)
+        return wait if elapsed + wait <= self.longest else None
+
+
+PATIENCE = Patience()
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """``Retry-After`` (RFC 9110 section 10.2.3): seconds, or a date."""
+    if retry_after is None:
+        return None
+    try:
+        return Retry().parse_retry_after(retry_after)
+    except (InvalidHeader, ValueError, OverflowError):
+        return None
