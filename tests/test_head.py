@@ -99,6 +99,7 @@ def test_interim_answers_are_passed_over(
         (says(b"HTTP/1.1 200 OK\r\nContent-Le"), "ended within the head"),
         (says(b"HTTP/1.1 103 Early Hints\r\nLink"), "ended within the head"),
         (says(b"HTTP/1.1 200 OK\r\nX: y\r\n"), "ended within the head"),
+        (says(b"HTTP/1.1 200 OK\r\nno field\r\nContent-Length: 2\r\n\r\nok"), "no header field"),
         (dripping(b"HTTP/1.1 103 Early Hints\r\n\r\n"), "stopped answering"),
         (says(b""), "broke off"),
         (says(b"SSH-2.0-OpenSSH_9.2\r\n"), "no HTTP"),

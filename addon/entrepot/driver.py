@@ -137,21 +137,23 @@ class Driver:
                     request, method=method, extra=extra, follow=follow, downgrade=downgrade
                 )
             except UpstreamError as error:
-                pause = self._patience.pause(attempts, clock() - began)
-                if pause is None or not (error.passing and request.is_awaited()):
+                pause = self._patience.pause(attempts, clock() - began) if error.passing else None
+                if pause is None or not await _still_awaited(request, pause):
                     raise
             else:
                 if reply.status not in FAILURES:
                     return reply
                 after = reply.value("Retry-After")
                 pause = self._patience.pause(attempts, clock() - began, reply.status, after)
-                if pause is None or not request.is_awaited():
-                    reason = f"it answered {reply.status}"
-                    self.events.warn("upstream_failed", of=request.origin, reason=reason)
+                if pause is None or not await _still_awaited(request, pause):
+                    self.events.warn(
+                        "upstream_failed",
+                        of=f"{request.origin}{request.path}",
+                        reason=f"it answered {reply.status}",
+                    )
                     return reply
                 await self.call(reply.drain)
             self.events.count("upstream_retries")
-            await asyncio.sleep(pause)
         raise AssertionError  # count() has no end
 
     async def relay(
@@ -238,6 +240,12 @@ def relayed(reply: Reply, content: bytes | Body, size: int | None, *how: str) ->
     if size is not None:
         headers = (*headers, ("Content-Length", str(size)))
     return Answer(reply.status, headers, content)
+
+
+async def _still_awaited(request: Request, seconds: float) -> bool:
+    """Whether the client is still there after a pause."""
+    await asyncio.sleep(seconds)
+    return request.is_awaited()
 
 
 async def _awaited(make: Callable[[], Awaitable[T]]) -> T:

@@ -2,8 +2,8 @@
 
 What it does alone: it passes over ``100 Continue`` only, however many come, and takes any other
 interim answer (RFC 9110 section 15.2: 102, 103) for the last; each wait for bytes is bounded, not
-the time until the head is there; and where the connection ends within the head, it takes what came
-for the whole. Its own limits stay: 64 KiB a line, 100 header fields.
+the time until the head is there; where the connection ends within the head, or a line is no header
+field, it takes what came before for the whole. Its own limits stay: 64 KiB a line, 100 fields.
 """
 
 import io
@@ -11,6 +11,9 @@ import socket
 import time
 from http.client import HTTPException, HTTPResponse, LineTooLong, parse_headers
 from typing import Any
+
+from urllib3.exceptions import HeaderParsingError
+from urllib3.util.response import assert_header_parsing
 
 MOST_INTERIM = 16
 """Interim answers before one; a registry has no reason for more than one or two."""
@@ -39,6 +42,10 @@ class Response(HTTPResponse):
             raise
         if self._timed.ended:
             raise HeadError("its answer ended within the head")
+        try:
+            assert_header_parsing(self.headers)  # urllib3 would log it, with the URL, and go on
+        except HeaderParsingError:
+            raise HeadError("a line of its answer's head is no header field") from None
         self._timed.stop()
 
     def _read_status(self) -> tuple[str, int, str]:

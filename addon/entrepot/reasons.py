@@ -12,6 +12,7 @@ from urllib3.exceptions import (
     ReadTimeoutError,
     SSLError,
 )
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from entrepot.head import HeadError
 
@@ -84,5 +85,7 @@ def _system_reason(error: BaseException) -> str:
 
 
 def _tls_reason(error: SSLError) -> str:
-    inner = error.args[0] if error.args else error
+    inner = _cause(error)
+    if isinstance(inner, CertificateError):
+        return "its certificate is for another name"
     return str(getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or "failed")

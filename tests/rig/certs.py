@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _HOUR = dt.timedelta(hours=1)
+_MONTH = dt.timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,15 @@ class Authority:
         self.certificate = self._self_signed()
         self.pem.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, *names: str) -> Leaf:
-        """Return a leaf for `names` (DNS names or IP addresses), its files named by the first."""
+    def issue(self, *names: str, life: dt.timedelta = _MONTH) -> Leaf:
+        """Return a leaf for `names` (DNS names or IP addresses), its files named by the first.
+
+        A negative `life` makes one that has ended.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         builder = (
-            _dated(x509.CertificateBuilder(), dt.timedelta(days=30))
+            _dated(x509.CertificateBuilder(), life)
             .subject_name(subject)
             .issuer_name(self._subject)
             .public_key(key.public_key())
@@ -102,7 +106,7 @@ def _dated(builder: x509.CertificateBuilder, life: dt.timedelta) -> x509.Certifi
     now = dt.datetime.now(dt.UTC)
     return (
         builder.serial_number(x509.random_serial_number())
-        .not_valid_before(now - _HOUR)
+        .not_valid_before(now + min(life, dt.timedelta()) - _HOUR)
         .not_valid_after(now + life)
     )
 

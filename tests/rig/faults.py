@@ -114,6 +114,14 @@ class Exchange:
         if self._chunked and self.request.method != "HEAD":
             self._handler.wfile.write(b"0\r\n\r\n")
 
+    def raw(self, data: bytes) -> None:
+        """Send bytes as they are, whatever HTTP says."""
+        self._handler.wfile.write(data)
+
+    def hang_up(self) -> None:
+        """Close the connection after this answer, without having said so in its head."""
+        self._handler.close_connection = True
+
     def cut(self, *, reset: bool = True) -> None:
         """Break the connection off here: by TCP reset, or by an orderly but early end."""
         connection = self._handler.connection
@@ -226,13 +234,19 @@ def first(times: int, then: Handler, otherwise: Handler) -> Handler:
 
 
 class FaultServer:
-    """Listens on a loopback port, with TLS for `names` unless `authority` is None."""
+    """Listens on a loopback port, with TLS for `names` unless `authority` is None.
 
-    def __init__(self, authority: Authority | None, *names: str) -> None:
+    `context` shows another certificate than the authority would issue.
+    """
+
+    def __init__(
+        self, authority: Authority | None, *names: str, context: ssl.SSLContext | None = None
+    ) -> None:
         self.names = names
         self.routes: dict[str, Handler] = {}
         self.requests: list[Recorded] = []
-        context = authority.issue(*names).server_context() if authority else None
+        if authority and not context:
+            context = authority.issue(*names).server_context()
         self._server = _Server(self, context)
         self.port: int = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))

@@ -127,3 +127,5 @@ def _log_to_stderr() -> None:
     events_logger.addHandler(handler)
     events_logger.setLevel(logging.INFO)
     events_logger.propagate = False
+    # Its warnings repeat our errors, and quote whole URLs.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
