@@ -895,6 +895,37 @@ def test_a_refused_tag_is_never_answered_from_the_cache(
     run(scenario)
 
 
+@pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("path", [BLOB, TAG, BY_DIGEST])
+def test_what_passes_is_not_noticed(run: Run, server: FaultServer, path: str, code: int) -> None:
+    """A failure in between costs one more question, of the first client and of the next."""
+    well = server.routes[path]
+
+    async def scenario(world: World) -> None:
+        for how in ("fwd=miss; stored", "hit"):
+            server.routes[path] = first(1, error(code, "NO", "now", {"Retry-After": "0"}), well)
+            got = await world.get(path, ALICE)
+            assert (got.status, got.how.partition("; detail")[0]) == (200, how)
+            assert len({seen[0] for seen in world.seen()}) == 1
+            await world.settled()
+            world.now[0] += 3600
+        assert world.events.counts["upstream_retries"] == 2
+        assert world.events.counts["upstream_failed"] == 0
+
+    run(scenario)
+
+
+def test_a_refusal_is_asked_for_once(run: Run, server: FaultServer) -> None:
+    """Only what may pass is waited out."""
+    server.routes[BLOB] = error(403, "DENIED", "no", {"Retry-After": "0"})
+
+    async def scenario(world: World) -> None:
+        assert (await world.get(BLOB)).status == 403
+        assert world.seen() == [("GET", BLOB, None)]
+
+    run(scenario)
+
+
 def test_another_accept_is_another_answer(run: Run, server: FaultServer) -> None:
     """A tag is negotiated: what one client was given is not given to who accepts other types."""
     index = b'{"manifests": []}'

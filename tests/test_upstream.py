@@ -1,8 +1,10 @@
 """The HTTP client towards registries, against real servers on loopback."""
 
+import gzip
+import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -242,10 +244,69 @@ def test_a_request_goes_out_as_it_was_given(upstream: Upstream, plain: FaultServ
     assert seen.headers["accept-encoding"] == "identity"
 
 
-def test_a_body_is_never_decoded(upstream: Upstream, plain: FaultServer) -> None:
-    """Bytes come as they were sent, whatever Content-Encoding says."""
-    plain.routes = {"/a": status(200, b"no gzip at all", {"Content-Encoding": "gzip"})}
-    assert get(upstream, "/a") == (200, b"no gzip at all")
+@pytest.mark.parametrize("body", [b"no gzip at all", b"", gzip.compress(bytes(2000), mtime=0)])
+@pytest.mark.parametrize("coding", ["gzip", "br", "identity", "nonsense"])
+def test_what_is_only_marked_as_encoded_comes_as_it_is(
+    upstream: Upstream, plain: FaultServer, body: bytes, coding: str
+) -> None:
+    """A digest names a layer's own compression, whatever Content-Encoding says."""
+    plain.routes = {"/a": status(200, body, {"Content-Encoding": coding})}
+    assert get(upstream, "/a") == (200, body)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "GZIP"])
+def test_what_was_compressed_unasked_is_decoded(
+    upstream: Upstream, plain: FaultServer, coding: str
+) -> None:
+    """Its length is then unknown, and its head does not speak of a coding any more."""
+    text = json.dumps({"layers": list(range(100_000))}).encode()
+    sent = gzip.compress(text, mtime=0)
+    plain.routes = {"/a": status(200, sent, {"Content-Encoding": coding, "ETag": '"x"'})}
+    with upstream.send("GET", target("/a"), (), follow=Follow.ANY) as reply:
+        assert (reply.length, reply.is_delimited) == (None, True)
+        assert (reply.value("Content-Encoding"), reply.value("ETag")) == (None, '"x"')
+        assert "content-length" not in {name.lower() for name, _ in reply.headers}
+        assert reply.read_all(1 << 20) == text
+
+
+def test_a_compressed_body_that_explodes_comes_in_pieces(
+    upstream: Upstream, plain: FaultServer
+) -> None:
+    """However much is in it, no more is made of it than was asked for."""
+    bomb = gzip.compress(b"{" + bytes(50_000_000), mtime=0)
+    plain.routes = {"/a": status(200, bomb, {"Content-Encoding": "gzip"})}
+    with upstream.send("GET", target("/a"), (), follow=Follow.ANY) as reply:
+        assert 0 < len(reply.read(1000)) <= 1000
+        assert len(reply.read_all(100_000)) == 100_000
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda sent: sent[:-4], "its gzip body is cut"),
+        (lambda sent: sent[:-8] + bytes(8), "its gzip body is damaged"),
+        (lambda sent: sent + b"more", "its gzip body is damaged"),
+    ],
+)
+def test_a_compressed_body_that_is_not_whole_is_an_error(
+    upstream: Upstream, plain: FaultServer, change: Callable[[bytes], bytes], why: str
+) -> None:
+    """It ends like one whose connection broke, not like a whole one."""
+    sent = change(gzip.compress(b'{"layers": []}' * 1000, mtime=0))
+    plain.routes = {"/a": status(200, sent, {"Content-Encoding": "gzip"})}
+    assert failure(upstream, target("/a")) == f"http://{NAME}: {why}"
+
+
+def test_chunks_count_more_than_a_length(upstream: Upstream, plain: FaultServer) -> None:
+    """Content-Length means nothing beside Transfer-Encoding (RFC 9112 section 6.3)."""
+
+    def both(exchange: Exchange) -> None:
+        exchange.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n")
+        exchange.raw(b"2\r\nok\r\n0\r\n\r\n")
+
+    plain.routes = {"/a": both}
+    with upstream.send("GET", target("/a"), (), follow=Follow.ANY) as reply:
+        assert (reply.length, reply.is_delimited, reply.read_all(100)) == (None, True, b"ok")
 
 
 def test_a_plain_request_through_a_proxy_names_its_origin(plain: FaultServer) -> None:
@@ -404,7 +465,7 @@ def test_a_certificate_of_another_name_is_refused(
     resolve = (Resolve("wrong.example.test", 443, "127.0.0.1", secure.port),)
     upstream = Upstream(Roots(authority.pem, None), resolve=resolve)
     text = failure(upstream, target("/a", "https", "wrong.example.test"))
-    assert text.startswith("https://wrong.example.test: TLS: ")
+    assert text == "https://wrong.example.test: TLS: its certificate is for another name"
     assert not secure.requests
     upstream.close()
 
@@ -437,6 +498,53 @@ def test_a_path_that_cannot_be_sent_is_an_error(
     except UpstreamError as error:
         assert path not in str(error)  # noqa: PT017 both ends are well
     assert all("x" not in seen.headers for seen in plain.requests)
+
+
+# Failures that may pass
+
+
+def is_passing(upstream: Upstream, where: Target) -> bool:
+    """Whether the error that a request ends in may be gone in a moment."""
+    with (
+        pytest.raises(UpstreamError) as caught,
+        upstream.send("GET", where, (), follow=Follow.ANY) as reply,
+    ):
+        reply.read_all(1 << 30)
+    return caught.value.passing
+
+
+def test_what_was_not_answered_may_be_asked_again(upstream: Upstream, plain: FaultServer) -> None:
+    """A refused connection, one that breaks off before the answer, and one that does within."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    assert is_passing(upstream, Target(Origin("http", "127.0.0.1", port), "/a"))
+    assert is_passing(upstream, Target(Origin("https", "127.0.0.1", port), "/a"))
+    plain.routes = {
+        "/reset": lambda exchange: exchange.cut(),
+        "/closed": cut_before_the_head,
+        "/within": Content(b"text", cut_after=1),
+        "/short": Content(b"text", cut_after=1, reset=False),
+    }
+    assert all(is_passing(upstream, target(path)) for path in list(plain.routes))
+
+
+def test_what_will_not_change_is_not_asked_again(
+    upstream: Upstream, plain: FaultServer, secure: FaultServer
+) -> None:
+    """A name, a certificate, a head that cannot be read, a wait that was long enough."""
+    plain.routes = {
+        "/circle": redirect("/circle"),
+        "/large": status(200, headers={"X": "y" * (1 << 20)}),
+        "/smtp": lambda exchange: exchange.raw(b"220 mail.example.test ESMTP\r\n"),
+        "/silent": Content(b"text", gate=Gate(1)),
+    }
+    assert not any(is_passing(upstream, target(path)) for path in list(plain.routes))
+    assert not is_passing(upstream, target("/a", host="nowhere.invalid"))
+    stranger = Upstream(
+        Roots(None, None), resolve=tuple(Resolve.parse(entry) for entry in secure.resolve)
+    )
+    assert not is_passing(stranger, target("/a", "https"))
+    stranger.close()
 
 
 # Connections
