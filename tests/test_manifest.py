@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.manifest import is_cacheable, listed_digests
+from entrepot.manifest import MOST_LISTED, is_cacheable, listed_digests
 from entrepot.reference import Digest
 
 A, B, C = (Digest.of(text) for text in (b"a", b"b", b"c"))
@@ -67,6 +67,17 @@ def test_any_json_can_be_asked(document: dict[str, object]) -> None:
     """Only digests come out, and only ones that stand in the document."""
     content = json.dumps(document)
     assert all(str(digest) in content for digest in listed_digests(content.encode()))
+
+
+def test_a_list_without_end_is_not_read_to_its_end() -> None:
+    """Of a manifest's entries the first ones count, good or bad."""
+    good = [{"digest": str(Digest.of(str(number).encode()))} for number in range(MOST_LISTED)]
+    for entries, count in (
+        (good, MOST_LISTED - 1),  # one place is the configuration's
+        ([*good, {"digest": str(Digest.of(b"last"))}], MOST_LISTED - 1),
+        ([{"digest": "bad"}] * MOST_LISTED + good, 0),
+    ):
+        assert len(listed_digests(json.dumps({"layers": entries}).encode())) == count
 
 
 @pytest.mark.parametrize(
