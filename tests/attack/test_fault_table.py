@@ -32,6 +32,7 @@ INTRODUCTION = """\
 Written by `scripts/test tests/attack/test_fault_table.py --fault-table FILE`. Each fault was put
 into an image of its own (one layer of 64 KiB), which each client pulled directly (by a blind
 tunnel) and through Entrepôt. *ok (+n)*: the registry was asked n times more than without a fault.
+*waits*: the client was still at it after {seconds} seconds.
 
 """
 
@@ -77,5 +78,7 @@ def test_write_the_fault_table(
         pytest.skip("long: tests/attack/test_fault_table.py --fault-table FILE")
     with fault_table.lanes(folder, broken, upstreams.authority, at_once=6) as lanes:
         seen = fault_table.pull_all(lanes, FAULTS, broken, images, LONG_SECONDS)
-        Path(file).write_text(INTRODUCTION + fault_table.markdown(lanes, seen))
+        Path(file).write_text(
+            INTRODUCTION.format(seconds=LONG_SECONDS) + fault_table.markdown(lanes, seen)
+        )
         assert all(seen["none", lane.name].ok for lane in lanes)

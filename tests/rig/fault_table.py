@@ -26,7 +26,20 @@ ENGINES: Mapping[str, Callable[[Path, Route], RealClient]] = {
 }
 DIRECT, CACHED = "direct", "Entrepôt"
 
+WAITS = "waits"
 _LONGEST_TEXT = 110
+_VARYING = (
+    (r"^(ctr|Error|Error response from daemon): ", ""),
+    (r"sha256:[0-9a-f]{6,}", "sha256:…"),
+    (r"127\.0\.0\.1:\d+", "127.0.0.1:…"),
+    (r"https?://\S*?(?=[\"': ]|$)", "URL"),
+    (r"\"/v2/[^\"]*\"", '"URL"'),
+    (r"[\w.-]+\.example\.test\S*?/\S+?(?=[\"': ]|$)", "IMAGE"),
+    (r"(host|registry) [\w.-]+\.example\.test", r"\1 HOST"),
+    (r"\d+ != \d+", "m != n"),
+    (r"\d{4}-\d\d-\d\dT[\d:]+Z", "DATE"),
+)
+"""What differs from one pull to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +78,11 @@ class Lane:
         try:
             done = self._client.pull(f"{fault.host}/{repository}:1", timeout=seconds)
         except subprocess.TimeoutExpired:
-            return Seen(ok=False, text=f"still waits after {seconds} s", asked=published.asked())
+            return Seen(ok=False, text=WAITS, asked=published.asked())
         asked = published.asked()
         broken.mend(published)  # some faults are large
-        return Seen(done.returncode == 0, shortened(done.stderr or done.stdout), asked)
+        ok = done.returncode == 0
+        return Seen(ok, "" if ok else shortened(done.stderr or done.stdout), asked)
 
     def stop(self) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -130,10 +144,8 @@ def shortened(output: str) -> str:
     text = lines[-1].strip() if lines else "(nothing)"
     logged = re.search(r'msg="(.*)"$', text)
     text = logged[1].replace('\\"', '"') if logged else text
-    text = re.sub(r"sha256:[0-9a-f]{6,}", "sha256:…", text)
-    text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:…", text)
-    text = re.sub(r"https?://\S*?(?=[\"': ]|$)", "URL", text)
-    text = re.sub(r"[\w.-]+\.example\.test\S*?/\S+?(?=[\"': ]|$)", "IMAGE", text)
+    for pattern, word in _VARYING:
+        text = re.sub(pattern, word, text)
     parts = text.split(": ")
     while len(parts) > 1 and len(": ".join(parts)) > _LONGEST_TEXT:
         parts.pop(0)
@@ -146,6 +158,8 @@ def markdown(all_lanes: list[Lane], seen: Mapping[tuple[str, str], Seen]) -> str
 
     def cell(fault: str, lane: Lane) -> str:
         one, well = seen[fault, lane.name], seen["none", lane.name]
+        if one.text == WAITS:
+            return WAITS
         if not one.ok:
             return f"fails [{texts.setdefault(one.text, len(texts) + 1)}]"
         more = one.asked - well.asked
@@ -154,7 +168,9 @@ def markdown(all_lanes: list[Lane], seen: Mapping[tuple[str, str], Seen]) -> str
     names = [fault.name for fault in FAULTS if (fault.name, all_lanes[0].name) in seen]
     rows = [[name, *(cell(name, lane) for lane in all_lanes)] for name in names]
     head = ["fault", *(f"{lane.kind}, {lane.route}" for lane in all_lanes)]
-    lines = [head, ["---"] * len(head), *rows]
+    well = [sum(seen[name, lane.name].ok for name in names) for lane in all_lanes]
+    total = [f"**well, of {len(names)}**", *(f"**{count}**" for count in well)]
+    lines = [head, ["---"] * len(head), *rows, total]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     words = "\n".join(f"{number}. `{text}`" for text, number in texts.items())
     return f"{table}\n\nThe ends of what they say:\n\n{words}\n"
