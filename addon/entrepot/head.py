@@ -49,7 +49,7 @@ class Response(HTTPResponse):
         self._timed.stop()
 
     def _read_status(self) -> tuple[str, int, str]:
-        """The status line of the answer, behind the interim ones."""
+        """The status line of the answer, behind the interim ones; ``begin`` asks for it."""
         for _ in range(MOST_INTERIM + 1):
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if status == 101:

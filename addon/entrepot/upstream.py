@@ -129,15 +129,19 @@ class Reply:
         if coding not in ("gzip", "x-gzip"):
             return
         first = b""
-        while len(first) < _ENOUGH and (more := self._read_sent(_CHUNK)):
-            first += more
+        try:
+            while len(first) < _ENOUGH and (more := self._read_sent(_CHUNK)):
+                first += more
+        except UpstreamError:
+            self.close()
+            raise
         if not first:  # HEAD: its fields are what they are
             return
-        self._peeked = first
-        if is_encoded(self._peeked):
+        if is_encoded(first):
             self._gunzip = Gunzip()
-            self._gunzip.feed(self._peeked)
-            self._peeked = b""
+            self._gunzip.feed(first)
+        else:
+            self._peeked = first
         gone = {"content-encoding"} | ({"content-length"} if self._gunzip else set())
         self.headers = tuple(pair for pair in self.headers if pair[0].lower() not in gone)
 
