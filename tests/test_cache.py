@@ -1,6 +1,7 @@
 """The cache engine against a small registry: hits, misses, denials, and what upstream may do."""
 
 import asyncio
+import gzip
 import json
 import random
 import resource
@@ -911,6 +912,30 @@ def test_what_passes_is_not_noticed(run: Run, server: FaultServer, path: str, co
             world.now[0] += 3600
         assert world.events.counts["upstream_retries"] == 2
         assert world.events.counts["upstream_failed"] == 0
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("path", [TAG, BY_DIGEST])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_head_without_a_length_is_given_one(
+    run: Run, server: FaultServer, path: str, *, compressed: bool
+) -> None:
+    """A pull of docker ends where HEAD names none: the manifest is fetched, as it would be next."""
+    content = Content(MANIFEST, TYPE, MANIFEST_DIGEST, chunked=not compressed)
+    if compressed:
+        content.body = gzip.compress(MANIFEST)
+        content.headers["Content-Encoding"] = "gzip"
+    server.routes[path] = content
+
+    async def scenario(world: World) -> None:
+        for how in ("fwd=miss; stored", "hit"):
+            got = await world.get(path, method="HEAD")
+            assert (got.status, got.body, got.how.partition("; detail")[0]) == (200, b"", how)
+            assert got.headers["content-length"] == str(len(MANIFEST))
+            assert "content-encoding" not in got.headers
+        assert [seen[0] for seen in world.seen()].count("GET") == 1
+        assert (await world.get(path)).body == MANIFEST
 
     run(scenario)
 

@@ -33,6 +33,16 @@ class _Head:
     headers: Fields
     shown: Shown
 
+    @property
+    def is_enough(self) -> bool:
+        """Whether a client can use it: docker ends a pull where a HEAD names no length.
+
+        An answer that upstream chunks or compresses has none, or that of the compressed bytes.
+        """
+        names = {name.lower() for name, _ in self.headers}
+        has_length = "content-length" in names and "content-encoding" not in names
+        return self.status != 200 or has_length
+
 
 class Manifests:
     """Answers GET and HEAD of manifests."""
@@ -55,7 +65,9 @@ class Manifests:
         driver = self._driver
         found = await self._find(repository, digest)
         if found is None and request.method == "HEAD":
-            return _head_answer(await self._head(request, repository, digest, who))
+            head = await self._head(request, repository, digest, who)
+            if head.is_enough:
+                return _head_answer(head)
         if found is None or not await self._permitted(request, repository, digest, who, found):
             return await self._fetch_once(request, repository, digest, who)
         driver.access.extend(repository, who, digest, found.listed())
@@ -93,7 +105,7 @@ class Manifests:
         found, digest = None, head.shown.digest
         if head.status == 200 and digest is not None:
             found = await self._confirmed(repository, tag, digest, accept, who, head.shown.asked)
-        if request.method == "HEAD":
+        if request.method == "HEAD" and head.is_enough:
             return _head_answer(head)
         verdict = freshness.judge(freshness.Head(head.status, digest), held=found is not None)
         if verdict is freshness.Verdict.SERVE and found is not None and digest is not None:

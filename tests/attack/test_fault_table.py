@@ -20,7 +20,7 @@ MENDED = (
     "manifest: cut, once",
     "manifest: 502, once",
     "layer: 503, once",
-    "layer: 429 with Retry-After: 1, once",
+    "all: chunked",
 )
 SHORT_SECONDS = 60
 LONG_SECONDS = 100
