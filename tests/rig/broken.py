@@ -78,6 +78,8 @@ class Fault:
     name: str
     spoil: Spoil
     host: str = HOST
+    alone: bool = False
+    """Whether it harms a client so that its other pulls would suffer too."""
 
     @property
     def slug(self) -> str:
@@ -355,8 +357,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault("TLS: an unknown authority", _nothing, STRANGER),
     Fault("TLS: cut in the handshake", _nothing, HANDSHAKE),
     Fault("DNS: a name that does not resolve", _nothing, NOWHERE),
-    # Last: dockerd answers nobody else while it makes its plans for all of them.
-    Fault("manifest: of 100,000 layers", _many_layers),
+    # dockerd 20.10 answers nobody else while it makes its plans for all of them, and may crash.
+    Fault("manifest: of 100,000 layers", _many_layers, alone=True),
 )  # fmt: skip
 
 

@@ -131,11 +131,15 @@ def pull_all(
     """Every fault in every lane: (fault, lane) -> what was seen."""
     cells = [(fault, lane) for fault in faults for lane in all_lanes]
     made = {cell: images.image(cell[1].repository(cell[0]), [64 * KIB]) for cell in cells}
-    futures = {
-        (fault.name, lane.name): lane.submit(fault, made[fault, lane], broken, seconds)
-        for fault, lane in cells
-    }
-    return {cell: future.result() for cell, future in futures.items()}
+    seen = {}
+    for alone in (False, True):
+        futures = {
+            (fault.name, lane.name): lane.submit(fault, made[fault, lane], broken, seconds)
+            for fault, lane in cells
+            if fault.alone is alone
+        }
+        seen.update({cell: future.result() for cell, future in futures.items()})
+    return seen
 
 
 def shortened(output: str) -> str:
