@@ -165,7 +165,9 @@ class Run:
         upstream = Upstream(Roots(None, None), read_seconds=10)
         with closing(Store(self._folder, limit)) as store:
             now = [1e9]
-            driver = Driver(store, upstream, Access(b"secret"), events, lambda: now[0], PATIENCE)
+            driver = Driver(
+                store, upstream, Access(b"secret"), events, lambda: now[0], patience=PATIENCE
+            )
             cache = Cache(driver)
             world = World(self._server, store, driver, cache, events, now)
             try:

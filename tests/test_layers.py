@@ -29,8 +29,14 @@ LEVELS = {
     "content": 1,
     # 2: disk and network
     "events": 2,
+    "storage_reasons": 2,
+    "verify": 2,
     "disk": 2,
+    "database": 2,
     "datafolder": 2,
+    "entries": 2,
+    "index": 2,
+    "objects": 2,
     "growing": 2,
     "gunzip": 2,
     "head": 2,
@@ -48,6 +54,8 @@ LEVELS = {
     # 3: the engine
     "driver": 3,
     "permission": 3,
+    "checks": 3,
+    "scrub": 3,
     "blobs": 3,
     "fetches": 3,
     "manifests": 3,

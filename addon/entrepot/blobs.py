@@ -13,15 +13,16 @@ from typing import NamedTuple
 from entrepot import permission
 from entrepot.access import Credential
 from entrepot.body import ContinuedBody, FileBody, ReplyBody
+from entrepot.checks import Checks
 from entrepot.content import Content, content_answer, wants_part
 from entrepot.download import Download
 from entrepot.driver import Driver
+from entrepot.entries import StoredBlob
 from entrepot.fetches import Claim, Fetches, Key, Led
 from entrepot.growing import State
 from entrepot.message import Answer, Body, BodyError, Request, error_answer
 from entrepot.permission import Shown
 from entrepot.reference import Digest, Repository
-from entrepot.store import StoredBlob
 
 
 class _Wanted(NamedTuple):
@@ -43,6 +44,7 @@ class Blobs:
     def __init__(self, driver: Driver, fetches: Fetches) -> None:
         self._driver = driver
         self._fetches = fetches
+        self._checks = Checks(driver)
 
     async def answer(self, request: Request, repository: Repository, digest: Digest) -> Answer:
         """Answer a request for a blob. Raises ``UpstreamError``."""
@@ -51,7 +53,8 @@ class Blobs:
         shown: Shown | None = None
         while True:
             ended = fetches.ended
-            found = await driver.stored(lambda: driver.store.find_blob(repository, digest), None)
+            served = request.method == "GET"
+            found = await self._checks.find(repository, digest, served=served)
             if found is None and request.method == "HEAD":
                 return await self._head(wanted)
             if found is None and not fetches.has(wanted.key):
@@ -127,8 +130,10 @@ class Blobs:
             digest,
             found.media_type,
             found.size,
-            lambda start, stop: FileBody(found.file, start, stop),
-            age=self._driver.clock() - found.stored,
+            lambda start, stop: self._checks.body(
+                found, digest, start, stop, self._elsewhere(request, start, stop)
+            ),
+            age=self._driver.wall() - found.stored,
         )
         answer = content_answer(request, content, "hit", ranges=True)
         if isinstance(answer.content, bytes):

@@ -23,6 +23,10 @@ Call = Callable[[Callable[[], bytes]], Awaitable[bytes]]
 """Runs a blocking function on a thread and gives what it returns."""
 
 
+class StorageLostError(BodyError):
+    """The bytes are fine upstream; it is the cache that could not take them."""
+
+
 class Growth(Protocol):
     """A file that a download is writing."""
 
@@ -65,7 +69,7 @@ class FileBody:
             return b""
         data = await _read_at(self._file, count, self._position)
         if not data:
-            raise BodyError("the file is shorter than it was")
+            raise StorageLostError("the file is shorter than it was")
         self._position += len(data)
         return data
 
@@ -91,7 +95,7 @@ async def _read_at(file: int, count: int, offset: int) -> bytes:
     try:
         return await asyncio.to_thread(os.pread, file, count, offset)
     except OSError as error:
-        raise BodyError(f"reading the cache failed: {error.strerror}") from error
+        raise StorageLostError(f"reading the cache failed: {error.strerror}") from error
 
 
 class ReplyBody:
@@ -184,7 +188,3 @@ class ContinuedBody:
     def close(self) -> None:
         """Close whichever source is in use; twice is harmless."""
         self._source.close()
-
-
-class StorageLostError(BodyError):
-    """The bytes are fine upstream; it is the cache that could not take them."""

@@ -23,6 +23,8 @@ Values: TypeAlias = dict[str, Any]
 
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([KMGT]?)(I?B?)", re.IGNORECASE | re.ASCII)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"([0-9]{1,6})([smhd])", re.ASCII)
 _MAX_SIZE = 2**63 - 1  # SQLite's integer, which keeps the limit
 _HOST = r"(\[[^\[\]]*\]|[^:\[\]]*)"
 _LISTEN = re.compile(rf"{_HOST}:([0-9]{{1,5}})")
@@ -146,6 +148,15 @@ def parse_size(text: str) -> int:
     raise ValueError(f"expected a size such as 50GiB, 1.5T, 500MB or 1048576, got {text!r}")
 
 
+def parse_duration(text: str) -> float:
+    """Read seconds: `30d`, `12h`, `45m`, `90s`; `0` is none."""
+    if match := _DURATION.fullmatch(text):
+        return float(int(match[1]) * _SECONDS[match[2]])
+    if text == "0":
+        return 0.0
+    raise ValueError(f"expected a duration such as 30d, 12h, 45m or 90s, or 0, got {text!r}")
+
+
 def parse_path(text: str) -> Path:
     """Read a path; ValueError where it is empty or holds a NUL."""
     if not text or "\0" in text:
@@ -217,6 +228,7 @@ OPTIONS = (
     Option("listen", "str", "[HOST]:PORT", "accept clients here (default :3128)", Listen.parse),
     Option("data", "str", "DIR", "keep blobs, index and authority here", parse_path),
     Option("size", "str", "SIZE", "keep at most this (half the free disk)", parse_size),
+    Option("scrub", "str", "DURATION", "verify all that is stored this often", parse_duration),
     Option("upstream_ca", "str", "FILE", "also trust these CAs for registries", parse_path),
     Option("resolve", "repeatable", "HOST:PORT:ADDR[:PORT]", "as curl's --resolve", Resolve.parse),
     Option("upstream_proxy", "str", "URL", "use this proxy", UpstreamProxy.parse, secret=True),
@@ -228,11 +240,15 @@ OPTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What the administrator decided; `size` in bytes, None to choose at first start."""
+    """What the administrator decided; `size` in bytes, None to choose at first start.
+
+    `scrub` is in seconds, 0 for never.
+    """
 
     data: Path
     listen: Listen = Listen("", 3128)
     size: int | None = None
+    scrub: float = 30 * 86400.0
     upstream_ca: Path | None = None
     resolve: tuple[Resolve, ...] = ()
     upstream_proxy: UpstreamProxy | None = None

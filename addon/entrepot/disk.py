@@ -17,12 +17,19 @@ from diskcache.core import MODE_BINARY, MODE_PICKLE, UNKNOWN
 _NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FinishedFile:
     """A whole file of ``size`` bytes on the same filesystem, to become a value by rename."""
 
     path: Path
     size: int
+    taken: Path | None = None
+    """Where it has gone."""
+
+    def withdraw(self) -> None:
+        """Remove it where no row came of it: else it takes room that nothing counts."""
+        if self.taken is not None:
+            self.taken.unlink(missing_ok=True)
 
 
 class PickleRefusedError(ValueError):
@@ -53,7 +60,7 @@ class SafeDisk(diskcache.Disk):  # type: ignore[misc]
         if isinstance(value, FinishedFile):
             filename, full_path = self.filename(key, value)
             Path(full_path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            value.path.rename(full_path)
+            value.taken = value.path.rename(full_path)
             return value.size, MODE_BINARY, filename, None
         if read or type(value) not in (bytes, str):
             raise PickleRefusedError(f"a value of type {type(value).__name__}, want bytes or str")
@@ -73,7 +80,12 @@ class SafeDisk(diskcache.Disk):  # type: ignore[misc]
         super().remove(file_path)
 
 
+def is_value_name(filename: str) -> bool:
+    """Whether diskcache would have given this name."""
+    return _NAME.fullmatch(filename) is not None
+
+
 def _check_name(filename: str | None) -> None:
     """Refuse a name from the database that diskcache would not have given."""
-    if filename is not None and not _NAME.fullmatch(filename):
+    if filename is not None and not is_value_name(filename):
         raise ValueError(f"the database names the file {filename!r}, want aa/bb/<28 hex>.val")

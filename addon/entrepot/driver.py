@@ -43,14 +43,21 @@ class Driver:
         access: Access,
         events: Events,
         clock: Callable[[], float],
+        wall: Callable[[], float] | None = None,
         patience: Patience = PATIENCE,
     ) -> None:
+        """``clock`` never jumps: what is remembered in memory counts by it.
+
+        ``wall`` is the time of day, for what is kept on disk or told to clients; without it
+        ``clock`` is.
+        """
         self.store = store
         self.upstream = upstream
         self.access = access
         self.events = events
         self.clock = clock
         self._patience = patience
+        self.wall = wall or clock
         self._calls = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._store_pool = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._store_rests_until = 0.0

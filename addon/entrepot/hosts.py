@@ -107,8 +107,10 @@ class Hosts:
     async def _find(self, origin: Origin) -> bool:
         store, now = self._driver.store, self._driver.clock()
         row = await self._driver.stored(lambda: store.host(origin), None)
-        if row is not None and row.registry:
-            _remember(self._verdicts, origin, (True, row.until))
+        left = row.until - self._driver.wall() if row is not None else 0.0
+        # More than was ever given: the clock was set back since.
+        if row is not None and row.registry and 0 < left <= YES_SECONDS:
+            _remember(self._verdicts, origin, (True, now + left))
             return True
         verdict, seconds = await self._probe(origin)
         if verdict:

@@ -12,13 +12,13 @@ from entrepot import freshness, permission
 from entrepot.access import Asked, Credential
 from entrepot.content import Content, content_answer
 from entrepot.driver import Driver
+from entrepot.entries import StoredManifest
 from entrepot.headers import normalise_accept
 from entrepot.manifest import MAX_SIZE, is_cacheable, listed_digests
 from entrepot.message import Answer, Fields, Request, cache_status, error_answer
 from entrepot.patience import FAILURES
 from entrepot.permission import Shown
 from entrepot.reference import Digest, Reference, Repository, Tag
-from entrepot.store import StoredManifest
 from entrepot.upstream import Reply, UpstreamError
 
 _ATTEMPTS = 3
@@ -146,7 +146,7 @@ class Manifests:
         age: float | None = None,
     ) -> Answer:
         self._driver.events.count("manifest_hits")
-        stored_ago = self._driver.clock() - found.stored
+        stored_ago = self._driver.wall() - found.stored
         content = Content(
             digest,
             found.media_type,

@@ -9,9 +9,13 @@ claim is refused, and the caller serves without storing.
 
 import os
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import diskcache
+
+from entrepot.database import remove_row, text_of
 
 _RESERVE = 1024**3
 _RESERVE_SHARE = 20
@@ -19,16 +23,29 @@ _RESERVE_SHARE = 20
 
 # What a row gives back: its file's bytes, or those in the row itself.
 _SUM = "SELECT COALESCE(SUM(size + length(COALESCE(value, ''))), 0) FROM Cache"
-_OLDEST = "SELECT key, size + length(COALESCE(value, '')) FROM Cache ORDER BY access_time LIMIT 1"
+_OLDEST = (
+    "SELECT rowid, CAST(filename AS BLOB), size + length(COALESCE(value, '')) FROM Cache"
+    " ORDER BY access_time LIMIT 1"
+)
+# A clock that was set back leaves uses in the future, which would keep those rows for ever and
+# evict whatever is new instead.
+_NO_FUTURE = "UPDATE Cache SET access_time = ? WHERE access_time > ?"
 
 
 class Room:
     """The bound on what committed objects and the files in ``partials`` take together."""
 
-    def __init__(self, blobs: diskcache.Cache, partials: Path, limit: int) -> None:
+    def __init__(
+        self,
+        blobs: diskcache.Cache,
+        partials: Path,
+        limit: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._blobs = blobs
         self._partials = partials
         self._limit = limit
+        self._clock = clock
         self._lock = threading.Lock()
         self._claims: dict[Path, int] = {}
 
@@ -79,14 +96,16 @@ class Room:
     def _evict(self, wanted: int) -> int:
         """Remove what was used least recently until ``wanted`` bytes are free; how many are."""
         sql = self._blobs._sql  # noqa: SLF001 diskcache evicts by tens of rows, this by bytes
-        freed = 0
+        freed, now = 0, self._clock()
+        if wanted > 0:
+            sql(_NO_FUTURE, (now, now))
         while freed < wanted:
             row = sql(_OLDEST).fetchone()
             if row is None:
                 break
-            if not self._blobs.delete(row[0]):
-                break  # a row of somebody else's making, which our keys cannot name
-            freed += row[1]
+            number, filename, size = row
+            remove_row(self._blobs, number, None if filename is None else text_of(filename))
+            freed += size
         return freed
 
     def _free(self) -> int:

@@ -18,28 +18,45 @@ Methods block and are meant for the few threads of one executor. What can go wro
 or a database comes out as :class:`StoreError`, so that a caller can go on without the store.
 """
 
+import contextlib
+import errno
 import functools
 import json
 import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import diskcache
 
-from entrepot import datafolder, rows
-from entrepot.disk import FinishedFile
-from entrepot.manifest import listed_digests
+from entrepot import database, datafolder, rows
+from entrepot.entries import HostEntry, StoredBlob, StoredManifest, TagEntry
+from entrepot.events import Events
+from entrepot.index import Index
+from entrepot.objects import Listed, Objects
 from entrepot.reference import Digest, Origin, Repository
 from entrepot.room import Room
+from entrepot.storage_reasons import sqlite_code, storage_reason
 
-INDEX_SECONDS = 90 * 24 * 3600.0
 _PARTIAL_SECONDS = 7 * 24 * 3600.0
 _MOST_ACCEPTS = 16
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_LOST = {
+    "blobs": "what was stored is fetched again when it is asked for",
+    "index": "registries are asked again who has what",
+}
+"""What a database costs that has to begin anew."""
+
+_WANTED = {
+    errno.EACCES: "; want a folder of the user who runs entrepot",
+    errno.EPERM: "; want a folder of the user who runs entrepot",
+    errno.EROFS: "; want a folder that can be written",
+    errno.ENOSPC: "; want some MiB for the databases at least",
+}
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -52,48 +69,6 @@ class StoreBusyError(StoreError):
     """Another process holds the database; waiting again would take as long."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredBlob:
-    """A whole blob: an open file that its owner must close."""
-
-    file: int
-    size: int
-    media_type: str
-    stored: float
-    linked: bool
-    """Whether the asked repository is known to have it; else upstream must confirm that."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredManifest:
-    """A whole manifest, exactly as upstream sent it."""
-
-    content: bytes
-    media_type: str
-    stored: float
-    linked: bool
-
-    def listed(self) -> frozenset[Digest]:
-        """The digests that it lists."""
-        return listed_digests(self.content)
-
-
-@dataclass(frozen=True, slots=True)
-class TagEntry:
-    """What a tag last was."""
-
-    digest: str
-    checked: float
-
-
-@dataclass(frozen=True, slots=True)
-class HostEntry:
-    """What is known of a host: whether it is a registry, and until when that counts."""
-
-    registry: bool
-    until: float
-
-
 def _guarded(
     method: Callable[Concatenate["Store", P], T],
 ) -> Callable[Concatenate["Store", P], T]:
@@ -102,11 +77,12 @@ def _guarded(
     def guarded(self: "Store", /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return method(self, *args, **kwargs)
-        except diskcache.Timeout as error:
-            raise StoreBusyError("another process holds the database") from error
-        except (OSError, sqlite3.Error, ValueError, KeyError, TypeError) as error:
-            # The last three are what a row damaged at rest makes of its reader.
-            raise StoreError(f"{type(error).__name__}: {error}") from error
+        except (diskcache.Timeout, OSError, sqlite3.Error) as error:
+            busy = isinstance(error, diskcache.Timeout) or sqlite_code(error) in _BUSY
+            raise (StoreBusyError if busy else StoreError)(storage_reason(error)) from error
+        except (ValueError, KeyError, TypeError) as error:
+            # What a row damaged at rest makes of its reader.
+            raise StoreError(storage_reason(error)) from error
 
     return functools.update_wrapper(guarded, method)
 
@@ -115,32 +91,63 @@ class Store:
     """The store in ``folder``, bounded by ``limit`` bytes; one process at a time."""
 
     def __init__(
-        self, folder: Path, limit: int | None = None, clock: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        limit: int | None = None,
+        clock: Callable[[], float] = time.time,
+        events: Events | None = None,
     ) -> None:
-        """Open or create it, and put right what a kill left half done.
+        """Open or create it, and put right what a kill or a bad disk left.
 
-        ``limit`` None takes the one chosen at the first start. Raises :class:`StoreError`.
+        ``limit`` None takes the one chosen at the first start. What had to be mended or is found
+        damaged later goes to ``events``. Raises :class:`StoreError`.
         """
         self.folder = folder
+        self.partials = folder / "partial"
         self._clock = clock
-        self._lock_file: int | None = None
-        try:
-            self._lock_file = datafolder.lock(folder)
-            datafolder.check_format(folder)
-            self._blobs = datafolder.open_cache(folder / "blobs", "least-recently-used")
-            self._index = datafolder.open_cache(folder / "index", "none")
-            self.partials = folder / "partial"
-            self.partials.mkdir(mode=0o700, exist_ok=True)
-            self.limit = limit if limit is not None else self._first_limit()
-            self._room = Room(self._blobs, self.partials, self.limit)
-            datafolder.reconcile(folder / "blobs", self._blobs)
-            datafolder.forget_old(self.partials, clock() - _PARTIAL_SECONDS)
-            self._index.expire()
-            self._room.make(0)
-        except (OSError, sqlite3.Error, diskcache.Timeout, ValueError) as error:
-            if self._lock_file is not None:
-                os.close(self._lock_file)
-            raise StoreError(f"data folder {str(folder)!r}: {error}") from error
+        self._events = events or Events()
+        with contextlib.ExitStack() as undo:
+            try:
+                self._lock_file: int | None = datafolder.lock(folder)
+                undo.callback(os.close, self._lock_file)
+                datafolder.check_format(folder)
+                self._open(limit)
+            except (OSError, sqlite3.Error, diskcache.Timeout, ValueError) as error:
+                wanted = _WANTED.get(getattr(error, "errno", None) or 0, "")
+                reason = f"{storage_reason(error)}{wanted}"
+                raise StoreError(f"data folder {str(folder)!r}: {reason}") from error
+            undo.pop_all()
+
+    def _open(self, limit: int | None) -> None:
+        self._blobs = self._database("blobs", "least-recently-used")
+        self._index_cache = self._database("index", "none")
+        self._objects = Objects(self._blobs, self._clock, self._found_damaged)
+        self._index = Index(self._index_cache, self._clock)
+        self.partials.mkdir(mode=0o700, exist_ok=True)
+        self.limit = limit if limit is not None else self._first_limit()
+        self._room = Room(self._blobs, self.partials, self.limit, self._clock)
+        removed, orphans = database.reconcile(self._blobs)
+        if removed or orphans:
+            self._events.info("put_right", rows_removed=removed, files_removed=orphans)
+        datafolder.forget_old(self.partials, self._clock() - _PARTIAL_SECONDS)
+        self._index_cache.expire()
+        self._room.make(0)
+
+    def _database(self, name: str, policy: str) -> diskcache.Cache:
+        folder = self.folder / name
+        cache, damage = database.open_cache(folder, policy)
+        if damage is not None:
+            self._events.warn(
+                "database_damaged",
+                file=folder / "cache.db",
+                reason=damage,
+                moved_to=folder / "cache.db.damaged",
+                now=_LOST[name],
+            )
+        return cache
+
+    def _found_damaged(self, digest: Digest, reason: str) -> None:
+        self._events.warn("damaged", digest=digest, reason=reason, now="removed")
 
     def close(self) -> None:
         """Close the databases and let another process have the folder."""
@@ -152,7 +159,7 @@ class Store:
     def disconnect(self) -> None:
         """Close the calling thread's connections; each thread that used the store has its own."""
         self._blobs.close()
-        self._index.close()
+        self._index_cache.close()
 
     # Blobs
 
@@ -163,21 +170,14 @@ class Store:
         None where it is not here, or where only another registry's private repositories are
         known to have it: then this registry must deliver it itself.
         """
-        linked = self._has(rows.link(repository, digest))
+        linked = self._index.has(rows.link(repository, digest))
         if not linked and not self._shareable(repository.origin, digest):
             return None
-        file, tag = self._blobs.get(rows.blob(digest), read=True, tag=True)
-        if file is None:
+        found = self._objects.blob(digest)
+        if found is None:
             return None
-        with file:
-            meta = json.loads(tag)
-            state = os.fstat(file.fileno())
-            if state.st_size != meta["size"]:
-                self._blobs.delete(rows.blob(digest))
-                return None
-            return StoredBlob(
-                os.dup(file.fileno()), state.st_size, meta["type"], state.st_mtime, linked
-            )
+        size, stored = found.state.st_size, found.state.st_mtime
+        return StoredBlob(found.file, size, found.media_type, stored, linked, found.sound)
 
     @_guarded
     def commit_blob(
@@ -185,22 +185,45 @@ class Store:
     ) -> None:
         """Take over a whole, verified file that ``repository``'s registry delivered."""
         if path.exists():  # else it was committed for another repository just now
-            size = path.stat().st_size
-            tag = json.dumps({"type": media_type, "size": size})
-            self._blobs.set(rows.blob(digest), FinishedFile(path, size), tag=tag)
+            self._objects.add_blob(path, digest, media_type)
         self._delivered(repository, digest, public=public)
+
+    @_guarded
+    def peek(self, digest: Digest) -> int | None:
+        """Open a blob's file without using it up; its owner must close it."""
+        found = self._objects.peek(digest)
+        return None if found is None else found.file
+
+    @_guarded
+    def verified(self, digest: Digest, state: os.stat_result) -> None:
+        """Remember that a blob's file, in this state, has the right bytes."""
+        self._objects.verified(digest, state)
+
+    @_guarded
+    def doubt(self, digest: Digest) -> None:
+        """Have a blob verified before it is served again."""
+        self._objects.doubt(digest)
+
+    @_guarded
+    def remove_damaged(self, digest: Digest, state: os.stat_result, reason: str) -> None:
+        """Remove a blob whose file, in this state, has other bytes."""
+        self._objects.remove_blob(digest, state, reason)
+
+    @_guarded
+    def listed(self, after: int | None) -> tuple[list[Listed], int | None]:
+        """Some of the blobs, in the order of their rows; see ``Objects.listed``."""
+        return self._objects.listed(after)
 
     # Manifests
 
     @_guarded
     def find_manifest(self, repository: Repository, digest: Digest) -> StoredManifest | None:
         """A manifest that ``repository``'s registry once delivered."""
-        content, tag = self._blobs.get(rows.manifest(repository.origin, digest), tag=True)
-        if content is None:
+        found = self._objects.manifest(repository.origin, digest)
+        if found is None:
             return None
-        meta = json.loads(tag)
-        linked = self._has(rows.link(repository, digest))
-        return StoredManifest(content, meta["type"], meta["stored"], linked)
+        linked = self._index.has(rows.link(repository, digest))
+        return StoredManifest(found.content, found.media_type, found.stored, linked)
 
     @_guarded
     def put_manifest(
@@ -209,8 +232,7 @@ class Store:
         """Keep a verified manifest; False where there is no room for it."""
         if not self._room.make(len(content)):
             return False
-        tag = json.dumps({"type": media_type, "stored": self._clock()})
-        self._blobs.set(rows.manifest(repository.origin, digest), content, tag=tag)
+        self._objects.add_manifest(repository.origin, digest, content, media_type)
         self._delivered(repository, digest, public=False)
         return True
 
@@ -222,11 +244,11 @@ class Store:
 
         Nothing comes of it where these bytes are only another registry's to give.
         """
-        held = self._has(rows.held(repository.origin, digest))
-        if held or self._has(rows.public(digest)):
-            self._put(rows.link(repository, digest), "1")
+        held = self._index.has(rows.held(repository.origin, digest))
+        if held or self._index.has(rows.public(digest)):
+            self._index.put(rows.link(repository, digest))
         if held and public:
-            self._put(rows.public(digest), "1")
+            self._index.put(rows.public(digest))
 
     @_guarded
     def unlink(self, repository: Repository, digest: Digest) -> None:
@@ -236,18 +258,21 @@ class Store:
     @_guarded
     def tag(self, repository: Repository, tag: str, accept: str | None) -> TagEntry | None:
         """What a tag last was to a client with this normalised ``Accept``; None: with any."""
-        entries = self._json(rows.tag(repository, tag))
+        entries = self._index.document(rows.tag(repository, tag))
         entry = entries.get(accept or next(reversed(list(entries)), ""))
-        return TagEntry(**entry) if entry else None
+        try:
+            return TagEntry(**entry) if entry else None
+        except TypeError:
+            return None  # a damaged row; the next answer of the registry writes it again
 
     @_guarded
     def set_tag(self, repository: Repository, tag: str, accept: str, digest: Digest) -> None:
         """Remember what upstream says a tag is now."""
         key = rows.tag(repository, tag)
-        entries = {k: v for k, v in self._json(key).items() if k != accept}
+        entries = {k: v for k, v in self._index.document(key).items() if k != accept}
         kept = list(entries.items())[-(_MOST_ACCEPTS - 1) :]
         latest = asdict(TagEntry(str(digest), self._clock()))
-        self._put(key, json.dumps(dict([*kept, (accept, latest)])))
+        self._index.put(key, json.dumps(dict([*kept, (accept, latest)])))
 
     @_guarded
     def forget_tag(self, repository: Repository, tag: str) -> None:
@@ -257,14 +282,17 @@ class Store:
     @_guarded
     def host(self, origin: Origin) -> HostEntry | None:
         """What is known of a host, if that still counts."""
-        row = self._json(rows.host(origin))
-        return HostEntry(**row) if row and row["until"] > self._clock() else None
+        try:
+            row = HostEntry(**self._index.document(rows.host(origin)))
+            return row if row.until > self._clock() else None
+        except TypeError:
+            return None
 
     @_guarded
     def set_host(self, origin: Origin, *, registry: bool, seconds: float) -> None:
         """Remember for ``seconds`` whether a host is a registry."""
         row = asdict(HostEntry(registry, self._clock() + seconds))
-        self._index.set(rows.host(origin), json.dumps(row), expire=seconds)
+        self._index.put(rows.host(origin), json.dumps(row), seconds)
 
     # Partial downloads
 
@@ -289,34 +317,19 @@ class Store:
     # Rows
 
     def _shareable(self, origin: Origin, digest: Digest) -> bool:
-        return self._has(rows.held(origin, digest)) or self._has(rows.public(digest))
+        return self._index.has(rows.held(origin, digest)) or self._index.has(rows.public(digest))
 
     def _delivered(self, repository: Repository, digest: Digest, *, public: bool) -> None:
-        self._put(rows.held(repository.origin, digest), "1")
-        self._put(rows.link(repository, digest), "1")
+        self._index.put(rows.held(repository.origin, digest))
+        self._index.put(rows.link(repository, digest))
         if public:
-            self._put(rows.public(digest), "1")
-
-    def _has(self, key: str) -> bool:
-        value, expires = self._index.get(key, expire_time=True)
-        if value is None:
-            return False
-        if expires is not None and expires - self._clock() < INDEX_SECONDS / 2:
-            self._index.touch(key, expire=INDEX_SECONDS)
-        return True
-
-    def _put(self, key: str, value: str) -> None:
-        self._index.set(key, value, expire=INDEX_SECONDS)
-
-    def _json(self, key: str) -> Mapping[str, Any]:
-        row = self._index.get(key)
-        return json.loads(row) if row else {}
+            self._index.put(rows.public(digest))
 
     # Start
 
     def _first_limit(self) -> int:
-        row = self._index.get("limit")
-        if row is None:
-            row = str(min(shutil.disk_usage(self.folder).free // 2, 100 * 1024**3))
-            self._index.set("limit", row)
-        return int(row)
+        limit = self._index.number("limit")
+        if limit is None:
+            limit = min(shutil.disk_usage(self.folder).free // 2, 100 * 1024**3)
+            self._index.keep_number("limit", limit)
+        return limit

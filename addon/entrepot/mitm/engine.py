@@ -17,6 +17,7 @@ from entrepot.driver import Driver
 from entrepot.events import Events
 from entrepot.hosts import Hosts
 from entrepot.logins import Logins
+from entrepot.scrub import Scrubber
 from entrepot.store import Store, StoreError
 from entrepot.tokens import Realms
 from entrepot.trust import Roots
@@ -35,6 +36,7 @@ class Foundation:
     """What exists before an event loop does: the folder, the store, the authority, the roots."""
 
     config: Config
+    events: Events
     store: Store
     authority: Authority
     roots: Roots
@@ -46,15 +48,16 @@ class Foundation:
         """Open or create it all. Raises :class:`StartError`."""
         os.umask(0o077)
         _allow_many_files()
+        events = Events()
         try:
             roots = Roots.find(config.upstream_ca)
-            store = Store(config.data, config.size)
+            store = Store(config.data, config.size, events=events)
             authority, _ = ensure(config.data / "ca", permit=config.permit, now=datetime.now(UTC))
             bundle = config.data / "upstream-ca.pem"
             bundle.write_bytes(roots.pem())
         except (ValueError, OSError, StoreError, AuthorityError) as error:
             raise StartError(str(error)) from error
-        return cls(config, store, authority, roots, bundle)
+        return cls(config, events, store, authority, roots, bundle)
 
 
 class Engine:
@@ -63,10 +66,11 @@ class Engine:
     def __init__(self, foundation: Foundation) -> None:
         config = foundation.config
         self.foundation = foundation
-        self.events = Events()
+        self.events = foundation.events
         upstream = Upstream(foundation.roots, resolve=config.resolve, proxy=config.upstream_proxy)
         access, realms = Access(secrets.token_bytes(32)), Realms()
-        driver = Driver(foundation.store, upstream, access, self.events, time.time)
+        driver = Driver(foundation.store, upstream, access, self.events, _steady, time.time)
+        self._scrubber = Scrubber(driver, config.scrub) if config.scrub else None
         self.cache = Cache(driver)
         self.hosts = Hosts(
             driver,
@@ -77,6 +81,8 @@ class Engine:
         )
         self.logins = Logins(driver, realms, self.hosts)
         self.pages = Pages(foundation.authority.certificate_pem, lambda: dict(self.events.counts))
+        if self._scrubber is not None:
+            self._scrubber.start()
         if foundation.authority.expires_within(datetime.now(UTC), WARN_DAYS):
             self.events.warn(
                 "authority_expires",
@@ -86,8 +92,15 @@ class Engine:
 
     async def close(self) -> None:
         """Stop downloads and threads, and close the store."""
+        if self._scrubber is not None:
+            self._scrubber.stop()
         await self.cache.close()
         self.foundation.store.close()
+
+
+def _steady() -> float:
+    """Seconds that go on whatever becomes of the time of day, and through a suspend."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _allow_many_files() -> None:

@@ -1,0 +1,84 @@
+"""What is served was verified: at its commit, and again where there is a reason to doubt.
+
+A stored blob is hashed before its first byte leaves where its file was touched since it was last
+verified, and where that is a day ago (see ``objects``). So a damaged one is never a broken
+transfer: it is removed, and the request goes on as a miss. The hash costs about half a second a
+GiB, once for all who ask.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+
+from entrepot.body import ContinuedBody, FileBody
+from entrepot.driver import Driver
+from entrepot.entries import StoredBlob
+from entrepot.message import Body
+from entrepot.reference import Digest, Repository
+from entrepot.verify import damage_of
+
+_AT_ONCE = 2
+"""Verifications; each takes a core."""
+
+
+class Checks:
+    """Finds stored blobs whose bytes can be trusted; belongs to one event loop."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._verifying = asyncio.Semaphore(_AT_ONCE)
+
+    async def find(
+        self, repository: Repository, digest: Digest, *, served: bool
+    ) -> StoredBlob | None:
+        """As ``Store.find_blob``; one whose bytes are to be ``served`` is sound, or not found."""
+        driver = self._driver
+        found = await driver.stored(lambda: driver.store.find_blob(repository, digest), None)
+        if found is None or found.sound or not served:
+            return found
+        sound = False
+        try:
+            sound, _ = await driver.together(
+                ("verify", digest), lambda: self._verify(os.dup(found.file), digest)
+            )
+        finally:
+            if not sound:
+                os.close(found.file)
+        return found if sound else None
+
+    async def _verify(self, file: int, digest: Digest) -> bool:
+        """Whether a file, which is closed, has the right bytes; the store hears of it."""
+        driver, store = self._driver, self._driver.store
+        try:
+            state = os.fstat(file)
+            async with self._verifying:
+                damage = await driver.call(lambda: damage_of(file, digest))
+        finally:
+            os.close(file)
+        driver.events.count("verified")
+        if damage is None:
+            await driver.stored(lambda: store.verified(digest, state), None)
+            return True
+        await driver.stored(lambda: store.remove_damaged(digest, state, damage), None)
+        return False
+
+    def body(
+        self,
+        found: StoredBlob,
+        digest: Digest,
+        start: int,
+        stop: int | None,
+        elsewhere: Callable[[int], Awaitable[Body]],
+    ) -> Body:
+        """A stretch of a stored blob; where the disk gives up, the rest comes from ``elsewhere``.
+
+        ``elsewhere`` gives what follows an offset within the stretch.
+        """
+        driver = self._driver
+
+        async def resume(given: int) -> Body:
+            driver.events.warn("blob_lost", digest=digest, at=start + given)
+            await driver.stored(lambda: driver.store.doubt(digest), None)
+            return await elsewhere(given)
+
+        return ContinuedBody(FileBody(found.file, start, stop), resume)

@@ -1,0 +1,183 @@
+"""A diskcache folder and its database: opened, looked through, and set aside where damaged.
+
+What is lost with a database can be had again (blobs are fetched, registries are asked), so a
+damaged one never keeps the proxy from starting: it is moved aside, under one name so that such
+files do not pile up, and a new one begins.
+"""
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import diskcache
+
+from entrepot.disk import SafeDisk, is_value_name
+from entrepot.storage_reasons import sqlite_code
+
+_BUSY_SECONDS = 2
+"""How long a writer waits for another before the store counts as unusable."""
+
+_COLUMNS = "rowid, key, raw, expire_time, access_time, tag, size, mode, filename, value"
+_DAMAGED = frozenset(
+    {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_FORMAT}
+)
+# Text is read as bytes: one flipped bit can make a row's text no UTF-8, which would end the query.
+_LEAST = -(2**63)
+_NEXT_ROWS = (
+    "SELECT rowid, CAST(key AS BLOB), CAST(tag AS BLOB), size, CAST(filename AS BLOB),"
+    " typeof(key) = 'text' AND raw = 1 FROM Cache WHERE rowid > ? ORDER BY rowid LIMIT 500"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row, for those who look through all of them."""
+
+    number: int
+    key: str
+    tag: str
+    size: int
+    filename: str | None
+    sound: bool
+    """Whether it can be one of ours."""
+
+
+class DamagedError(Exception):
+    """A database that cannot be used as it is; the text says how that shows."""
+
+
+def open_cache(folder: Path, policy: str) -> tuple[diskcache.Cache, str | None]:
+    """Open or create a diskcache that neither pickles nor evicts by itself.
+
+    Where its database was damaged, it is new, and the second value says what was wrong.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        return _open(folder, policy), None
+    except DamagedError as damage:
+        set_aside(folder)
+        return _open(folder, policy), str(damage)
+
+
+def set_aside(folder: Path) -> None:
+    """Give a damaged database another name, its write-ahead log with it."""
+    for suffix in ("", "-wal"):
+        with contextlib.suppress(FileNotFoundError):
+            (folder / f"cache.db{suffix}").rename(folder / f"cache.db.damaged{suffix}")
+    (folder / "cache.db-shm").unlink(missing_ok=True)
+
+
+def _open(folder: Path, policy: str) -> diskcache.Cache:
+    try:
+        _look_at(folder / "cache.db")
+        cache = diskcache.Cache(
+            folder,
+            timeout=_BUSY_SECONDS,
+            disk=SafeDisk,
+            eviction_policy=policy,
+            size_limit=2**62,  # Room keeps the limit: diskcache would evict ten rows at a time
+            cull_limit=0,
+            sqlite_cache_size=512,  # pages a connection; the default may take 32 MiB each
+            sqlite_mmap_size=0,  # else a database that is cut short, or a bad sector, is a SIGBUS
+        )
+        cache._sql(f"SELECT {_COLUMNS} FROM Cache LIMIT 1").fetchall()  # noqa: SLF001, S608
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedError("its settings cannot be read") from error
+    except sqlite3.DatabaseError as error:
+        if sqlite_code(error) in _DAMAGED:
+            raise DamagedError(str(error)) from error
+        raise
+    return cache
+
+
+def _look_at(path: Path) -> None:
+    """Find damage of the structure, and a lock that diskcache would wait a minute for."""
+    if not path.exists():
+        return
+    if path.stat().st_size == 0:
+        raise DamagedError("it is empty")
+    with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
+        connection.execute("PRAGMA mmap_size = 0")
+        ((found,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
+        if found != "ok":
+            raise DamagedError(" ".join(found.split()))
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+
+
+def rows_after(cache: diskcache.Cache, number: int | None) -> list[Row]:
+    """The next rows by number, at most 500, whatever is in them; None: from the first."""
+    least = _LEAST if number is None else number
+    found = cache._sql(_NEXT_ROWS, (least,)).fetchall()  # noqa: SLF001 diskcache has no such call
+    return [
+        Row(
+            rowid,
+            text_of(key),
+            text_of(tag),
+            size if isinstance(size, int) else -1,
+            None if filename is None else text_of(filename),
+            bool(sound),
+        )
+        for rowid, key, tag, size, filename, sound in found
+    ]
+
+
+def all_rows(cache: diskcache.Cache) -> Iterator[Row]:
+    """Every row, whatever is in it."""
+    number = None
+    while rows := rows_after(cache, number):
+        yield from rows
+        number = rows[-1].number
+
+
+def remove_row(cache: diskcache.Cache, number: int, filename: str | None) -> None:
+    """Remove a row and its file, even a row that no key of ours can name."""
+    cache._sql("DELETE FROM Cache WHERE rowid = ?", (number,))  # noqa: SLF001 the same
+    if filename is not None and is_value_name(filename):
+        (Path(cache.directory) / filename).unlink(missing_ok=True)
+
+
+def reconcile(cache: diskcache.Cache) -> tuple[int, int]:
+    """Make rows and files agree: a row has its whole file, a file its row.
+
+    A kill between the two leaves one of them alone, and a damaged row names what is not there.
+    Returns how many rows and how many files were removed.
+    """
+    folder, known, rows, files = Path(cache.directory), set(), 0, 0
+    for row in all_rows(cache):
+        if _is_whole(folder, row):
+            if row.filename is not None:
+                known.add(folder / row.filename)
+        else:
+            remove_row(cache, row.number, row.filename)
+            rows += 1
+    for path in folder.glob("??/??/*.val"):
+        if path not in known:
+            path.unlink()
+            files += 1
+    return rows, files
+
+
+def _is_whole(folder: Path, row: Row) -> bool:
+    if not row.sound or not _is_object(row.tag):
+        return False
+    if row.filename is None:
+        return True
+    path = folder / row.filename
+    return is_value_name(row.filename) and path.is_file() and path.stat().st_size == row.size
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def text_of(value: object) -> str:
+    """A text that was read as bytes, whatever has become of it."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else ""
