@@ -7,6 +7,7 @@ files do not pile up, and a new one begins.
 
 import contextlib
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -50,6 +51,23 @@ class DamagedError(Exception):
     """A database that cannot be used as it is; the text says how that shows."""
 
 
+class RowDamagedError(Exception):
+    """A row makes no sense."""
+
+
+@contextlib.contextmanager
+def reading_row() -> Iterator[None]:
+    """Tell a row's damage from a database or a disk that does not work."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RowDamagedError from error
+    except sqlite3.OperationalError as error:
+        if sqlite_code(error) is not None:
+            raise
+        raise RowDamagedError from error  # Python's own: a text that is no UTF-8
+
+
 def open_cache(folder: Path, policy: str) -> tuple[diskcache.Cache, str | None]:
     """Open or create a diskcache that neither pickles nor evicts by itself.
 
@@ -84,7 +102,7 @@ def _open(folder: Path, policy: str) -> diskcache.Cache:
             sqlite_cache_size=512,  # pages a connection; the default may take 32 MiB each
             sqlite_mmap_size=0,  # else a database that is cut short, or a bad sector, is a SIGBUS
         )
-        cache._sql(f"SELECT {_COLUMNS} FROM Cache LIMIT 1").fetchall()  # noqa: SLF001, S608
+        cache._sql(f"SELECT {_COLUMNS} FROM Cache LIMIT 0").fetchall()  # noqa: SLF001, S608
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedError("its settings cannot be read") from error
     except sqlite3.DatabaseError as error:
@@ -138,7 +156,12 @@ def remove_row(cache: diskcache.Cache, number: int, filename: str | None) -> Non
     """Remove a row and its file, even a row that no key of ours can name."""
     cache._sql("DELETE FROM Cache WHERE rowid = ?", (number,))  # noqa: SLF001 the same
     if filename is not None and is_value_name(filename):
-        (Path(cache.directory) / filename).unlink(missing_ok=True)
+        _remove_file(Path(cache.directory) / filename)
+
+
+def remove_key(cache: diskcache.Cache, key: str) -> None:
+    """Remove a row without reading it."""
+    cache._sql("DELETE FROM Cache WHERE key = ? AND raw = 1", (key,))  # noqa: SLF001 the same
 
 
 def reconcile(cache: diskcache.Cache) -> tuple[int, int]:
@@ -157,7 +180,7 @@ def reconcile(cache: diskcache.Cache) -> tuple[int, int]:
             rows += 1
     for path in folder.glob("??/??/*.val"):
         if path not in known:
-            path.unlink()
+            _remove_file(path)
             files += 1
     return rows, files
 
@@ -169,6 +192,13 @@ def _is_whole(folder: Path, row: Row) -> bool:
         return True
     path = folder / row.filename
     return is_value_name(row.filename) and path.is_file() and path.stat().st_size == row.size
+
+
+def _remove_file(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():  # nothing of ours
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _is_object(text: str) -> bool:

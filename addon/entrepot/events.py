@@ -6,6 +6,7 @@ passes a credential, a token or a URL with a query.
 
 import json
 import logging
+import sys
 from collections import Counter
 
 logger = logging.getLogger("entrepot")
@@ -43,6 +44,15 @@ class Events:
     def _log(self, level: int, event: str, values: dict[str, object]) -> None:
         self.count(event)
         logger.log(level, "%s", line(event, values))
+
+
+def log_to_stderr() -> None:
+    """Give our lines their own way out, whatever mitmproxy's verbosity."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 def line(event: str, values: dict[str, object]) -> str:

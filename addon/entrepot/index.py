@@ -6,6 +6,8 @@ from typing import Any
 
 import diskcache
 
+from entrepot.database import RowDamagedError, reading_row, remove_key
+
 INDEX_SECONDS = 90 * 24 * 3600.0
 
 
@@ -18,7 +20,7 @@ class Index:
 
     def has(self, key: str) -> bool:
         """Whether there is such a row; using it gives it the whole time again."""
-        value, expires = self._cache.get(key, expire_time=True)
+        value, expires = self._get(key)
         if value is None:
             return False
         left = INDEX_SECONDS if expires is None else expires - self._clock()
@@ -32,18 +34,18 @@ class Index:
 
     def document(self, key: str) -> Mapping[str, Any]:
         """A row that is a JSON object; empty where there is none that can be read."""
-        row = self._cache.get(key)
+        row, _ = self._get(key)
         try:
             document = json.loads(row) if row else {}
-        except (ValueError, TypeError):
+        except ValueError:
             return {}
         return document if isinstance(document, dict) else {}
 
     def number(self, key: str) -> int | None:
         """A row that is a number and stays; None where there is none that can be read."""
-        row = self._cache.get(key)
-        known = isinstance(row, str) and len(row) < 20 and row.isascii() and row.isdigit()
-        return int(row) if known else None
+        row, _ = self._get(key)
+        known = row is not None and len(row) < 20 and row.isascii() and row.isdigit()
+        return int(row) if row is not None and known else None
 
     def keep_number(self, key: str, value: int) -> None:
         """Set a number that stays."""
@@ -52,3 +54,13 @@ class Index:
     def delete(self, key: str) -> None:
         """Remove a row."""
         self._cache.delete(key)
+
+    def _get(self, key: str) -> tuple[str | None, float | None]:
+        """A row's text and when it ends; one that cannot be read is removed."""
+        try:
+            with reading_row():
+                value, expires = self._cache.get(key, expire_time=True)
+                return (value if isinstance(value, str) else None), expires
+        except RowDamagedError:
+            remove_key(self._cache, key)
+            return None, None

@@ -10,11 +10,9 @@ are small and are hashed whenever they are read.
 A row that makes no sense is removed, and what it described is fetched again.
 """
 
-import contextlib
 import json
 import os
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,10 +20,9 @@ from typing import Any, BinaryIO
 import diskcache
 
 from entrepot import rows
-from entrepot.database import rows_after
+from entrepot.database import RowDamagedError, reading_row, remove_key, rows_after
 from entrepot.disk import FinishedFile, is_value_name
 from entrepot.reference import Digest, Origin
-from entrepot.storage_reasons import sqlite_code
 from entrepot.verify import MISMATCH
 
 TRUSTED_SECONDS = 24 * 3600.0
@@ -35,7 +32,6 @@ _MARK = "UPDATE Cache SET tag = ? WHERE key = ? AND raw = 1"
 _NO_SENSE = "its row cannot be read"
 _BYTES = "application/octet-stream"
 _PEEK = "SELECT filename, tag FROM Cache WHERE key = ? AND raw = 1"
-_REMOVE = "DELETE FROM Cache WHERE key = ? AND raw = 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +104,7 @@ class Objects:
         self, digest: Digest, find: Callable[[], tuple[BinaryIO | None, str]]
     ) -> BlobFile | None:
         try:
-            with _reading():
+            with reading_row():
                 file, tag = find()
                 if file is None:
                     return None
@@ -119,7 +115,7 @@ class Objects:
                         sound = self._is_sound(meta, state)
                         return BlobFile(os.dup(file.fileno()), state, meta, sound)
                     damage = f"its file has {state.st_size} bytes, want {meta['size']}"
-        except _RowDamagedError:
+        except RowDamagedError:
             damage = _NO_SENSE
         self._remove(rows.blob(digest))
         self._damaged(digest, damage)
@@ -160,7 +156,7 @@ class Objects:
         """A manifest whose bytes still hash to its digest: some microseconds, for every hit."""
         key = rows.manifest(origin, digest)
         try:
-            with _reading():
+            with reading_row():
                 content, tag = self._cache.get(key, tag=True)
                 if content is None:
                     return None
@@ -168,7 +164,7 @@ class Objects:
                     meta = json.loads(tag)
                     return Manifest(content, str(meta["type"]), float(meta["stored"]))
                 damage = MISMATCH
-        except _RowDamagedError:
+        except RowDamagedError:
             damage = _NO_SENSE
         self._remove(key)
         self._damaged(digest, damage)
@@ -205,27 +201,10 @@ class Objects:
 
     def _remove(self, key: str) -> None:
         try:
-            with _reading():
+            with reading_row():
                 self._cache.delete(key)
-        except _RowDamagedError:  # it names a file that cannot be ours: the row alone
-            self._cache._sql(_REMOVE, (key,))  # noqa: SLF001 delete() would read it
-
-
-class _RowDamagedError(Exception):
-    """A row makes no sense."""
-
-
-@contextlib.contextmanager
-def _reading() -> Iterator[None]:
-    """Tell a row's damage from a database or a disk that does not work."""
-    try:
-        yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _RowDamagedError from error
-    except sqlite3.OperationalError as error:
-        if sqlite_code(error) is not None:
-            raise
-        raise _RowDamagedError from error  # Python's own: a text that is no UTF-8
+        except RowDamagedError:  # it names a file that cannot be ours: the row alone
+            remove_key(self._cache, key)
 
 
 def _identity(state: os.stat_result) -> list[int]:

@@ -19,6 +19,7 @@ _OF_THE_SYSTEM = {
     errno.ENOTDIR: "something that is no folder is there",
 }
 DAMAGED = "the database is damaged; a restart sets it aside and begins a new one"
+_ROW = "a row of the database is damaged"
 _OF_SQLITE = {
     sqlite3.SQLITE_BUSY: "another process holds the database",
     sqlite3.SQLITE_LOCKED: "another process holds the database",
@@ -37,10 +38,11 @@ def storage_reason(error: BaseException) -> str:
     if isinstance(error, diskcache.Timeout):
         return _OF_SQLITE[sqlite3.SQLITE_BUSY]
     if isinstance(error, sqlite3.Error):
-        return _OF_SQLITE.get(sqlite_code(error) or 0, "the database does not work")
+        code = sqlite_code(error)
+        return _ROW if code is None else _OF_SQLITE.get(code, "the database does not work")
     if isinstance(error, OSError):
         return _system_reason(error)
-    return "a row of the database is damaged"
+    return _ROW
 
 
 def sqlite_code(error: BaseException) -> int | None:

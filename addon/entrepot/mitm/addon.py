@@ -7,14 +7,12 @@ cached; ``passing`` watches what is not; ``sending`` feeds the bodies that ``ser
 import asyncio
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 from mitmproxy import ctx, exceptions
 
 from entrepot.config import Config, ConfigError
-from entrepot.events import logger as events_logger
 from entrepot.mitm import options
 from entrepot.mitm.connections import Connections
 from entrepot.mitm.engine import Engine, Foundation, StartError
@@ -78,7 +76,6 @@ class Entrepot:
             **options.trusted_roots(foundation.bundle, foundation.roots.folder),
             confdir=str(foundation.config.data / "ca"),
         )
-        _log_to_stderr()
 
     def _configuration(self) -> Config:
         given = options.given(ctx.options)
@@ -118,14 +115,3 @@ class Entrepot:
 def _authority(address: tuple[Any, ...]) -> str:
     host = f"[{address[0]}]" if ":" in str(address[0]) else address[0]
     return f"{host}:{address[1]}"
-
-
-def _log_to_stderr() -> None:
-    """Give our lines their own way out, whatever mitmproxy's verbosity."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    events_logger.addHandler(handler)
-    events_logger.setLevel(logging.INFO)
-    events_logger.propagate = False
-    # Its warnings repeat our errors, and quote whole URLs.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)

@@ -14,7 +14,7 @@ from entrepot.admin.pages import Pages
 from entrepot.cache import Cache
 from entrepot.config import Config
 from entrepot.driver import Driver
-from entrepot.events import Events
+from entrepot.events import Events, log_to_stderr
 from entrepot.hosts import Hosts
 from entrepot.logins import Logins
 from entrepot.scrub import Scrubber
@@ -49,6 +49,7 @@ class Foundation:
         os.umask(0o077)
         _allow_many_files()
         events = Events()
+        log_to_stderr()
         try:
             roots = Roots.find(config.upstream_ca)
             store = Store(config.data, config.size, events=events)
