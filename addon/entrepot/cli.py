@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,9 +19,10 @@ from mitmproxy import exceptions
 from mitmproxy import options as mitmproxy_options
 from mitmproxy.tools.dump import DumpMaster
 
-from entrepot.config import OPTIONS, Config, ConfigError, Option
+from entrepot.config import OPTIONS, Config, ConfigError, Listen, Option
 from entrepot.mitm.addon import Entrepot
 from entrepot.mitm.engine import Foundation, StartError
+from entrepot.storage_reasons import storage_reason
 from entrepot_ca import AuthorityError, create, describe, load
 
 
@@ -35,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except exceptions.OptionsError as error:
         print(f"entrepot: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"entrepot: {storage_reason(error)}", file=sys.stderr)
         return 1
     return code
 
@@ -79,8 +84,27 @@ def _config(args: argparse.Namespace) -> Config:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    foundation = Foundation.lay(_config(args))
-    return asyncio.run(_proxy(foundation))
+    config = _config(args)
+    _try_to_listen(config.listen)
+    return asyncio.run(_proxy(Foundation.lay(config)))
+
+
+def _try_to_listen(listen: Listen) -> None:
+    """Say before anything is made that an address cannot be had; mitmproxy says it as a tuple."""
+    try:
+        places = socket.getaddrinfo(
+            listen.host or None, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, kind, protocol, _, address in places[:1]:
+            with socket.socket(family, kind, protocol) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                tried.bind(address)
+                tried.listen()
+    except socket.gaierror as error:
+        raise StartError(f"cannot listen on {listen}: the name does not resolve") from error
+    except OSError as error:
+        reason = (error.strerror or "it cannot be had").lower()
+        raise StartError(f"cannot listen on {listen}: {reason}; see --listen") from error
 
 
 async def _proxy(foundation: Foundation) -> int:

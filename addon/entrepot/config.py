@@ -311,5 +311,7 @@ def _read_file(file: Path) -> Values:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} is not a TOML file: it is no UTF-8 text") from error
     except ValueError as error:
         raise ConfigError(f"{file} is not a TOML file: {error}") from error

@@ -79,5 +79,6 @@ def _part(request: Request, size: int | None) -> tuple[int, int] | str | None:
 
 
 def _unsatisfiable(content: Content) -> Answer:
-    refusal = error_answer(416, "RANGE_INVALID", "the range lies outside of the blob")
+    message = f"the range lies outside of the blob, which has {content.size} bytes"
+    refusal = error_answer(416, "RANGE_INVALID", message, want="bytes=FIRST-LAST, FIRST from 0")
     return refusal.adding(("Content-Range", f"bytes */{content.size}"))

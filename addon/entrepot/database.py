@@ -116,6 +116,8 @@ def _look_at(path: Path) -> None:
     """Find damage of the structure, and a lock that diskcache would wait a minute for."""
     if not path.exists():
         return
+    if not path.is_file():
+        raise DamagedError("it is no file")
     if path.stat().st_size == 0:
         raise DamagedError("it is empty")
     with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:

@@ -32,15 +32,16 @@ class Roots:
     def find(cls, extra: Path | None = None) -> "Roots":
         """The OS trust store of this machine, and ``extra``.
 
-        Raises ValueError where ``extra`` is no readable file of PEM certificates.
+        Raises ValueError where a file is no readable one of PEM certificates.
         """
-        if extra is not None:
-            _check(extra)
         paths = ssl.get_default_verify_paths()
         folder = Path(paths.capath) if paths.capath else None
-        if paths.cafile:
-            return cls(Path(paths.cafile), folder, extra)
-        return cls(next((path for path in _BUNDLES if path.is_file()), None), folder, extra)
+        bundle = Path(paths.cafile) if paths.cafile else None
+        bundle = bundle or next((path for path in _BUNDLES if path.is_file()), None)
+        for file in (bundle, extra):
+            if file is not None:
+                _check(file)
+        return cls(bundle, folder, extra)
 
     def context(self) -> ssl.SSLContext:
         """A TLS client context that verifies names and certificates against these roots."""
@@ -65,6 +66,10 @@ class Roots:
 def _check(file: Path) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
-    except (OSError, ssl.SSLError) as error:
-        reason = error.strerror or "no certificate in it"
-        raise ValueError(f"CA file {str(file)!r}: {reason}; want PEM certificates") from None
+    except ssl.SSLError:
+        reason = "no certificate in it"
+    except OSError as error:
+        reason = (error.strerror or "it cannot be read").lower()
+    else:
+        return
+    raise ValueError(f"CA file {str(file)!r}: {reason}; want PEM certificates")

@@ -18,6 +18,7 @@ from entrepot.events import Events, log_to_stderr
 from entrepot.hosts import Hosts
 from entrepot.logins import Logins
 from entrepot.scrub import Scrubber
+from entrepot.storage_reasons import storage_reason
 from entrepot.store import Store, StoreError
 from entrepot.tokens import Realms
 from entrepot.trust import Roots
@@ -56,7 +57,9 @@ class Foundation:
             authority, _ = ensure(config.data / "ca", permit=config.permit, now=datetime.now(UTC))
             bundle = config.data / "upstream-ca.pem"
             bundle.write_bytes(roots.pem())
-        except (ValueError, OSError, StoreError, AuthorityError) as error:
+        except OSError as error:
+            raise StartError(f"cannot start: {storage_reason(error)}") from error
+        except (ValueError, StoreError, AuthorityError) as error:
             raise StartError(str(error)) from error
         return cls(config, events, store, authority, roots, bundle)
 
