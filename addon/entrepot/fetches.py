@@ -17,6 +17,7 @@ from entrepot.driver import Driver, forwarded
 from entrepot.growing import State
 from entrepot.message import Answer, Fields, Request, cache_status, error_answer
 from entrepot.reference import Digest, Origin, Repository
+from entrepot.storage_reasons import storage_reason
 from entrepot.store import StoreError
 from entrepot.upstream import Follow, Reply, Target
 
@@ -166,8 +167,11 @@ class Fetches:
         driver = self._driver
         try:
             size = download.accept(reply)
-        except (Broken, OSError) as error:
-            driver.events.warn_once("store_failed", reason=error)
+        except Broken as error:
+            driver.events.warn("fetch_broken", digest=download.digest, reason=error, kept=0)
+            return False
+        except OSError as error:
+            driver.events.warn_once("store_failed", reason=storage_reason(error))
             return False
         claim = bind(driver.store.claim, download.path, size)
         granted = await driver.stored(claim, otherwise=False)
@@ -213,7 +217,7 @@ class Fetches:
                 loop=asyncio.get_running_loop(),
             )
         except OSError as error:
-            driver.events.warn_once("store_failed", reason=error)
+            driver.events.warn_once("store_failed", reason=storage_reason(error))
             return None
 
     async def _unstored(self, request: Request, reply: Reply, digest: Digest) -> Answer:
@@ -286,7 +290,7 @@ class Fetches:
             "mismatch" if isinstance(error, MismatchError) else "fetch_broken",
             digest=download.digest,
             of=repository,
-            reason=error,
+            reason=storage_reason(error) if isinstance(error, OSError) else error,
             kept=0 if useless else download.written,
         )
 
