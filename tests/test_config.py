@@ -18,6 +18,7 @@ from entrepot.config import (
     Resolve,
     UpstreamProxy,
     parse_domain,
+    parse_duration,
     parse_path,
     parse_size,
 )
@@ -75,6 +76,22 @@ Toml = Callable[[str], dict[str, str]]
 def test_size_is_read(text: str, size: int) -> None:
     """KB counts in thousands, KiB and a bare K in 1024s, fractions are cut to bytes."""
     assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("45m", 2700), ("12h", 43200), ("30d", 2592000), ("0", 0), ("0s", 0)],
+)
+def test_duration_is_read(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5", "5x", "-1d", "1.5h", " 1d", "1D", "1d2h", "9999999d"])
+def test_duration_is_refused(text: str) -> None:
+    """A bare number says no unit, so it is refused."""
+    with pytest.raises(ValueError, match="expected a duration such as 30d") as caught:
+        parse_duration(text)
+    assert repr(text) in str(caught.value)
 
 
 @pytest.mark.parametrize(

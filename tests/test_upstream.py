@@ -484,7 +484,7 @@ def test_an_answer_that_is_no_http_is_an_error(upstream: Upstream, plain: FaultS
         exchange.cut(reset=False)
 
     plain.routes = {"/a": garbage}
-    assert failure(upstream, target("/a")) == f"http://{NAME}: what it answers is no HTTP"
+    assert failure(upstream, target("/a")) == f"http://{NAME}: its answer is no valid HTTP"
 
 
 @pytest.mark.parametrize("path", ["/a b", "/a\r\nX: 1", "/\N{SNOWMAN}"])

@@ -47,7 +47,11 @@ class Events:
 
 
 def log_to_stderr() -> None:
-    """Give our lines their own way out, whatever mitmproxy's verbosity."""
+    """Give our lines their own way out, whatever mitmproxy's verbosity.
+
+    urllib3 says nothing any more: it quotes whole URLs, signatures among them, with a traceback.
+    """
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)

@@ -5,6 +5,7 @@ from http.client import BadStatusLine, HTTPException, RemoteDisconnected, Unknow
 
 from urllib3.exceptions import (
     ConnectTimeoutError,
+    InvalidHeader,
     NameResolutionError,
     NewConnectionError,
     ProtocolError,
@@ -34,6 +35,8 @@ def reason_of(error: BaseException) -> str:
             return "it stopped answering"
         case SSLError():
             return f"TLS: {_tls_reason(error)}"
+        case InvalidHeader() | ValueError():
+            return "its answer is no valid HTTP"
         case ProtocolError() | HTTPException():
             return _protocol_reason(_cause(error))
         case _:
@@ -73,7 +76,7 @@ def _protocol_reason(cause: BaseException) -> str:
     if isinstance(cause, HeadError):
         return str(cause)
     if isinstance(cause, BadStatusLine | UnknownProtocol) and not _is_broken_off(cause):
-        return "what it answers is no HTTP"
+        return "its answer is no valid HTTP"
     return "the connection broke off"
 
 
