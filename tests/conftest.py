@@ -21,7 +21,7 @@ settings.register_profile("entrepot", deadline=None, database=None, derandomize=
 settings.load_profile("entrepot")
 
 _HERE = Path(__file__).parent
-_MARKED = ("wire", "e2e")
+_MARKED = {"wire": "wire", "attack": "wire", "e2e": "e2e"}
 
 
 class StartEntrepot(Protocol):
@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(_HERE):
             folder = item.path.relative_to(_HERE).parts[0]
             if folder in _MARKED:
-                item.add_marker(folder)
+                item.add_marker(_MARKED[folder])
         alone = item.get_closest_marker("alone") or item.get_closest_marker("e2e")
         item.add_marker(pytest.mark.xdist_group("alone" if alone else str(item.path)))
 

@@ -23,8 +23,9 @@ Values: TypeAlias = dict[str, Any]
 
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([KMGT]?)(I?B?)", re.IGNORECASE | re.ASCII)
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"([0-9]{1,6})([smhd])", re.ASCII)
+_SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(s|min|m|h|d|)", re.IGNORECASE | re.ASCII)
+_MAX_SECONDS = 365 * 86400
 _MAX_SIZE = 2**63 - 1  # SQLite's integer, which keeps the limit
 _HOST = r"(\[[^\[\]]*\]|[^:\[\]]*)"
 _LISTEN = re.compile(rf"{_HOST}:([0-9]{{1,5}})")
@@ -149,12 +150,18 @@ def parse_size(text: str) -> int:
 
 
 def parse_duration(text: str) -> float:
-    """Read seconds: `30d`, `12h`, `45m`, `90s`; `0` is none."""
-    if match := _DURATION.fullmatch(text):
-        return float(int(match[1]) * _SECONDS[match[2]])
-    if text == "0":
-        return 0.0
-    raise ValueError(f"expected a duration such as 30d, 12h, 45m or 90s, or 0, got {text!r}")
+    """Read seconds: `30d`, `1.5h`, `5min`, `90s`, `300`; at most 365 days."""
+    match = _DURATION.fullmatch(text)
+    if match:
+        seconds = float(match[1]) * _SECONDS[match[2].lower()]
+        if 0 < seconds <= _MAX_SECONDS:
+            return seconds
+    raise ValueError(f"expected a duration such as 30d, 1.5h, 5min, 90s or 300, got {text!r}")
+
+
+def parse_rest(text: str) -> float:
+    """Read a duration, or `0` for never."""
+    return 0.0 if text == "0" else parse_duration(text)
 
 
 def parse_path(text: str) -> Path:
@@ -212,7 +219,7 @@ class Option:
         return self._read_text(value)
 
     def _read_text(self, value: object) -> Any:
-        if self.parser is parse_size and type(value) is int:
+        if self.parser in (parse_size, parse_duration) and type(value) is int:
             value = str(value)
         if not isinstance(value, str):
             raise self._mistyped(value, "text")
@@ -228,7 +235,8 @@ OPTIONS = (
     Option("listen", "str", "[HOST]:PORT", "accept clients here (default :3128)", Listen.parse),
     Option("data", "str", "DIR", "keep blobs, index and authority here", parse_path),
     Option("size", "str", "SIZE", "keep at most this (half the free disk)", parse_size),
-    Option("scrub", "str", "DURATION", "verify all that is stored this often", parse_duration),
+    Option("scrub", "str", "DURATION", "verify all that is stored this often", parse_rest),
+    Option("idle", "str", "DURATION", "drop a client that does nothing (5min)", parse_duration),
     Option("upstream_ca", "str", "FILE", "also trust these CAs for registries", parse_path),
     Option("resolve", "repeatable", "HOST:PORT:ADDR[:PORT]", "as curl's --resolve", Resolve.parse),
     Option("upstream_proxy", "str", "URL", "use this proxy", UpstreamProxy.parse, secret=True),
@@ -240,15 +248,17 @@ OPTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What the administrator decided; `size` in bytes, None to choose at first start.
+    """What the administrator decided.
 
-    `scrub` is in seconds, 0 for never.
+    `size` is in bytes, None to choose at first start; `scrub` in seconds, 0 for never; `idle` in
+    seconds.
     """
 
     data: Path
     listen: Listen = Listen("", 3128)
     size: int | None = None
     scrub: float = 30 * 86400.0
+    idle: float = 300.0
     upstream_ca: Path | None = None
     resolve: tuple[Resolve, ...] = ()
     upstream_proxy: UpstreamProxy | None = None

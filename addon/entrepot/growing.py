@@ -11,8 +11,8 @@ import os
 from enum import Enum, auto
 from pathlib import Path
 
-from entrepot.body import CHUNK, FileBody, StorageLostError
-from entrepot.message import BodyError
+from entrepot.body import FileBody, StorageLostError
+from entrepot.message import CHUNK, BodyError
 
 _GATHER_SECONDS = 0.005
 """How long a reader waits for a chunk to fill: one costs the loop the same whatever its size."""

@@ -79,6 +79,10 @@ class Request:
         return f"{self.path}?{self.query}" if self.query else self.path
 
 
+CHUNK = 1024 * 1024
+"""Bytes handed over at once; 64 KiB was measured at a fifth of the speed."""
+
+
 class BodyError(Exception):
     """A body ended before it was whole: the transfer must be cut, never closed as complete."""
 
@@ -90,8 +94,8 @@ class Body(Protocol):
     def size(self) -> int | None:
         """How many bytes there will be, or None where nobody knows yet."""
 
-    async def read(self) -> bytes:
-        """The next bytes, at most 1 MiB; empty at the end.
+    async def read(self, most: int = CHUNK) -> bytes:
+        """The next bytes, at most ``most``; empty at the end.
 
         Raises :class:`BodyError` where the rest cannot be had.
         """

@@ -1,6 +1,9 @@
-"""The option for the long form, known where this folder is named on the command line."""
+"""Fixtures for attacks at the socket, and the option of a long form."""
 
 import pytest
+
+from rig.client import Client
+from rig.proxy import Entrepot
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -9,3 +12,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="pull every fault with every client, and write the table (about 15 minutes)",
     )
+
+
+@pytest.fixture
+def client(entrepot: Entrepot) -> Client:
+    """A client that trusts nothing but the proxy's authority."""
+    return entrepot.client()

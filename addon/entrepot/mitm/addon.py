@@ -16,6 +16,7 @@ from entrepot.config import Config, ConfigError
 from entrepot.mitm import options
 from entrepot.mitm.connections import Connections
 from entrepot.mitm.engine import Engine, Foundation, StartError
+from entrepot.mitm.idle import Idle
 from entrepot.mitm.passing import Passing
 from entrepot.mitm.requests import Requests
 from entrepot.mitm.resolving import resolve_on
@@ -38,6 +39,7 @@ class Entrepot:
         self._starting: asyncio.Task[None] | None = None
         self.addons = [
             Connections(self._running),
+            Idle(self._running),
             Requests(self._running),
             Passing(self._running),
             Sending(self._running),

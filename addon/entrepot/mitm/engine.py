@@ -1,5 +1,7 @@
 """Everything that one running proxy consists of, put together from a configuration."""
 
+import contextlib
+import ctypes
 import os
 import resource
 import secrets
@@ -17,6 +19,7 @@ from entrepot.driver import Driver
 from entrepot.events import Events, log_to_stderr
 from entrepot.hosts import Hosts
 from entrepot.logins import Logins
+from entrepot.message import CHUNK
 from entrepot.scrub import Scrubber
 from entrepot.storage_reasons import storage_reason
 from entrepot.store import Store, StoreError
@@ -51,6 +54,7 @@ class Foundation:
         _allow_many_files()
         events = Events()
         log_to_stderr()
+        _reuse_memory()
         try:
             roots = Roots.find(config.upstream_ca)
             store = Store(config.data, config.size, events=events)
@@ -112,3 +116,15 @@ def _allow_many_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _reuse_memory() -> None:
+    """Let malloc keep a few freed chunks of transfers.
+
+    It would give each back to the kernel and get it anew: twice the CPU time (measured). The
+    parameters are M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc; other libraries have none.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-1, 8 * CHUNK)
+        mallopt(-3, 4 * CHUNK)

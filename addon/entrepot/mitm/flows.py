@@ -92,6 +92,9 @@ def authority_mismatch(flow: http.HTTPFlow, origin: Origin) -> str | None:
         return "more than one Host"
     if hosts and not _names(hosts[0], origin):
         return f"Host {hosts[0]!r}"
+    authority = flow.request.authority  # left where a target names a host inside of a CONNECT
+    if authority and not _names(authority, origin):
+        return f"target {authority!r}"
     sni = flow.client_conn.sni if origin.scheme == "https" else None
     if sni and not _same_host(sni, origin.host):
         return f"SNI {sni!r}"

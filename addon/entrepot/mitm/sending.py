@@ -5,6 +5,7 @@ from typing import Any
 from mitmproxy import connection, ctx, http
 
 from entrepot.message import BodyError
+from entrepot.mitm.pacing import Budget
 from entrepot.mitm.running import Running, client_of
 from entrepot.mitm.serving import BODY, Transfer
 
@@ -15,6 +16,7 @@ class Sending:
     def __init__(self, running: Running) -> None:
         self._running = running
         self._transfers: dict[str, Transfer] = {}
+        self._budget = Budget()
 
     async def entrepot_chunk(self, transfer: Transfer) -> None:
         """Wait for the client to take the last chunk, and get the next."""
@@ -23,7 +25,8 @@ class Sending:
             self._running.begin()
         try:
             await _writer(transfer.client).drain()
-            transfer.chunk = await transfer.body.read()
+            size = self._budget.grant(transfer.client.id)
+            transfer.chunk = await transfer.body.read(size)
         except BodyError as error:
             transfer.cut = str(error)
             client = client_of(transfer.client)
@@ -41,6 +44,7 @@ class Sending:
         self._ended(client)
 
     def _ended(self, client: connection.Client) -> None:
+        self._budget.release(client.id)
         if self._transfers.pop(client.id, None) is not None:
             self._running.end()
 

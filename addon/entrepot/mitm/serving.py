@@ -27,7 +27,7 @@ from mitmproxy.net.http import status_codes
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import commands, events, layer, layers
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers import modes, tls
+from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode, HttpStream, SendHttp, _events
 from mitmproxy.proxy.layers.http._events import (
     RequestHeaders,
@@ -38,6 +38,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 
 from entrepot.message import Body
+from entrepot.mitm.limits import BoundedServer, BoundedTLS, inside_tls
 
 SELF = "entrepot.invalid"
 """The host of a request to the proxy itself; ``.invalid`` is nobody's (RFC 6761)."""
@@ -56,6 +57,11 @@ class Transfer:
     chunk: bytes = b""
     cut: str | None = None
     """Why the transfer must be broken off, where it must."""
+
+    def take(self) -> bytes:
+        """The next chunk, which is held here no longer: its client may never take it."""
+        chunk, self.chunk = self.chunk, b""
+        return chunk
 
 
 @dataclass
@@ -91,8 +97,7 @@ class ServingStream(HttpStream):
                 yield EntrepotChunkHook(transfer)
                 if self._client_has_left() or transfer.cut is not None or not transfer.chunk:
                     break
-                data = ResponseData(self.stream_id, transfer.chunk)
-                yield SendHttp(data, self.context.client)
+                yield SendHttp(ResponseData(self.stream_id, transfer.take()), self.context.client)
         finally:
             body.close()
         if transfer.cut is not None:
@@ -119,6 +124,11 @@ class ServingStream(HttpStream):
 class ServingLayer(HttpLayer):
     """HTTP on one connection, with streams that can send a body."""
 
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, events.Start):
+            self.connections[self.context.client] = BoundedServer(self.context.fork())
+        yield from super()._handle_event(event)
+
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
         """Make a :class:`ServingStream`, otherwise as mitmproxy does."""
         stream = ServingStream(self.context.fork(), stream_id)
@@ -134,14 +144,14 @@ def choose_layer(context: Context, data: bytes, *, tunnel: bool) -> layer.Layer 
         mode = HTTPMode.upstream if upstream else HTTPMode.regular
         if not starts_like_tls_record(data):
             return ServingLayer(context, mode)
-        secured = tls.ClientTLSLayer(context)
+        secured = BoundedTLS(context)
         secured.child_layer = ServingLayer(context, mode)
         return secured
     if tunnel:
         return layers.TCPLayer(context, ignore=True)
-    if isinstance(above[-1], tls.ClientTLSLayer) or not starts_like_tls_record(data):
+    if isinstance(above[-1], BoundedTLS) or not starts_like_tls_record(data):
         return ServingLayer(context, HTTPMode.transparent)
-    return None
+    return inside_tls(context)
 
 
 def _broken_off(stream_id: int, reason: str) -> ResponseProtocolError:
