@@ -44,6 +44,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="histories of tests/attack/test_access_model.py, new ones each time",
     )
+    parser.addoption(
+        "--fuzz-requests", type=int, default=200, help="requests of tests/attack/test_fuzz.py"
+    )
+    parser.addoption(
+        "--fault-table",
+        metavar="FILE",
+        help="pull every fault with every client, and write the table (about 15 minutes)",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

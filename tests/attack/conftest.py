@@ -1,17 +1,9 @@
-"""Fixtures for attacks at the socket, and the option of a long form."""
+"""Fixtures for attacks at the socket."""
 
 import pytest
 
 from rig.client import Client
 from rig.proxy import Entrepot
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--fault-table",
-        metavar="FILE",
-        help="pull every fault with every client, and write the table (about 15 minutes)",
-    )
 
 
 @pytest.fixture

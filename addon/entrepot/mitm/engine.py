@@ -126,5 +126,5 @@ def _reuse_memory() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(-1, 8 * CHUNK)
+        mallopt(-1, 4 * CHUNK)
         mallopt(-3, 4 * CHUNK)

@@ -5,6 +5,8 @@ head, a TLS ClientHello, a chunk's first line and pipelined requests however lon
 trailers crash it; a TLS connection keeps a buffer as large as the largest piece ever sent on it.
 """
 
+from typing import Any
+
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
@@ -19,7 +21,10 @@ _MOST_WAITING = heads.MOST_BYTES + 64 * 1024
 """Bytes received but not yet looked at: a head, and what one read of the socket brings."""
 
 _HELLO = 64 * 1024
-_PIECE = 64 * 1024
+_RECORD = 16 * 1024
+"""The most that TLS puts into one record."""
+_RECORDS = 8
+"""How many are handed on at once."""
 
 
 class BoundedServer(Http1Server):
@@ -77,17 +82,24 @@ class BoundedTLS(ClientTLSLayer):
             return False, "the ClientHello is too long"
         return (yield from super().receive_handshake_data(data))
 
+    def start_tls(self) -> layer.CommandGenerator[None]:
+        """Let OpenSSL give back the buffers of its records, 34 KiB, while nothing is under way."""
+        yield from super().start_tls()
+        if self.tls is not None:
+            lib: Any = SSL._lib  # type: ignore[attr-defined] # noqa: SLF001 pyOpenSSL has no name
+            lib.SSL_set_mode(self.tls._ssl, SSL.MODE_RELEASE_BUFFERS)  # noqa: SLF001
+
     def send_data(self, data: bytes) -> layer.CommandGenerator[None]:
-        """Encrypt in small pieces: OpenSSL's buffer never shrinks again."""
+        """Encrypt record by record: OpenSSL's buffer never shrinks again."""
         view, sealed = memoryview(data), list[bytes]()
         try:
-            for start in range(0, len(view), _PIECE):
-                self.tls.sendall(view[start : start + _PIECE])
-                sealed.append(self.tls.bio_read(2 * _PIECE))
+            for start in range(0, len(view), _RECORD):
+                self.tls.sendall(view[start : start + _RECORD])
+                sealed.append(self.tls.bio_read(2 * _RECORD))
         except SSL.Error:
             pass  # the other side has closed: what it would not read is dropped
-        for piece in sealed:
-            yield commands.SendData(self.conn, piece)
+        for first in range(0, len(sealed), _RECORDS):
+            yield commands.SendData(self.conn, b"".join(sealed[first : first + _RECORDS]))
 
 
 def inside_tls(context: Context) -> ServerTLSLayer:

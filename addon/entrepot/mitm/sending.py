@@ -1,13 +1,18 @@
 """Hooks of bodies sent in band (see ``serving``): the client's pace, and the next chunk."""
 
+import contextlib
+import socket
 from typing import Any
 
 from mitmproxy import connection, ctx, http
 
 from entrepot.message import BodyError
-from entrepot.mitm.pacing import Budget
+from entrepot.mitm.pacing import LEAST, Budget
 from entrepot.mitm.running import Running, client_of
 from entrepot.mitm.serving import BODY, Transfer
+
+_KERNEL = 512 * 1024
+"""Bytes that the kernel holds unsent for a connection; by itself it takes 4 MB."""
 
 
 class Sending:
@@ -23,6 +28,7 @@ class Sending:
         if transfer.client.id not in self._transfers:
             self._transfers[transfer.client.id] = transfer
             self._running.begin()
+            _hold_little(transfer.client)
         try:
             await _writer(transfer.client).drain()
             size = self._budget.grant(transfer.client.id)
@@ -53,6 +59,15 @@ class Sending:
         body = flow.metadata.pop(BODY, None)
         if body is not None:
             body.close()
+
+
+def _hold_little(client: connection.Client) -> None:
+    """Wait for a client that has not taken the last chunk, and give the kernel no megabytes."""
+    with contextlib.suppress(OSError, KeyError):
+        transport = _writer(client).transport
+        transport.set_write_buffer_limits(LEAST)
+        unsent = transport.get_extra_info("socket")
+        unsent.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _KERNEL)
 
 
 def _writer(client: connection.Client) -> Any:
