@@ -85,6 +85,7 @@ REFUSED = {
     "a path in Host": get().replace(HOST, f"Host: {FAULT}/x\r\n"),
     "Unicode in Host": get().replace(HOST, "Host: fäult.example.test\r\n"),
     "punycode in Host": get().replace(HOST, "Host: xn--fult-loa.example.test\r\n"),
+    "two logins": get("Authorization: Basic YTph\r\nauthorization: Basic Yjpi\r\n"),
     "300 fields": get("X: y\r\n" * 300),
     "10,000 fields": get("X: y\r\n" * 10_000),
     "a field of 10 MB": get("X: " + "y" * 10_000_000 + "\r\n"),

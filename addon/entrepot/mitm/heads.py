@@ -47,4 +47,6 @@ def refusal(received: bytes) -> Refusal | None:
         return Refusal(505, "want HTTP/1.1")
     if not all(_FIELD.fullmatch(field) for field in fields):
         return Refusal(400, "malformed header field")
+    if sum(field.partition(b":")[0].lower() == b"authorization" for field in fields) > 1:
+        return Refusal(400, "more than one Authorization")  # servers differ in which one counts
     return None
