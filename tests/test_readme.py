@@ -31,6 +31,7 @@ OTHERS_OPTIONS = {
     "--hosts-dir",  # ctr
     "--listen-port",  # mitmdump
     "--fast",  # scripts/test
+    "--fuzz-requests",  # pytest, in tests/attack
 }
 
 

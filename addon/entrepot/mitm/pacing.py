@@ -1,13 +1,13 @@
 """How much all transfers together may hold in memory.
 
 A transfer holds a chunk until its client has taken it, so clients that stop reading could hold
-any amount. One transfer, or two, get chunks of 1 MiB, which their speed needs; the more
+any amount. One transfer, or three, get chunks of 1 MiB, which their speed needs; the more
 is held, the smaller the next ones are.
 """
 
 from entrepot.message import CHUNK
 
-BUDGET = 4 * CHUNK
+BUDGET = 6 * CHUNK
 """Bytes that all transfers hold together, but for LEAST each."""
 
 LEAST = 16 * 1024
