@@ -22,7 +22,9 @@ def origin_of(flow: http.HTTPFlow, scheme: str | None = None) -> Origin | None:
 
 def request_of(flow: http.HTTPFlow, origin: Origin) -> Request:
     """The request of a flow."""
-    path, _, query = flow.request.path.partition("?")
+    path, mark, query = flow.request.path.partition("?")
+    if mark and not query:
+        path += mark  # an empty query is not none: upstream shall judge that spelling
     return Request(
         flow.request.method.upper(),
         origin,
