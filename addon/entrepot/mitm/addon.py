@@ -15,6 +15,7 @@ from mitmproxy import ctx, exceptions
 from entrepot.config import Config, ConfigError
 from entrepot.mitm import options
 from entrepot.mitm.connections import Connections
+from entrepot.mitm.dispatch import quicken
 from entrepot.mitm.engine import Engine, Foundation, StartError
 from entrepot.mitm.idle import Idle
 from entrepot.mitm.passing import Passing
@@ -86,6 +87,7 @@ class Entrepot:
     def running(self) -> None:
         """Listen where we were told to, and say in one line that the proxy is there."""
         if self._running.engine is not None:
+            quicken(ctx.master.addons)
             self._starting = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
