@@ -111,10 +111,11 @@ async def _proxy(foundation: Foundation) -> int:
     for name in ("", "asyncio", "hpack", "quic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     master = DumpMaster(mitmproxy_options.Options(), with_dumper=False)
-    # Our hooks come before mitmproxy's own choice of layers, as they do under `mitmdump -s`.
-    chooser = master.addons.get("nextlayer")
-    master.addons.remove(chooser)
-    master.addons.add(Entrepot(foundation), chooser)
+    # Our hooks come before mitmproxy's own choices, as they do under `mitmdump -s`.
+    after = [master.addons.get(name) for name in ("nextlayer", "tlsconfig")]
+    for addon in after:
+        master.addons.remove(addon)
+    master.addons.add(Entrepot(foundation), *after)
     master.options.update(termlog_verbosity="warn")  # and let the addon configure itself
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,9 +1,18 @@
 """What a connection must not cost: clients like docker open one for every request."""
 
+import ssl
 import subprocess
+import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rig.proxy import PYTHON
+import pytest
+
+from rig.client import Client
+from rig.proxy import PYTHON, Entrepot, Runner
+
+if TYPE_CHECKING:
+    from conftest import StartEntrepot
 
 HUB = "hub.example.test"
 DISPATCH = """
@@ -80,6 +89,52 @@ async def main():
 asyncio.run(main())
 """
 
+RENEWAL = """
+import asyncio, sys
+from datetime import UTC, datetime, timedelta
+from mitmproxy import connection, ctx, options, tls
+from mitmproxy.proxy.context import Context
+from mitmproxy.tools.dump import DumpMaster
+from entrepot.mitm.handshakes import Handshakes
+
+async def main():
+    DumpMaster(options.Options(), with_termlog=False, with_dumper=False)
+    ctx.options.update(confdir=sys.argv[1])
+    now = datetime.now(UTC)
+    handshakes = Handshakes(lambda: now)
+
+    def leaf():
+        client = connection.Client(peername=("127.0.0.1", 1), sockname=("127.0.0.1", 2))
+        client.sni = "hub.example.test"
+        data = tls.TlsData(client, Context(client, ctx.options))
+        handshakes.tls_start_client(data)
+        return data.ssl_conn.get_certificate().get_serial_number()
+
+    first = leaf()
+    now += timedelta(days=29)
+    assert leaf() == first
+    now += timedelta(days=2)
+    second = leaf()
+    assert second != first
+    assert leaf() == second
+    handshakes.configure({"tls_version_client_min"})
+    assert leaf() == second
+    ctx.options.update(tls_version_client_min="TLS1_3")
+    handshakes.configure({"tls_version_client_min"})
+    try:
+        leaf()
+    except AttributeError:
+        print("well")
+
+asyncio.run(main())
+"""
+
+
+def handshake(entrepot: Entrepot, context: ssl.SSLContext, host: str = HUB) -> ssl.SSLSocket:
+    """CONNECT and TLS with the settings of `context`."""
+    context.load_verify_locations(cadata=entrepot.ca_pem.decode())
+    return Client(entrepot.port, context).tunnel(host)
+
 
 def run_inside(program: str, folder: Path) -> None:
     """Run a program with the proxy's own Python and mitmproxy."""
@@ -91,3 +146,53 @@ def run_inside(program: str, folder: Path) -> None:
 def test_an_addon_is_asked_once_for_its_handlers(folder: Path) -> None:
     """Events reach the same add-ons in the same order as without us, each looked up once."""
     run_inside(DISPATCH, folder)
+
+
+def test_a_leaf_is_renewed_before_it_expires(folder: Path) -> None:
+    """A proxy that runs for months shows no old leaf; mitmproxy's own options leave it to it."""
+    run_inside(RENEWAL, folder)
+
+
+@pytest.mark.parametrize("runner", ["serve", "mitmdump"])
+def test_what_a_handshake_needs_is_kept(start_entrepot: "StartEntrepot", runner: Runner) -> None:
+    """The leaf is made once, and no ticket with each handshake: mitmproxy's own would give one."""
+    entrepot = start_entrepot(runner=runner)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    leaves = set()
+    for _ in range(3):
+        with handshake(entrepot, context) as tls:
+            leaves.add(tls.getpeercert(binary_form=True))
+            assert tls.session is not None
+            assert not tls.session.has_ticket
+    assert len(leaves) == 1
+
+
+def test_handshakes_are_modern(entrepot: Entrepot) -> None:
+    """TLS 1.2 or newer, forward secret and authenticated, or there is no connection."""
+    assert takes(entrepot, "ECDHE-ECDSA-AES256-GCM-SHA384")
+    assert takes(entrepot, "ECDHE-ECDSA-CHACHA20-POLY1305")
+    assert not takes(entrepot, "ECDHE-ECDSA-AES128-SHA256:ECDHE-ECDSA-AES128-SHA")
+    assert not takes(entrepot, "ALL:@SECLEVEL=0", ssl.TLSVersion.TLSv1_1)
+
+
+def takes(
+    entrepot: Entrepot, ciphers: str, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
+) -> bool:
+    """Whether a handshake succeeds with these ciphers and this version."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        context.minimum_version = context.maximum_version = version
+    context.set_ciphers(ciphers)
+    try:
+        handshake(entrepot, context).close()
+    except ssl.SSLError:
+        return False
+    return True
+
+
+def test_each_host_has_its_own_leaf(client: Client) -> None:
+    """A context is kept for one host: nobody is shown another's certificate."""
+    names = (HUB, "registry.example.test", "basic.example.test", HUB)
+    leaves = [client.certificate(name) for name in names]  # which verifies the name
+    assert len(set(leaves)) == len(set(names))

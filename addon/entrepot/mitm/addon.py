@@ -17,6 +17,7 @@ from entrepot.mitm import options
 from entrepot.mitm.connections import Connections
 from entrepot.mitm.dispatch import quicken
 from entrepot.mitm.engine import Engine, Foundation, StartError
+from entrepot.mitm.handshakes import Handshakes
 from entrepot.mitm.idle import Idle
 from entrepot.mitm.passing import Passing
 from entrepot.mitm.requests import Requests
@@ -41,6 +42,7 @@ class Entrepot:
         self.addons = [
             Connections(self._running),
             Idle(self._running),
+            Handshakes(),
             Requests(self._running),
             Passing(self._running),
             Sending(self._running),
