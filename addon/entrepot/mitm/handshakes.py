@@ -19,8 +19,11 @@ from mitmproxy.addons.tlsconfig import TlsConfig
 from mitmproxy.proxy.context import Context
 from OpenSSL import SSL
 
-CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
-"""For TLS 1.2: forward secret and authenticated only; of TLS 1.3 all are (RFC 8446)."""
+CIPHERS_12 = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+"""For TLS 1.2: forward secret and authenticated only."""
+
+CIPHERS_13 = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+"""All of OpenSSL's for TLS 1.3. AES-128, which Go prefers too, first: it is a tenth faster."""
 
 RENEWED_AFTER = timedelta(days=30)
 """Less than the time for which mitmproxy makes a leaf, so that none expires in use."""
@@ -56,7 +59,7 @@ class Handshakes:
     def tls_start_client(self, data: tls.TlsData) -> None:
         """Begin a handshake with a client."""
         if data.ssl_conn is None and not data.is_dtls and not self._mitmproxys:
-            data.ssl_conn = SSL.Connection(self._context(data.context))
+            data.ssl_conn = _Connection(self._context(data.context))
             data.ssl_conn.set_accept_state()
 
     def _context(self, connection: Context) -> SSL.Context:
@@ -72,6 +75,24 @@ class Handshakes:
         if len(self._contexts) > _MOST_HOSTS:
             self._contexts.popitem(last=False)
         return context
+
+
+class _Connection(SSL.Connection):
+    """Gives a chunk of a body back in one piece, where mitmproxy asks for 64 KiB at a time.
+
+    Each piece goes through every layer by itself: 0.07 of 0.75 s of CPU a GiB (measured).
+    """
+
+    _room = 0
+
+    def sendall(self, buf: Any, flags: int = 0) -> int:
+        # A record holds 16 KiB and adds less than 64 bytes (RFC 8446 section 5.2).
+        self._room = len(buf) + 64 * (1 + len(buf) // 2**14)
+        return super().sendall(buf, flags)
+
+    def bio_read(self, bufsiz: int) -> bytes:
+        room, self._room = self._room, 0
+        return super().bio_read(max(bufsiz, room))
 
 
 def _leaf(connection: Context, *, renewed: bool) -> certs.CertStoreEntry:
@@ -92,7 +113,10 @@ def _make(leaf: certs.CertStoreEntry) -> SSL.Context:
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_COMPRESSION | SSL.OP_NO_TICKET)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_cipher_list(CIPHERS)
+    context.set_cipher_list(CIPHERS_12)
+    # Not by its public name, which pyOpenSSL 24 (of mitmproxy 11) does not have.
+    if SSL._lib.SSL_CTX_set_ciphersuites(context._context, CIPHERS_13) != 1:  # type: ignore[attr-defined] # noqa: SLF001
+        raise RuntimeError(f"OpenSSL does not know {CIPHERS_13!r}")
     context.set_alpn_select_callback(_choose_protocol)
     context.use_certificate(x509.load_pem_x509_certificate(leaf.cert.to_pem()))
     context.use_privatekey(leaf.privatekey)
