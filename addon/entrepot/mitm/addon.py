@@ -81,6 +81,9 @@ class Entrepot:
             **options.trusted_roots(foundation.bundle, foundation.roots.folder),
             confdir=str(foundation.config.data / "ca"),
         )
+        # Nobody sees mitmproxy's lines below a warning (option termlog_verbosity), yet mitmdump
+        # formats each, and tells every add-on of it: two for each connection.
+        logging.getLogger("mitmproxy").setLevel(logging.WARNING)
 
     def _configuration(self) -> Config:
         given = options.given(ctx.options)
