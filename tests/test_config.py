@@ -19,8 +19,8 @@ from entrepot.config import (
     UpstreamProxy,
     parse_domain,
     parse_duration,
-    parse_rest,
     parse_path,
+    parse_rest,
     parse_size,
 )
 from entrepot.reference import HostPort

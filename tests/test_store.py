@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from diskcache.core import MODE_PICKLE
 from entrepot.index import INDEX_SECONDS
 from entrepot.reference import Digest, Origin, Repository
 from entrepot.store import Store, StoreError
+from rig.disk import small_disk
+from rig.needs import need_root
 
 LIMIT = 10 * 1024 * 1024
 TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -381,6 +383,16 @@ def test_content_survives_a_restart(folder: Path) -> None:
         assert store.host(REGISTRY) is not None
 
 
+def test_a_download_without_a_byte_is_gone_after_a_start(folder: Path) -> None:
+    """There is nothing to continue in it; what has a byte stays."""
+    with closing(Store(folder, LIMIT)) as store:
+        empty, begun = (store.partial(o, DIGEST) for o in (REGISTRY, OTHER_REGISTRY))
+        empty.touch()
+        begun.write_bytes(b"l")
+    Store(folder, LIMIT).close()
+    assert list(begun.parent.iterdir()) == [begun]
+
+
 def test_a_folder_is_one_stores_at_a_time(folder: Path) -> None:
     """A second one is refused as long as the first is open."""
     message = r"data.*another entrepot is using it"
@@ -397,6 +409,20 @@ def test_a_newer_format_is_refused_and_left_alone(folder: Path) -> None:
     with pytest.raises(StoreError, match="its format is '2', this version reads '1'"):
         Store(folder, LIMIT)
     assert len(value_files(folder)) == 1
+
+
+def test_a_disk_that_was_full_at_the_first_start_spoils_nothing(tmp_path: Path) -> None:
+    """The folder that could not be made is made once there is room."""
+    need_root()
+    with small_disk(tmp_path / "disk", 4 * 1024**2) as disk:
+        filler = disk / "filler"
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        with pytest.raises(StoreError, match="No space left"):
+            Store(disk / "data", LIMIT)
+        filler.unlink()
+        Store(disk / "data", LIMIT).close()
 
 
 def test_a_refused_start_lets_go_of_the_folder(folder: Path) -> None:

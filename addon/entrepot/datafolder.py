@@ -32,8 +32,10 @@ def check_format(folder: Path) -> None:
     """Refuse a folder that another version wrote, before anything in it is touched."""
     path = folder / "format"
     found = path.read_text(errors="replace").strip() if path.exists() else ""
-    if not found:  # a full disk leaves it empty
-        path.write_text(f"{FORMAT}\n")
+    if not found:  # also where an earlier version left it empty on a full disk
+        new = path.with_suffix(".new")
+        new.write_text(f"{FORMAT}\n")
+        new.rename(path)
     elif found != FORMAT:
         raise OSError(
             f"its format is {found[:20]!r}, this version reads {FORMAT!r}; run the version that "
@@ -42,7 +44,8 @@ def check_format(folder: Path) -> None:
 
 
 def forget_old(partials: Path, before: float) -> None:
-    """Remove unfinished downloads that nobody continued since a time."""
+    """Remove unfinished downloads that nobody continued since a time, and those without a byte."""
     for path in partials.iterdir():
-        if path.stat().st_mtime < before:
+        state = path.stat()
+        if state.st_mtime < before or state.st_size == 0:
             path.unlink()

@@ -183,10 +183,14 @@ class Store:
     def commit_blob(
         self, path: Path, repository: Repository, digest: Digest, media_type: str, *, public: bool
     ) -> None:
-        """Take over a whole, verified file that ``repository``'s registry delivered."""
+        """Take over a whole, verified file that ``repository``'s registry delivered.
+
+        What is known of the bytes comes first: bytes that a kill left without it would be of no
+        use to anybody, and fetched again.
+        """
+        self._delivered(repository, digest, public=public)
         if path.exists():  # else it was committed for another repository just now
             self._objects.add_blob(path, digest, media_type)
-        self._delivered(repository, digest, public=public)
 
     @_guarded
     def peek(self, digest: Digest) -> int | None:
@@ -232,8 +236,8 @@ class Store:
         """Keep a verified manifest; False where there is no room for it."""
         if not self._room.make(len(content)):
             return False
-        self._objects.add_manifest(repository.origin, digest, content, media_type)
         self._delivered(repository, digest, public=False)
+        self._objects.add_manifest(repository.origin, digest, content, media_type)
         return True
 
     # Knowledge
