@@ -37,17 +37,14 @@ class StartEntrepot(Protocol):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Long forms of tests that have a short one."""
-    parser.addoption(
-        "--model-examples",
-        type=int,
-        default=None,
-        help="histories of tests/attack/test_access_model.py, new ones each time",
-    )
-    parser.addoption(
-        "--fuzz-requests", type=int, default=200, help="requests of tests/attack/test_fuzz.py"
-    )
-    parser.addoption(
+    """Add what makes the attacks (tests/attack) longer, or repeats one."""
+    group = parser.getgroup("attacks")
+    group.addoption("--crash-rounds", type=int, default=20, help="how often to kill the proxy")
+    group.addoption("--soak-minutes", type=float, default=0.25, help="how long to load it")
+    group.addoption("--attack-seed", help="repeat the random choices of a failed attack")
+    group.addoption("--fuzz-requests", type=int, default=200, help="how many requests to mangle")
+    group.addoption("--model-examples", type=int, help="how many new histories of who gets what")
+    group.addoption(
         "--fault-table",
         metavar="FILE",
         help="pull every fault with every client, and write the table (about 15 minutes)",
