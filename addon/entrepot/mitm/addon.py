@@ -1,7 +1,8 @@
-"""The addon: one life, and the hooks in four parts.
+"""The addon: one life, and the hooks in five parts.
 
 A request goes: ``connections`` decides intercept or tunnel; ``requests`` answers what can be
-cached; ``passing`` watches what is not; ``sending`` feeds the bodies that ``serving`` streams.
+cached; ``passing`` watches what is not; ``sending`` feeds the bodies that ``serving`` streams;
+``memory`` clears away what closed connections leave.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from entrepot.mitm.dispatch import quicken
 from entrepot.mitm.engine import Engine, Foundation, StartError
 from entrepot.mitm.handshakes import Handshakes
 from entrepot.mitm.idle import Idle
+from entrepot.mitm.memory import Memory
 from entrepot.mitm.passing import Passing
 from entrepot.mitm.requests import Requests
 from entrepot.mitm.resolving import resolve_on
@@ -46,6 +48,7 @@ class Entrepot:
             Requests(self._running),
             Passing(self._running),
             Sending(self._running),
+            Memory(),
         ]
 
     def load(self, loader: Any) -> None:
