@@ -11,6 +11,7 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from types import TracebackType
@@ -38,7 +39,7 @@ EVERYTHING: Mapping[str, int] = {
 }
 """Every action of a client, and how often it is chosen."""
 
-_TOKEN_USES = 20
+_TOKEN_SECONDS = 10.0
 _PAUSE_SECONDS = 0.02
 
 
@@ -111,7 +112,8 @@ class _Visitor:
         self._client = client
         self._name = seed.replace(" ", "-").lower()
         self._pushed = 0
-        self._token: tuple[str, int] = ("", 0)
+        self._token = ("", 0.0)
+        """A token, and until when it is used."""
 
     def cold(self) -> None:
         """GET what nobody has asked for."""
@@ -210,14 +212,13 @@ class _Visitor:
     def member(self) -> None:
         """GET a private blob as who may have it, with a new token now and then."""
         thing = self._world.private(self.rng)
-        token, uses = self._token
-        if not uses:
+        token, until = self._token
+        if until < time.monotonic():
             try:
                 token = self._client.authorization(thing.url, "alice", "wonderland")
             except ValueError as error:  # no token: the exchange was cut
                 raise http.client.HTTPException(str(error)) from error
-            uses = _TOKEN_USES
-        self._token = (token, uses - 1)
+            self._token = (token, time.monotonic() + _TOKEN_SECONDS)
         self._get(thing, {"Authorization": token})
 
     def stranger(self) -> None:
