@@ -5,9 +5,12 @@ clients do, kills it by SIGKILL at a moment of the round's own, and looks: at th
 plain SQL and plain files, and through a proxy started again.
 """
 
+import contextlib
 import random
 import re
 import shutil
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -37,6 +40,7 @@ LARGE, SMALL = 2048 * MIB, 8 * MIB
 """A limit that evicts nothing in these rounds, and one that evicts all the time."""
 
 _STORED = re.compile(r" stored digest=(\S+) ")
+_SNIPER = Path(__file__).with_name("sniper.py")
 _AT_ONCE = 12
 _PATIENCE = 2.0
 _LOOKED_AT = 4
@@ -61,7 +65,7 @@ class Crash:
             self._while_storing,
             self._while_all_commit,
             self._at_a_mismatch,
-            self._any_time,
+            self._between_file_and_row,
             self._while_storing,
             self._while_stopping,
             self._while_starting,
@@ -118,6 +122,13 @@ class Crash:
 
     def _at_a_mismatch(self, entrepot: Entrepot) -> None:
         self._await_line(entrepot, " mismatch ", 1)
+
+    def _between_file_and_row(self, entrepot: Entrepot) -> None:
+        """In the instant in which a finished download leaves its place."""
+        sniper = [sys.executable, str(_SNIPER), str(entrepot.data / "partial"), str(entrepot.pid)]
+        count = str(self.rng.randint(1, 8))
+        with contextlib.suppress(subprocess.TimeoutExpired):  # then any time will do
+            subprocess.run([*sniper, count], timeout=_PATIENCE, check=True)
 
     def _while_all_commit(self, entrepot: Entrepot) -> None:
         """While many downloads that have all but their last byte get it at once."""
