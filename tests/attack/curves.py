@@ -10,6 +10,9 @@ from xml.sax.saxutils import escape
 from rig.images import MIB
 from rig.proxy import Entrepot
 
+LIMIT = 256 * MIB
+"""The size limit of the proxy that is watched: it fills that far, and no further."""
+
 _WIDTH, _PANEL, _LEFT, _PLOT = 760, 128, 64, 84
 _STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #444c56 }
@@ -41,8 +44,8 @@ QUANTITIES: Mapping[str, Quantity] = {
     "files": Quantity("open descriptors", 40),
     "threads": Quantity("threads", 24),
     "partials": Quantity("unfinished downloads", 16),
-    "folder": Quantity("objects and unfinished downloads, MiB", 32),
-    "logs": Quantity("write-ahead logs of both databases, MiB", 2, 16),
+    "folder": Quantity("objects and unfinished downloads, MiB", LIMIT / MIB, LIMIT / MIB),
+    "logs": Quantity("write-ahead logs of both databases, MiB", 8, 16),
 }
 Sample = tuple[float, Mapping[str, float]]
 """Seconds since the start, and each quantity then."""
