@@ -282,7 +282,7 @@ def test_a_wrong_answer_to_head_is_no_refusal(run: Run, server: FaultServer, cod
     run(scenario)
 
 
-def test_decisions_by_head_and_by_get_share_a_connection(run: Run, server: FaultServer) -> None:
+def test_decisions_share_a_connection(run: Run, server: FaultServer) -> None:
     """What a GET sends beside its word is read: each decision but the first needs no handshake."""
     ports: list[int] = []
 
@@ -301,7 +301,7 @@ def test_decisions_by_head_and_by_get_share_a_connection(run: Run, server: Fault
             assert got.how == "hit"
 
     run(scenario)
-    assert (len(ports), len(set(ports))) == (6, 1)
+    assert (len(ports), len(set(ports))) == (3, 1)
 
 
 def test_a_redirect_within_the_registry_decides_nothing(run: Run, server: FaultServer) -> None:

@@ -76,6 +76,7 @@ def test_a_damaged_body_is_an_error() -> None:
         (b"\x1f\x8b", False),
         (b"", False),
     ],
+    ids=range(10),
 )
 def test_a_layer_is_told_from_what_was_encoded(first: bytes, expected: bool) -> None:  # noqa: FBT001
     """A compressed layer that is only marked as encoded is what its digest names."""

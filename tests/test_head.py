@@ -102,9 +102,9 @@ def test_interim_answers_are_passed_over(
         (says(b"HTTP/1.1 200 OK\r\nno field\r\nContent-Length: 2\r\n\r\nok"), "no header field"),
         (dripping(b"HTTP/1.1 103 Early Hints\r\n\r\n"), "stopped answering"),
         (says(b""), "broke off"),
-        (says(b"SSH-2.0-OpenSSH_9.2\r\n"), "no HTTP"),
-        (says(b"HTTP/1.1 two hundred\r\n\r\n"), "no HTTP"),
-        (says(b"HTTP/2.0 200 OK\r\n\r\n"), "no HTTP"),
+        (says(b"SSH-2.0-OpenSSH_9.2\r\n"), "no valid HTTP"),
+        (says(b"HTTP/1.1 two hundred\r\n\r\n"), "no valid HTTP"),
+        (says(b"HTTP/2.0 200 OK\r\n\r\n"), "no valid HTTP"),
     ],
     ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
 )

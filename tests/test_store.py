@@ -419,7 +419,7 @@ def test_a_disk_that_was_full_at_the_first_start_spoils_nothing(tmp_path: Path) 
         with filler.open("wb", buffering=0) as file, suppress(OSError):
             while file.write(bytes(4096)):
                 pass
-        with pytest.raises(StoreError, match="No space left"):
+        with pytest.raises(StoreError, match="the disk is full"):
             Store(disk / "data", LIMIT)
         filler.unlink()
         Store(disk / "data", LIMIT).close()

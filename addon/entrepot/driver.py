@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 
@@ -187,13 +188,13 @@ class Driver:
         return relayed(reply, body, reply.length, *how)
 
     async def beginning(self, reply: Reply, most: int) -> tuple[bytes, bool]:
-        """The first ``most`` bytes of a body or a few more, and whether they are the whole.
+        """The first bytes of a body, ``most`` and one at most, and whether they are the whole.
 
         A body that dawdles is left after ten seconds. Raises ``UpstreamError``.
         """
         content, until = b"", self.clock() + _DAWDLING_SECONDS
         while len(content) <= most and self.clock() < until:
-            part = await self.call(lambda: reply.read(most + 1))
+            part = await self.call(partial(reply.read, most + 1 - len(content)))
             content += part
             if not part or len(content) == reply.length:
                 reply.close()

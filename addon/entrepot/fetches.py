@@ -139,16 +139,21 @@ class Fetches:
                 return await driver.relay(request, reply)
             if download is None or not await self._begin(download, reply):
                 return await self._unstored(request, reply, digest)
-            self.running[key] = download
-            driver.events.count("blob_misses")
-            self.claim(key, Claim(repository, who, asked))
-            led = self.join(key, repository)
+            # First what may fail: one that is registered and never ends would hold up all who ask.
+            led = Led(download, download.body(0, None))
             download.start()
+            download.repositories.add(repository)
+            self.running[key] = download
+            self.claim(key, Claim(repository, who, asked))
+            driver.events.count("blob_misses")
             download = None
             return led
         finally:
             if download is not None:
-                await driver.stored(bind(driver.store.release, download.path), None)
+                # Not by ``stored``, which leaves it out while the store rests: the room would be lost.
+                release = bind(driver.store.release, download.path)
+                with contextlib.suppress(StoreError, RuntimeError):
+                    await driver.call(lambda: driver.store_from_thread(release))
                 download.discard_if_empty()
                 download.close()
 

@@ -348,7 +348,9 @@ class Upstream:
         ``follow`` says which redirects to follow; ``downgrade`` lets them lead from https to
         plain http. A redirect that may not be followed is returned as it came. ``content`` is
         the request's body; it goes to no redirect. ``seconds`` bounds each wait, where the usual
-        ones are too long. Raises :class:`UpstreamError`.
+        ones are too long. Content that came compressed though nobody asked for it is decoded; what
+        is no content, or is passed on (``Follow.NO``), stays as it came. Raises
+        :class:`UpstreamError`.
 
         Where the server ends an idle connection just as it is used again, the request is sent
         once more on a new one: so it must be one that is safe to repeat (RFC 9110 section 9.2.2).
@@ -358,8 +360,7 @@ class Upstream:
         for _ in range(MAX_REDIRECTS):
             following = self._next(reply, follow, downgrade=downgrade)
             if following is None:
-                reply.undo_encoding()
-                return reply
+                return _plain(reply, follow)
             reply.drain()
             if following.origin != target.origin:
                 headers = tuple((k, v) for k, v in headers if k.lower() in _KEEP_CROSS_HOST)
@@ -368,8 +369,7 @@ class Upstream:
         if self._next(reply, follow, downgrade=downgrade) is not None:
             reply.close()
             raise UpstreamError(f"{target.origin}: more than {MAX_REDIRECTS} redirects")
-        reply.undo_encoding()
-        return reply
+        return _plain(reply, follow)
 
     def _next(self, reply: Reply, follow: Follow, *, downgrade: bool) -> Target | None:
         """Where to go on to; None where ``reply`` is what the caller gets."""
@@ -449,6 +449,12 @@ def _end_idle(pool: urllib3.HTTPConnectionPool) -> None:
             connection = idle.get(block=False)
             if connection is not None:  # a place for one
                 connection.close()
+
+
+def _plain(reply: Reply, follow: Follow) -> Reply:
+    if follow is not Follow.NO and reply.status in (200, 206):
+        reply.undo_encoding()
+    return reply
 
 
 def _failure(target: Target, error: BaseException) -> UpstreamError:

@@ -73,7 +73,7 @@ COMMANDS: tuple[tuple[str, Callable[[Path], None], str], ...] = (
 )
 
 
-@pytest.mark.parametrize(("words", "prepare", "said"), COMMANDS, ids=lambda value: str(value)[-30:])
+@pytest.mark.parametrize(("words", "prepare", "said"), COMMANDS, ids=range(len(COMMANDS)))
 def test_a_bad_file_or_address_is_one_clear_line(
     tmp_path: Path, words: str, prepare: Callable[[Path], None], said: str
 ) -> None:
