@@ -160,6 +160,17 @@ def test_public_bytes_are_shared_with_every_registry_that_confirms(store: Store)
     assert linked(store, STRANGER) is True
 
 
+def test_bytes_are_public_for_ten_minutes_only(store: Store, folder: Path) -> None:
+    """What was public once may be private by now; that others use it does not keep it public."""
+    deliver(store, APP, public=True)
+    store.confirm(STRANGER, DIGEST, public=False)
+    with closing(sqlite3.connect(folder / "index" / "cache.db")) as connection:
+        (ends,) = connection.execute(
+            "SELECT expire_time FROM Cache WHERE key = ?", (f"public {DIGEST}",)
+        ).fetchone()
+    assert ends <= time.time() + 600
+
+
 def test_a_holder_makes_its_bytes_public(store: Store) -> None:
     """A registry that delivered them may say later that anybody gets them."""
     deliver(store, APP)

@@ -150,7 +150,7 @@ class Fetches:
             return led
         finally:
             if download is not None:
-                # Not by ``stored``, which leaves it out while the store rests: the room would be lost.
+                # Not by ``stored``: while the store rests, that would leave the room claimed.
                 release = bind(driver.store.release, download.path)
                 with contextlib.suppress(StoreError, RuntimeError):
                     await driver.call(lambda: driver.store_from_thread(release))

@@ -18,11 +18,11 @@ class Index:
         self._cache = cache
         self._clock = clock
 
-    def has(self, key: str) -> bool:
-        """Whether there is such a row; using it gives it the whole time again."""
+    def has(self, key: str, *, renew: bool = True) -> bool:
+        """Whether there is such a row; using it gives it the whole time again, where ``renew``."""
         value, expires = self._get(key)
-        if value is None:
-            return False
+        if value is None or not renew:
+            return value is not None
         left = INDEX_SECONDS if expires is None else expires - self._clock()
         if not INDEX_SECONDS / 2 <= left <= INDEX_SECONDS:  # more: the clock was set back
             self._cache.touch(key, expire=INDEX_SECONDS)

@@ -2,7 +2,7 @@
 
 ``blobs`` holds blobs (each a file) and manifests, is bounded in size and evicts what was used
 least recently. ``index`` holds small rows that nothing evicts by size, since that would free
-nothing; rows that were not used for 90 days expire. Its rows:
+nothing; most that were not used for 90 days expire. Its rows:
 
 - *link*: this repository has this object, and its bytes may be given to whoever upstream
   allows there. It is written where that registry delivered the bytes itself, or confirmed the
@@ -10,7 +10,7 @@ nothing; rows that were not used for 90 days expire. Its rows:
   alone is never enough: else any server could claim to have a private blob of another and be
   handed its bytes for the asking.
 - *held*: this registry delivered these bytes once. *public*: some registry that holds them
-  gives them to anybody.
+  gave them to anybody within the last ten minutes.
 - *tag*: what a tag last was, by normalised ``Accept``.
 - *host*: whether a host is a registry.
 
@@ -34,6 +34,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import diskcache
 
 from entrepot import database, datafolder, rows
+from entrepot.access import PUBLIC_SECONDS
 from entrepot.entries import HostEntry, StoredBlob, StoredManifest, TagEntry
 from entrepot.events import Events
 from entrepot.index import Index
@@ -249,10 +250,10 @@ class Store:
         Nothing comes of it where these bytes are only another registry's to give.
         """
         held = self._index.has(rows.held(repository.origin, digest))
-        if held or self._index.has(rows.public(digest)):
+        if held or self._is_public(digest):
             self._index.put(rows.link(repository, digest))
         if held and public:
-            self._index.put(rows.public(digest))
+            self._index.put(rows.public(digest), seconds=PUBLIC_SECONDS)
 
     @_guarded
     def unlink(self, repository: Repository, digest: Digest) -> None:
@@ -321,13 +322,16 @@ class Store:
     # Rows
 
     def _shareable(self, origin: Origin, digest: Digest) -> bool:
-        return self._index.has(rows.held(origin, digest)) or self._index.has(rows.public(digest))
+        return self._index.has(rows.held(origin, digest)) or self._is_public(digest)
+
+    def _is_public(self, digest: Digest) -> bool:
+        return self._index.has(rows.public(digest), renew=False)
 
     def _delivered(self, repository: Repository, digest: Digest, *, public: bool) -> None:
         self._index.put(rows.held(repository.origin, digest))
         self._index.put(rows.link(repository, digest))
         if public:
-            self._index.put(rows.public(digest))
+            self._index.put(rows.public(digest), seconds=PUBLIC_SECONDS)
 
     # Start
 
