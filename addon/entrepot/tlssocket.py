@@ -1,7 +1,7 @@
 """A client's TLS socket that takes from the kernel as much as there is.
 
 ``ssl.SSLSocket`` gives one record of at most 16 KiB a call, for two system calls each. Here the
-kernel fills a buffer of 256 KiB at once, from which every whole record is decrypted: half the
+kernel fills a buffer of 128 KiB at once, from which every whole record is decrypted: half the
 processor time a byte, and far fewer fights for the interpreter's lock. The rest of the socket is
 urllib3's own ``SSLTransport``, made for TLS over another stream.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 from urllib3.util.ssltransport import SSLTransport
 
-_RECEIVE = 256 * 1024
+_RECEIVE = 128 * 1024
 
 
 class WideSocket(SSLTransport):

@@ -65,6 +65,10 @@ class Idle:
         if self._watching is None:
             self._watching = asyncio.create_task(self._watch())
 
+    def client_disconnected(self, client: connection.Client) -> None:
+        """Hold nothing of a connection that has ended: it is hundreds of KiB."""
+        self._watched.pop(client.id, None)
+
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Note that a request has come, though perhaps not its body."""
         self._begin(flow)
@@ -112,12 +116,12 @@ class Idle:
             await asyncio.sleep(seconds / _LOOKS)
             for watched in list(self._watched.values()):
                 if _is_closed(watched.transport):
-                    del self._watched[watched.client.id]
+                    self._watched.pop(watched.client.id, None)
                 elif reason := _overdue(watched, seconds):
                     self._drop(watched, reason)
 
     def _drop(self, watched: _Watched, reason: str) -> None:
-        del self._watched[watched.client.id]
+        self._watched.pop(watched.client.id, None)
         self._running.parts().events.info(
             "idle_dropped", client=client_of(watched.client), reason=reason
         )
