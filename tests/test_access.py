@@ -7,6 +7,7 @@ from entrepot.access import (
     LONGEST_DECISION_SECONDS,
     PUBLIC_SECONDS,
     Access,
+    Asked,
     Credential,
     identity_fields,
 )
@@ -307,3 +308,13 @@ def test_an_ended_token_is_forgotten(access: Access) -> None:
     access.token_issued("token", anonymous=True, expires=NOW + 60, now=NOW)
     access.token_issued("next", anonymous=True, expires=NOW + 120, now=NOW + 60)
     assert not who(access, *TOKEN).anonymous
+
+
+def test_ended_decisions_take_no_memory(access: Access) -> None:
+    """Each pull has a token of its own: what they were allowed goes when it has ended."""
+    for pull in range(50):
+        access.allow(REPOSITORY, who(access, ("Authorization", str(pull))), (LAYER,), Asked(NOW, 0))
+    later = NOW + DECISION_SECONDS
+    access.allow(REPOSITORY, who(access, *ALICE), (LAYER,), Asked(later, 0))
+    assert len(access._grants) == 1  # noqa: SLF001 nothing else tells what is held
+    assert access.is_allowed(REPOSITORY, who(access, *ALICE), LAYER, later)

@@ -167,7 +167,16 @@ class Access:
             del grant[digest]
         _add(grant, digests, asked.at + seconds)
         self._grants.move_to_end(key)
+        self._drop_ended(asked.at)
         _trim(self._grants, _MOST_GRANTS)
+
+    def _drop_ended(self, now: float) -> None:
+        """Docker has a new token for each pull: those of yesterday would fill the memory."""
+        while self._grants:
+            oldest = next(iter(self._grants.values()))
+            if any(end > now for end in oldest.values()):
+                return
+            self._grants.popitem(last=False)
 
     def extend(
         self,
