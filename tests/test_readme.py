@@ -31,6 +31,8 @@ OTHERS_OPTIONS = {
     "--hosts-dir",  # ctr
     "--listen-port",  # mitmdump
     "--fast",  # scripts/test
+    "--rounds",  # scripts/bench
+    "--json",
     "--fuzz-requests",  # pytest, in tests/attack
 }
 
