@@ -51,16 +51,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their folder; say which of them one worker must run one after another."""
+    """Mark tests by their folder."""
     for item in items:
         if item.path.is_relative_to(_HERE):
             folder = item.path.relative_to(_HERE).parts[0]
             if folder in _MARKED:
                 item.add_marker(_MARKED[folder])
-        alone = item.get_closest_marker("alone") or item.get_closest_marker("e2e")
-        item.add_marker(pytest.mark.xdist_group("alone" if alone else str(item.path)))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -141,8 +141,8 @@ class Fetches:
                 return await self._unstored(request, reply, digest)
             # First what may fail: one that is registered and never ends would hold up all who ask.
             led = Led(download, download.body(0, None))
-            download.start()
             download.repositories.add(repository)
+            download.start()
             self.running[key] = download
             self.claim(key, Claim(repository, who, asked))
             driver.events.count("blob_misses")

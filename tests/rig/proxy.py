@@ -4,13 +4,16 @@ The environment variable ENTREPOT_PYTHON chooses the interpreter, and with it th
 (the checkout's virtual environment, another Python's, or one with the built wheel).
 """
 
+import fcntl
 import http.client
 import os
 import re
 import signal
 import ssl
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -45,6 +48,7 @@ class Entrepot:
         self.folder = folder
         self.data = Path(str(options.get("data", folder / "data")))
         self.port = free_port()
+        self._takes_default_port = runner == "mitmdump"
         given = {"listen": f"127.0.0.1:{self.port}", "data": str(self.data), **options}
         self.daemon = Daemon(
             "entrepot",
@@ -69,7 +73,8 @@ class Entrepot:
         return self.daemon.pid
 
     def start(self) -> None:
-        self.daemon.start()
+        with default_port() if self._takes_default_port else nullcontext():
+            self.daemon.start()
 
     def terminate(self, within: float = 20) -> int:
         """SIGTERM; return the exit status of an orderly end, or fail when there is none."""
@@ -139,6 +144,14 @@ class Entrepot:
         if not found:
             raise RigError(f"no {name} in /proc/{self.pid}/status")
         return int(found[1]) * 1024
+
+
+@contextmanager
+def default_port() -> Iterator[None]:
+    """Keep other tests from starting mitmdump: it opens port 8080 before the addon moves it."""
+    with Path(tempfile.gettempdir(), "entrepot-rig-8080.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _serve(options: Mapping[str, Option]) -> list[str]:

@@ -13,15 +13,13 @@ import pytest
 from rig.images import ImageFactory
 from rig.ports import free_port
 from rig.process import clean_environment, eventually
-from rig.proxy import ADDON, PYTHON, Runner
+from rig.proxy import ADDON, PYTHON, Runner, default_port
 from rig.upstreams import Upstreams
 
 if TYPE_CHECKING:
     from conftest import StartEntrepot
 
 Finished = subprocess.CompletedProcess[str]
-pytestmark = pytest.mark.alone  # mitmdump opens port 8080 before the addon moves it
-
 MITMDUMP = "from mitmproxy.tools.main import mitmdump; mitmdump()"
 RUNNERS: tuple[Runner, ...] = ("serve", "mitmdump")
 MITMPROXYS = ("Loading script ", "proxy listening at ", "Error logged during startup, exiting...")
@@ -55,7 +53,8 @@ def mitmdump(folder: Path, *settings: str) -> Finished:
     if not any(setting.startswith("entrepot_listen=") for setting in given):
         given.append(f"entrepot_listen=127.0.0.1:{free_port()}")
     words = [word for setting in given for word in ("--set", setting)]
-    return run(folder, ["-c", MITMDUMP, "-s", str(ADDON), *words])
+    with default_port():
+        return run(folder, ["-c", MITMDUMP, "-s", str(ADDON), *words])
 
 
 def complaint(finished: Finished, code: int = 1) -> str:
