@@ -46,7 +46,9 @@ class Blobs:
         self._fetches = fetches
         self._checks = Checks(driver)
 
-    async def answer(self, request: Request, repository: Repository, digest: Digest) -> Answer:
+    async def answer(  # noqa: C901 one list of cases, in their order
+        self, request: Request, repository: Repository, digest: Digest
+    ) -> Answer:
         """Answer a request for a blob. Raises ``UpstreamError``."""
         driver, fetches = self._driver, self._fetches
         wanted = _Wanted(request, repository, digest, driver.access.credential(request))
@@ -61,6 +63,8 @@ class Blobs:
                 if fetches.ended != ended:
                     continue  # it may have been committed since it was looked for
                 return await self._miss(wanted)
+            if found is None and self._allowed(wanted) and await fetches.opened(wanted.key):
+                continue  # who leads it will have said by now that this repository has it
             if shown is None and not self._decided(wanted, found):
                 _drop(found)
                 word = await permission.ask_for_blob(
@@ -78,16 +82,18 @@ class Blobs:
 
     def _decided(self, wanted: _Wanted, found: StoredBlob | None) -> bool:
         """Whether ``who`` is known to be allowed a blob that ``repository`` is known to have."""
-        repository, digest, who = wanted.repository, wanted.digest, wanted.who
         download = self._fetches.running.get(wanted.key)
         here = (found is not None and found.linked) or (
-            download is not None and repository in download.repositories
+            download is not None and wanted.repository in download.repositories
         )
-        access, now = self._driver.access, self._driver.clock()
         return here and (
-            access.is_allowed(repository, who, digest, now)
-            or self._fetches.admits(wanted.key, repository, who)
+            self._allowed(wanted) or self._fetches.admits(wanted.key, wanted.repository, wanted.who)
         )
+
+    def _allowed(self, wanted: _Wanted) -> bool:
+        """Whether a remembered decision covers it, should the repository have it."""
+        access, now = self._driver.access, self._driver.clock()
+        return access.is_allowed(wanted.repository, wanted.who, wanted.digest, now)
 
     def _still_counts(self, wanted: _Wanted, shown: Shown) -> bool:
         access, now = self._driver.access, self._driver.clock()

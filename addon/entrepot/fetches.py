@@ -59,11 +59,12 @@ class Fetches:
         """Whether a blob is being fetched, or asked for."""
         return key in self.running or key in self._opening
 
-    async def opened(self, key: Key) -> None:
-        """Wait until it is known what upstream says to the one who asked first."""
+    async def opened(self, key: Key) -> bool:
+        """Wait until it is known what upstream says to the one who asked first; whether any did."""
         task = self._opening.get(key)
         if task is not None:
             await asyncio.wait([task])
+        return task is not None
 
     def lead(
         self, request: Request, repository: Repository, digest: Digest, who: Credential
