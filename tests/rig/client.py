@@ -18,6 +18,7 @@ from typing import Self
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from rig.images import ANY_MANIFEST
+from rig.process import eventually
 
 Body = bytes | Iterable[bytes] | None
 
@@ -107,6 +108,19 @@ class Client:
         self._context = context
         self._timeout = timeout
         self._proxy_authorization = proxy_authorization
+
+    def await_stored(self, count: int = 1) -> None:
+        """Wait until the proxy has stored so many blobs: until then others follow the fetch."""
+        eventually(lambda: self._stored() >= count, within=20, what=f"{count} blobs stored")
+
+    def _stored(self) -> int:
+        connection = http.client.HTTPConnection(*self._proxy, timeout=10)
+        try:
+            connection.request("GET", "/healthz")
+            counters: dict[str, int] = json.loads(connection.getresponse().read())["counters"]
+        finally:
+            connection.close()
+        return counters.get("stored", 0)
 
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
         return self.request("GET", url, headers)

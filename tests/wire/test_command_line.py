@@ -197,6 +197,7 @@ def test_mitmdump_runs_the_cache(
         for blob in image.blobs:
             answer = client.get(f"{base}/blobs/{blob.digest}")
             assert (answer.body, how in answer.cache_status) == (blob.read(), True)
+        client.await_stored(len(image.blobs))
     assert upstreams.requests(mark).blob_gets == ()
 
 

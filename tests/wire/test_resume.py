@@ -52,6 +52,7 @@ def test_a_cut_upstream_is_resumed(
     assert len(asked) == cuts + 1
     assert asked == sorted(set(asked)), "each begins behind the one before"
     assert [one.status for one in faults.of(path=path, method="GET")] == [200] + cuts * [206]
+    client.await_stored()
     assert "hit" in client.head(FAULT + path).cache_status
 
 
@@ -61,6 +62,7 @@ def test_an_upstream_without_ranges_starts_over(client: Client, faults: FaultSer
     content.cut_after, content.cuts, content.ranges = 700_000, 1, False
     assert client.get(FAULT + path).body == BODY
     assert [one.status for one in faults.of(path=path, method="GET")] == [200, 200]
+    client.await_stored()
     assert "hit" in client.head(FAULT + path).cache_status
 
 

@@ -80,6 +80,7 @@ def test_followers_are_told_so(client: Client, faults: FaultServer) -> None:
             gate.open()
             assert follower.read() == BODY[MIB // 2 :]
         assert leader.read() == BODY
+    client.await_stored()
     assert "hit" in client.head(FAULT + path).cache_status
 
 

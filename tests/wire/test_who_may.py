@@ -105,6 +105,7 @@ def test_cached_private_content_is_served_to_its_owner(
     image = images.image("owner")
     manifest, layer = pushed(upstreams, image, "private/owner")
     client.get(layer, as_(client, manifest, "alice", "wonderland"))
+    client.await_stored()
     again, mark = as_(client, manifest, "alice", "wonderland"), upstreams.mark()
     answer = client.get(layer, again)
     assert (answer.status, answer.body) == (200, image.layers[0].read())
@@ -217,6 +218,7 @@ def test_a_registry_that_delivered_a_blob_is_served_it(
     both.get(FAULT + path, ALICE)
     other.add_blob("victim/app", SECRET)
     assert both.get(OTHER + path).body == SECRET
+    both.await_stored(2)
     second = both.get(OTHER + path)
     assert (second.body, "hit" in second.cache_status) == (SECRET, True)
     assert len(other.of(path=path, method="GET")) == 1
@@ -229,6 +231,7 @@ def test_public_bytes_are_shared_across_registries(
     path, _ = faults.add_blob("app", SECRET)
     other.add_blob("app", SECRET)
     both.get(FAULT + path)
+    both.await_stored()
     answer = both.get(OTHER + path)
     assert (answer.body, "hit" in answer.cache_status) == (SECRET, True)
     assert [one.range for one in other.of(path=path)] == ["bytes=0-0"]
@@ -240,6 +243,7 @@ def test_a_refused_head_is_asked_again_by_get(client: Client, faults: FaultServe
     content.head_status = 401
     faults.routes[path] = guarded(content, ALICE, BOB)
     client.get(FAULT + path, ALICE)
+    client.await_stored()
     answer = client.get(FAULT + path, BOB)
     assert (answer.body, "hit" in answer.cache_status) == (SECRET, True)
     assert client.get(FAULT + path).status == 401
