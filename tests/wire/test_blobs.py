@@ -245,9 +245,10 @@ def test_every_redirect_is_ours_to_follow(client: Client, faults: FaultServer, c
 def test_a_length_that_upstream_left_out(client: Client, faults: FaultServer, warm: Warm) -> None:
     """A chunked blob is chunked on the way to the first client, and has its length for the next."""
     path, content = faults.add_blob("app", BODY)
-    content.chunked = True
+    content.chunked, content.gate = True, Gate(SIZE - 1)  # else its end may be known at once
     with client.open("GET", HOST + path) as cold:
         assert cold.headers["Transfer-Encoding"] == "chunked"
+        content.gate.open()
         assert cold.read() == BODY
     warm(path)
     answer = client.get(HOST + path)
@@ -275,7 +276,8 @@ def test_an_http_1_0_client_cannot_take_a_cut_for_an_end(
 ) -> None:
     """Promise 1: a body of unknown length, whose end 1.0 could not tell from a cut, is a 505."""
     path, content = faults.add_blob("app", BODY)
-    content.chunked = True
+    content.chunked, content.gate = True, Gate(SIZE - 1)  # else its end may be known at once
     head, body = ask_1_0(client, path)
+    content.gate.open()
     assert head.split()[1] == b"505"
     assert BODY[:100] not in body
