@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from entrepot.growing import GrowingFile, State
-from entrepot.headers import ContentRange
 from entrepot.pieces import SMALLEST_BLOB, Pace, Pieces
 from entrepot.reference import Digest, Repository
 from entrepot.upstream import Reply, UpstreamError
@@ -266,7 +265,7 @@ def _start(reply: Reply, written: int) -> int:
     """The offset of the first byte that ``reply`` sends: 0, or where a 206 says it starts."""
     if reply.status != 206:
         return 0
-    content_range = _content_range(reply)
+    content_range = reply.content_range
     if content_range is None:
         raise Broken("upstream sent 206 without a usable Content-Range")
     if content_range.first > written:
@@ -276,14 +275,7 @@ def _start(reply: Reply, written: int) -> int:
 
 def _whole_size(reply: Reply, start: int) -> int | None:
     """How large the blob is; a 206 may carry less than the rest of it (RFC 9110 section 15.3.7)."""
-    content_range = _content_range(reply) if reply.status == 206 else None
+    content_range = reply.content_range
     if content_range is not None and content_range.size is not None:
         return content_range.size
     return None if reply.length is None else start + reply.length
-
-
-def _content_range(reply: Reply) -> ContentRange | None:
-    try:
-        return ContentRange.parse(reply.value("Content-Range") or "")
-    except ValueError:
-        return None

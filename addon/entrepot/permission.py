@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 from entrepot.access import Asked, Credential
 from entrepot.driver import Driver
-from entrepot.headers import ContentRange
 from entrepot.message import Answer, Fields, Request
 from entrepot.reference import Digest, Repository
 from entrepot.upstream import Reply
@@ -120,7 +119,4 @@ def _whole_size(reply: Reply) -> int | None:
         return 0
     if reply.status != 206:
         return reply.length
-    try:
-        return ContentRange.parse(reply.value("Content-Range") or "").size
-    except ValueError:
-        return None
+    return None if reply.content_range is None else reply.content_range.size

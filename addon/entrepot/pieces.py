@@ -18,7 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from entrepot.headers import ContentRange
 from entrepot.upstream import Reply, UpstreamError
 
 CONNECTIONS = 4
@@ -232,12 +231,7 @@ def _length_of_piece(left: int) -> int:
 
 def _check(reply: Reply, start: int, size: int) -> None:
     """Refuse what is not the part that was asked for."""
-    found = None
-    if reply.status == 206:
-        try:
-            found = ContentRange.parse(reply.value("Content-Range") or "")
-        except ValueError:
-            found = None
+    found = reply.content_range
     if found is None or found.first != start or found.size not in (None, size):
         raise UpstreamError(f"{reply.target.origin}: it does not give parts of a blob")
 

@@ -6,7 +6,7 @@ nothing; most that were not used for 90 days expire. Its rows:
 
 - *link*: this repository has this object, and its bytes may be given to whoever upstream
   allows there. It is written where that registry delivered the bytes itself, or confirmed the
-  object by HEAD and either delivered them once before or they are public. A registry's word
+  object and either delivered them once before or they are public. A registry's word
   alone is never enough: else any server could claim to have a private blob of another and be
   handed its bytes for the asking.
 - *held*: this registry delivered these bytes once. *public*: some registry that holds them

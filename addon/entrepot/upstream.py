@@ -30,6 +30,7 @@ from urllib3.exceptions import HTTPError, ProtocolError
 from entrepot.config import Resolve, UpstreamProxy
 from entrepot.gunzip import Gunzip, is_encoded
 from entrepot.head import Response
+from entrepot.headers import ContentRange
 from entrepot.message import Fields, field_values
 from entrepot.reasons import CONNECT_SECONDS, is_passing, reason_of
 from entrepot.reference import Origin
@@ -62,8 +63,6 @@ class Follow(Enum):
     """Which redirects to follow."""
 
     NO = auto()
-    WITHIN = auto()
-    """Those that stay with the same scheme, host and port."""
     ANY = auto()
 
 
@@ -156,6 +155,16 @@ class Reply:
         text = None if self._is_chunked else self.value("Content-Length")
         known = text is not None and len(text) < 20 and text.isascii() and text.isdigit()
         return int(text) if text is not None and known else None
+
+    @property
+    def content_range(self) -> ContentRange | None:
+        """Which part of the whole a 206 carries; None where it is none, or does not say."""
+        if self.status != 206:
+            return None
+        try:
+            return ContentRange.parse(self.value("Content-Range") or "")
+        except ValueError:
+            return None
 
     @property
     def is_delimited(self) -> bool:
@@ -379,8 +388,6 @@ class Upstream:
         try:
             following = reply.target.join(location)
         except ValueError:
-            return None
-        if follow is Follow.WITHIN and following.origin != reply.target.origin:
             return None
         stepping_down = reply.target.origin.scheme == "https" != following.origin.scheme
         return None if stepping_down and not downgrade else following

@@ -121,7 +121,7 @@ def _allow_many_files() -> None:
 def _reuse_memory() -> None:
     """Let malloc keep a few freed chunks of transfers.
 
-    It would give each back to the kernel and get it anew: twice the CPU time (measured). The
+    It would give each back to the kernel and get it anew, a page fault at a time. The
     parameters are M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc; other libraries have none.
     """
     with contextlib.suppress(OSError, AttributeError):

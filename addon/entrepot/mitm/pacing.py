@@ -1,7 +1,7 @@
 """How much all transfers together may hold in memory.
 
 A transfer holds a chunk until its client has taken it, so clients that stop reading could hold
-any amount. One transfer, or three, get chunks of 1 MiB, which their speed needs; the more
+any amount. One transfer, or five, get chunks of 1 MiB, which their speed needs; the more
 is held, the smaller the next ones are.
 """
 
