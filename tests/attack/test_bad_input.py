@@ -181,6 +181,7 @@ def test_what_clients_get_wrong(entrepot: Entrepot, faults: FaultServer) -> None
         if code in {416, 421} and b"application/json" in head:
             (problem,) = json.loads(rest)["errors"]
             assert {"code", "message", "detail"} == set(problem)
+    client.await_stored()
     assert client.get(FAULT + path).cache_status == "entrepot; hit"
     assert "Traceback" not in entrepot.log
 

@@ -46,18 +46,12 @@ def add(faults: FaultServer, seed: str, size: int = 300 * KIB) -> tuple[str, byt
     return FAULT + faults.add_blob("app", body)[0], body
 
 
-def counter(entrepot: Entrepot, name: str) -> int:
-    counters = entrepot.local("/healthz").json()["counters"]
-    assert isinstance(counters, dict)
-    return int(counters.get(name, 0))
-
-
 def store(entrepot: Entrepot, client: Client, *urls: str) -> None:
     """Pull blobs, and wait until they are committed."""
-    want = counter(entrepot, "stored") + len(urls)
+    want = entrepot.counter("stored") + len(urls)
     for url in urls:
         client.get(url)
-    eventually(lambda: counter(entrepot, "stored") >= want, within=20, what=f"{want} stored")
+    eventually(lambda: entrepot.counter("stored") >= want, within=20, what=f"{want} stored")
 
 
 def pulls(client: Client, image: Image) -> bool:
@@ -156,12 +150,12 @@ def test_a_damaged_file_is_fetched_again(
         damage(files[name])
     if restarted:
         entrepot.start()
-    before = counter(entrepot, "stored")
+    before = entrepot.counter("stored")
     for name, (url, body) in blobs.items():
         answer = client.get(url)
         assert (name, answer.body == body) == (name, True)
         assert (name, answer.cache_status) == (name, "entrepot; fwd=miss; stored")
-    eventually(lambda: counter(entrepot, "stored") == before + len(blobs), within=20, what="stored")
+    eventually(lambda: entrepot.counter("stored") == before + len(blobs), within=20, what="stored")
     for url, body in blobs.values():
         answer = client.get(url)
         assert (answer.body == body, answer.cache_status) == (True, "entrepot; hit")
@@ -175,15 +169,15 @@ def test_a_touched_file_is_verified_once(entrepot: Entrepot, faults: FaultServer
     url, body = add(faults, "touched")
     store(entrepot, client, url)
     assert client.get(url).body == body
-    assert counter(entrepot, "verified") == 0
+    assert entrepot.counter("verified") == 0
     os.utime(file_of(entrepot, body), (2**32, 2**32))  # in the future, as a wrong clock leaves it
     assert client.head(url).headers["Age"] == "0"
-    assert counter(entrepot, "verified") == 0
+    assert entrepot.counter("verified") == 0
     for _ in range(2):
         answer = client.get(url)
         assert (answer.body == body, answer.cache_status) == (True, "entrepot; hit")
         assert answer.headers["Age"] == "0"
-    assert counter(entrepot, "verified") == 1
+    assert entrepot.counter("verified") == 1
 
 
 @pytest.mark.parametrize("verified", [0.0, 2.0**40], ids=["long ago", "in the future"])
@@ -211,7 +205,7 @@ def test_scrubbing_finds_rot_that_nobody_asks_for(
     store(entrepot, client, bad, good)
     rot(entrepot, bad_body, verified=0.0)
     eventually(lambda: damage_lines(entrepot), within=20, what="found")
-    eventually(lambda: counter(entrepot, "scrubbed") >= 2, within=20, what="both read")
+    eventually(lambda: entrepot.counter("scrubbed") >= 2, within=20, what="both read")
     faults.reset()
     assert client.get(good).body == good_body
     assert client.get(bad).status == 404
@@ -231,7 +225,7 @@ def test_rows_of_an_earlier_version_count_as_never_verified(
     entrepot.start()
     answer = client.get(url)
     assert (answer.body == body, answer.cache_status) == (True, "entrepot; hit")
-    assert counter(entrepot, "verified") == 1
+    assert entrepot.counter("verified") == 1
 
 
 def test_a_file_that_shrinks_while_it_is_served_is_continued_from_upstream(
@@ -340,7 +334,7 @@ def test_without_its_index_what_is_stored_is_given_to_nobody(
     assert client.head(url).cache_status == "entrepot; fwd=miss; fwd-status=200"
     answer = client.get(url)
     assert (answer.body == body, answer.cache_status) == (True, "entrepot; fwd=miss; stored")
-    eventually(lambda: counter(entrepot, "stored") == 1, within=20, what="stored again")
+    eventually(lambda: entrepot.counter("stored") == 1, within=20, what="stored again")
     assert client.get(url).cache_status == "entrepot; hit"
     assert files(entrepot) == 1
 

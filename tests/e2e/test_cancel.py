@@ -1,7 +1,6 @@
 """Pulls that break off, on the client's side and on upstream's."""
 
 import subprocess
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from rig.clients import Containerd, Dockerd, Podman, RealClient, Skopeo
@@ -41,19 +40,6 @@ def fetches(faults: FaultServer, blob: Blob) -> list[tuple[str | None, int]]:
     return [(one.range, one.sent) for one in faults.of(path=path_of(blob), method="GET")]
 
 
-def count(entrepot: Entrepot, event: str) -> int:
-    counters = entrepot.local("/healthz").json()["counters"]
-    assert isinstance(counters, dict)
-    return int(counters.get(event, 0))
-
-
-def await_stored(entrepot: Entrepot, layers: Sequence[Blob]) -> None:
-    lines = [f"stored digest={layer.digest}" for layer in layers]
-    eventually(
-        lambda: all(line in entrepot.log for line in lines), within=20, what="all layers stored"
-    )
-
-
 def begin_and_kill(
     client: RealClient, faults: FaultServer, entrepot: Entrepot, image: Image
 ) -> None:
@@ -61,7 +47,7 @@ def begin_and_kill(
     process = begin(client)
     try:
         faults.await_request(path=path_of(image.layers[-1]), method="GET", sent=300 * KIB)
-        await_stored(entrepot, image.layers[:-1])
+        entrepot.await_stored(layer.digest for layer in image.layers[:-1])
     finally:
         kill(process)
 
@@ -77,7 +63,7 @@ def test_a_pull_tried_again_joins_the_fetch_that_went_on(
             begin_and_kill(any_client, faults, entrepot, image)
             again = pool.submit(any_client.pull, NAME)
             eventually(
-                lambda: count(entrepot, "blob_collapsed") > 0, within=20, what="a second reader"
+                lambda: entrepot.counter("blob_collapsed") > 0, within=20, what="a second reader"
             )
         finally:
             gate.open()
@@ -97,7 +83,7 @@ def test_a_fetch_ends_well_though_nobody_waits_for_it(
         begin_and_kill(any_client, faults, entrepot, image)
     finally:
         gate.open()
-    await_stored(entrepot, image.layers)
+    entrepot.await_stored(layer.digest for layer in image.layers)
     check(any_client.pull(NAME))
     assert [fetches(faults, blob) for blob in image.blobs] == [
         [(None, blob.size)] for blob in image.blobs
@@ -118,9 +104,9 @@ def test_no_client_sees_that_upstream_broke_off(
     assert first == (None, cut_after)
     assert second[0] is not None
     assert second[1] <= large.size - cut_after + 1
-    assert count(entrepot, "blob_misses") == len(image.blobs)  # the client asked only once
-    assert count(entrepot, "blob_collapsed") == 0
-    assert count(entrepot, "cut") == 0
+    assert entrepot.counter("blob_misses") == len(image.blobs)  # the client asked only once
+    assert entrepot.counter("blob_collapsed") == 0
+    assert entrepot.counter("cut") == 0
 
 
 def test_an_error_of_our_own_leaves_the_connection_in_order(

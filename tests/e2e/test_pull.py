@@ -158,12 +158,6 @@ def expected(client: RealClient, image: Image, own: Image) -> str:
             return own.configs[0].digest
 
 
-def count(entrepot: Entrepot, event: str) -> int:
-    counters = entrepot.local("/healthz").json()["counters"]
-    assert isinstance(counters, dict)
-    return int(counters.get(event, 0))
-
-
 def assert_cold_then_warm(
     client: RealClient,
     entrepot: Entrepot,
@@ -181,14 +175,15 @@ def assert_cold_then_warm(
     cold = upstreams.requests(mark)
     assert blobs_fetched(cold) == sorted(blob.digest for blob in own.blobs)
 
+    entrepot.await_stored(blob.digest for blob in own.blobs)
     client.remove(name)
-    mark, hits = upstreams.mark(), count(entrepot, "blob_hits")
+    mark, hits = upstreams.mark(), entrepot.counter("blob_hits")
     check(pull(client, name))
     assert identity(client, name) == expected(client, image, own)
     warm = upstreams.requests(mark)
     assert warm.of(kind="blob", method="GET") == ()
     assert warm.manifest_gets.where(lambda seen: seen.status != 401) == ()  # no manifest sent
-    assert count(entrepot, "blob_hits") - hits >= len(own.blobs)  # it did ask for all of them
+    assert entrepot.counter("blob_hits") - hits >= len(own.blobs)  # it did ask for all of them
 
 
 def blobs_fetched(requests: Requests) -> list[str]:
@@ -277,12 +272,12 @@ def test_four_clients_at_once_share_one_fetch(
     name, layer, gate = "fault.example.test/four:1", image.layers[0], Gate(100 * KIB)
     faults.publish(image, "four", "1")[layer.digest].gate = gate
     clients = (dockerd, containerd, skopeo, podman)
-    before = count(entrepot, "blob_collapsed")
+    before = entrepot.counter("blob_collapsed")
     with ThreadPoolExecutor(len(clients)) as pool:
         pulls = [pool.submit(pull, client, name) for client in clients]
         try:
             eventually(
-                lambda: count(entrepot, "blob_collapsed") - before >= 3,
+                lambda: entrepot.counter("blob_collapsed") - before >= 3,
                 within=20,
                 what="three followers",
             )

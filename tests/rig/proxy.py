@@ -12,14 +12,14 @@ import signal
 import ssl
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
 from rig.client import Answer, Client
 from rig.ports import free_port
-from rig.process import Daemon, RigError, answers, clean_environment
+from rig.process import Daemon, RigError, answers, clean_environment, eventually
 from rig.route import Route, bundle
 
 Runner = Literal["serve", "mitmdump"]
@@ -100,6 +100,18 @@ class Entrepot:
             return Answer(response.status, response.headers, response.read())
         finally:
             connection.close()
+
+    def counter(self, event: str) -> int:
+        """How often something happened, as /healthz counts it."""
+        counters = self.local("/healthz").json()["counters"]
+        assert isinstance(counters, dict)
+        return int(counters.get(event, 0))
+
+    def await_stored(self, digests: Iterable[str]) -> None:
+        """Wait until these blobs are stored: until then a request for one follows its fetch."""
+        lines = [f"stored digest={digest}" for digest in digests]
+        what = f"{len(lines)} blobs stored"
+        eventually(lambda: all(line in self.log for line in lines), within=20, what=what)
 
     @property
     def ca_pem(self) -> bytes:

@@ -18,12 +18,6 @@ ALICE = {"Authorization": basic("alice", "wonderland")}
 BODY = b"".join(incompressible("single flight", 4 * MIB))
 
 
-def counter(entrepot: Entrepot, name: str) -> int:
-    counters = entrepot.local("/healthz").json()["counters"]
-    assert isinstance(counters, dict)
-    return int(counters.get(name, 0))
-
-
 def gated(faults: FaultServer, repository: str = "app", allowed: int = 0) -> tuple[str, Gate]:
     """Serve BODY as far as a gate lets it; the path and the gate."""
     path, content = faults.add_blob(repository, BODY)
@@ -45,7 +39,7 @@ def test_many_cold_clients_make_one_fetch(
     with ThreadPoolExecutor(count) as pool:
         asked = [pool.submit(client.get, FAULT + path) for _ in range(count)]
         eventually(
-            lambda: counter(entrepot, "blob_collapsed") == count - 1,
+            lambda: entrepot.counter("blob_collapsed") == count - 1,
             within=20,
             what="all but one follow",
         )
@@ -105,7 +99,7 @@ def test_the_fetch_outlives_all_clients(
     leader.read(1000)
     leader.abort()
     gate.open()
-    eventually(lambda: counter(entrepot, "stored") == 1, within=20, what="stored")
+    eventually(lambda: entrepot.counter("stored") == 1, within=20, what="stored")
     answer = client.get(FAULT + path)
     assert (answer.body, "hit" in answer.cache_status) == (BODY, True)
     assert gets(faults, path) == 1
@@ -121,7 +115,7 @@ def test_a_client_that_leaves_before_the_answer_does_not_end_the_fetch(
     faults.await_request(path=path, method="GET")
     connection.close()
     gate.open()
-    eventually(lambda: counter(entrepot, "stored") == 1, within=20, what="stored")
+    eventually(lambda: entrepot.counter("stored") == 1, within=20, what="stored")
     assert gets(faults, path) == 1
 
 

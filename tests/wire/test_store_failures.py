@@ -31,15 +31,9 @@ def content(seed: str, size: int) -> bytes:
     return b"".join(incompressible(seed, size))
 
 
-def counter(entrepot: Entrepot, name: str) -> int:
-    counters = entrepot.local("/healthz").json()["counters"]
-    assert isinstance(counters, dict)
-    return int(counters.get(name, 0))
-
-
 def stored(entrepot: Entrepot, count: int) -> None:
     """Wait until so many blobs have been committed."""
-    eventually(lambda: counter(entrepot, "stored") == count, within=20, what=f"{count} stored")
+    eventually(lambda: entrepot.counter("stored") == count, within=20, what=f"{count} stored")
 
 
 def pulls(client: Client, image: Image) -> bool:
@@ -119,7 +113,7 @@ def test_a_blob_beyond_the_limit_is_served_and_not_stored(
     for _ in range(2):
         answer = client.get(FAULT + path)
         assert (answer.body, "hit" in answer.cache_status) == (body, False)
-    assert counter(entrepot, "stored") == 0
+    assert entrepot.counter("stored") == 0
     eventually(
         lambda: not list((entrepot.data / "partial").iterdir()), within=10, what="nothing left"
     )

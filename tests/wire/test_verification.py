@@ -38,12 +38,6 @@ BROKEN: dict[str, Callable[[], Content]] = {
 }
 
 
-def counter(entrepot: Entrepot, name: str) -> int:
-    counters = entrepot.local("/healthz").json()["counters"]
-    assert isinstance(counters, dict)
-    return int(counters.get(name, 0))
-
-
 def blob(faults: FaultServer, handler: Handler) -> str:
     """Let `handler` answer for BODY; return the path."""
     path, _ = faults.add_blob("app", BODY)
@@ -74,8 +68,8 @@ def test_wrong_bytes_are_cut_counted_and_forgotten(
     """Promise 1: no client takes wrong bytes for whole, and nothing of them is kept."""
     path = blob(faults, SPOILT[name]())
     assert is_cut(client, FAULT + path)
-    eventually(lambda: counter(entrepot, "mismatch") == 1, within=10, what="counted")
-    assert counter(entrepot, "stored") == 0
+    eventually(lambda: entrepot.counter("mismatch") == 1, within=10, what="counted")
+    assert entrepot.counter("stored") == 0
     assert list((entrepot.data / "partial").iterdir()) == []
     assert next_is_fetched(client, faults, path)
 
@@ -87,8 +81,8 @@ def test_a_body_that_never_ends_is_cut(
     """Promise 1: what upstream did not finish is not finished here either."""
     path = blob(faults, first(1, BROKEN[name](), status(404)))
     assert is_cut(client, FAULT + path)
-    eventually(lambda: counter(entrepot, "fetch_broken") == 1, within=10, what="counted")
-    assert counter(entrepot, "stored") == 0
+    eventually(lambda: entrepot.counter("fetch_broken") == 1, within=10, what="counted")
+    assert entrepot.counter("stored") == 0
     assert next_is_fetched(client, faults, path)
 
 
@@ -156,14 +150,14 @@ def test_a_file_of_another_size_is_not_served(
     """Promise 1: a stored file that the disk lost some of is fetched again."""
     path = blob(faults, Content(BODY))
     client.get(FAULT + path)
-    eventually(lambda: counter(entrepot, "stored") == 1, within=10, what="stored")
+    eventually(lambda: entrepot.counter("stored") == 1, within=10, what="stored")
     assert "hit" in client.head(FAULT + path).cache_status
     (file,) = entrepot.data.glob("blobs/??/??/*.val")
     with file.open("r+b") as opened:
         opened.truncate(size)
     answer = client.get(FAULT + path)
     assert (answer.body, "hit" in answer.cache_status) == (BODY, False)
-    eventually(lambda: counter(entrepot, "stored") == 2, within=10, what="stored again")
+    eventually(lambda: entrepot.counter("stored") == 2, within=10, what="stored again")
     assert "hit" in client.get(FAULT + path).cache_status
 
 
@@ -173,7 +167,7 @@ def test_a_file_that_is_gone_is_fetched_again(
     """Promise 7: a stored file that somebody removed is a miss."""
     path = blob(faults, Content(BODY))
     client.get(FAULT + path)
-    eventually(lambda: counter(entrepot, "stored") == 1, within=10, what="stored")
+    eventually(lambda: entrepot.counter("stored") == 1, within=10, what="stored")
     (file,) = entrepot.data.glob("blobs/??/??/*.val")
     file.unlink()
     assert client.get(FAULT + path).body == BODY

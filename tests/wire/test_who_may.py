@@ -156,6 +156,7 @@ def test_what_an_anonymous_token_was_allowed_is_public(
     image = images.image("public")
     manifest, layer = pushed(upstreams, image, "public/may")
     assert client.get(layer, as_(client, manifest)).status == 200
+    client.await_stored()
     assert client.get(layer).body == image.layers[0].read()
 
 
