@@ -68,7 +68,15 @@ def reading_row() -> Iterator[None]:
         raise RowDamagedError from error  # Python's own: a text that is no UTF-8
 
 
-def open_cache(folder: Path, policy: str) -> tuple[diskcache.Cache, str | None]:
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What was wrong with a database, and where it is now; None where nothing was left of it."""
+
+    reason: str
+    moved_to: Path | None
+
+
+def open_cache(folder: Path, policy: str) -> tuple[diskcache.Cache, Damage | None]:
     """Open or create a diskcache that neither pickles nor evicts by itself.
 
     Where its database was damaged, it is new, and the second value says what was wrong.
@@ -76,17 +84,29 @@ def open_cache(folder: Path, policy: str) -> tuple[diskcache.Cache, str | None]:
     folder.mkdir(mode=0o700, exist_ok=True)
     try:
         return _open(folder, policy), None
-    except DamagedError as damage:
-        set_aside(folder)
-        return _open(folder, policy), str(damage)
+    except DamagedError as error:
+        damage = Damage(str(error), _set_aside(folder))
+        return _open(folder, policy), damage
 
 
-def set_aside(folder: Path) -> None:
-    """Give a damaged database another name, its write-ahead log with it."""
+def _set_aside(folder: Path) -> Path | None:
+    """Give a damaged database another name, its write-ahead log with it; which, if any.
+
+    An empty one, as a kill at the first start leaves it, just goes.
+    """
+    if _is_empty(folder / "cache.db") and _is_empty(folder / "cache.db-wal"):
+        for suffix in ("", "-wal", "-shm"):
+            (folder / f"cache.db{suffix}").unlink(missing_ok=True)
+        return None
     for suffix in ("", "-wal"):
         with contextlib.suppress(FileNotFoundError):
             (folder / f"cache.db{suffix}").rename(folder / f"cache.db.damaged{suffix}")
     (folder / "cache.db-shm").unlink(missing_ok=True)
+    return folder / "cache.db.damaged"
+
+
+def _is_empty(path: Path) -> bool:
+    return not path.exists() or (path.is_file() and path.stat().st_size == 0)
 
 
 def _open(folder: Path, policy: str) -> diskcache.Cache:

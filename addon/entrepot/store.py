@@ -141,8 +141,8 @@ class Store:
             self._events.warn(
                 "database_damaged",
                 file=folder / "cache.db",
-                reason=damage,
-                moved_to=folder / "cache.db.damaged",
+                reason=damage.reason,
+                moved_to=damage.moved_to or "nowhere",
                 now=_LOST[name],
             )
         return cache

@@ -34,7 +34,8 @@ _TEMPERS: dict[Temper, int] = {
     "late": 1,
     "wrong": 1,
 }
-_SIZES = (1, 1000, 40 * KIB, 300 * KIB, 900 * KIB, 3 * MIB)
+_SIZES = (8, 1000, 40 * KIB, 300 * KIB, 900 * KIB, 3 * MIB)
+"""None so small that two blobs are one."""
 _DROP_SECONDS = 0.02
 _LATE_SECONDS = 0.2
 _MANIFESTS = 200

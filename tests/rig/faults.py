@@ -166,19 +166,20 @@ class Content:
         if exchange.request.method == "HEAD" and self.head_status:
             exchange.send(self.head_status)
             return
-        start, end = self._range(exchange.request.range)
+        wanted = self._range(exchange.request.range)
+        start, end = wanted or (0, len(self.body))
         if start >= len(self.body) > 0:
             exchange.send(416, headers={"Content-Range": f"bytes */{len(self.body)}"})
             return
-        partial = (start, end) != (0, len(self.body))
+        partial = wanted is not None
         exchange.start(206 if partial else 200, self._head(start, end, partial=partial))
         if exchange.request.method != "HEAD":
             self._send_body(exchange, self.body[start:end])
 
-    def _range(self, header: str | None) -> tuple[int, int]:
+    def _range(self, header: str | None) -> tuple[int, int] | None:
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", header or "")
         if not (self.ranges and wanted):
-            return 0, len(self.body)
+            return None
         last = int(wanted[2]) + 1 if wanted[2] else len(self.body)
         return int(wanted[1]), min(last, len(self.body))
 
