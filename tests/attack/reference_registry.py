@@ -122,7 +122,7 @@ class World:
         held = self.repositories[repository]
         if digest in held.objects:
             return True
-        return digest in held.ever and any(digest in _below(one) for one in held.objects)
+        return any(digest in _below(one) for one in held.objects)
 
 
 def _below(digest: Digest) -> Iterator[Digest]:

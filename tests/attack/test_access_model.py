@@ -105,7 +105,7 @@ class History:
         for repository, held in self._world.repositories.items():
             for header in self.headers():
                 end = min(until or self._world.now, self._end(header))
-                for digest in held.ever:
+                for digest in CONTENT:
                     if self._world.covers(header, repository, digest):
                         self._own[header, (repository, digest)] = end
                         if self.is_anonymous(header):
@@ -131,6 +131,8 @@ class History:
     def allows(self, header: Header, repository: Repository, digest: Digest) -> bool:
         """Whether the reference allows it now, or did so within the window."""
         now, one = self._world.now, (repository, digest)
+        if digest not in self._world.repositories[repository].ever:
+            return False  # what is only listed is not there to be had
         if self._world.covers(header, repository, digest):
             return True
         window = PLAIN_SECONDS if self._end(header) == float("inf") else TOKEN_SECONDS
