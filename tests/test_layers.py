@@ -25,6 +25,7 @@ LEVELS = {
     # 1: decisions
     "freshness": 1,
     "access": 1,
+    "breaker": 1,
     "tokens": 1,
     "content": 1,
     # 2: disk and network
@@ -41,6 +42,7 @@ LEVELS = {
     "gunzip": 2,
     "head": 2,
     "patience": 2,
+    "ratelimits": 2,
     "reasons": 2,
     "rows": 2,
     "room": 2,
@@ -54,6 +56,7 @@ LEVELS = {
     # 3: the engine
     "driver": 3,
     "permission": 3,
+    "outage": 3,
     "checks": 3,
     "scrub": 3,
     "blobs": 3,

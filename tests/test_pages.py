@@ -17,7 +17,11 @@ def content(answer: Answer) -> bytes:
 
 @pytest.fixture
 def pages() -> Pages:
-    return Pages(CERTIFICATE, lambda: {"stored": 2, "blob_hits": 1})
+    return Pages(
+        CERTIFICATE,
+        lambda: {"stored": 2, "blob_hits": 1},
+        lambda: {"https://b.example.test": {"state": "down"}, "https://a.example.test": {}},
+    )
 
 
 def test_the_certificate_can_be_fetched(pages: Pages) -> None:
@@ -32,7 +36,9 @@ def test_the_state_is_json_with_sorted_counters(pages: Pages) -> None:
     """A monitor reads the state and every counter."""
     answer = pages.answer("GET", "/healthz?verbose=1")
     document = json.loads(content(answer))
-    assert document == {"status": "ok", "counters": {"blob_hits": 1, "stored": 2}}
+    upstreams = {"https://a.example.test": {}, "https://b.example.test": {"state": "down"}}
+    counters = {"blob_hits": 1, "stored": 2}
+    assert document == {"status": "ok", "counters": counters, "upstreams": upstreams}
     assert list(document["counters"]) == ["blob_hits", "stored"]
 
 

@@ -20,9 +20,13 @@ from entrepot.driver import Driver
 from entrepot.entries import StoredBlob
 from entrepot.fetches import Claim, Fetches, Key, Led
 from entrepot.growing import State
+from entrepot.manifests import UNCONFIRMED
 from entrepot.message import Answer, Body, BodyError, Request, error_answer
+from entrepot.outage import Outage
+from entrepot.patience import FAILURES
 from entrepot.permission import Shown
 from entrepot.reference import Digest, Repository
+from entrepot.upstream import UpstreamError
 
 
 class _Wanted(NamedTuple):
@@ -41,8 +45,9 @@ class _Wanted(NamedTuple):
 class Blobs:
     """Answers GET and HEAD of blobs."""
 
-    def __init__(self, driver: Driver, fetches: Fetches) -> None:
+    def __init__(self, driver: Driver, fetches: Fetches, outage: Outage) -> None:
         self._driver = driver
+        self._outage = outage
         self._fetches = fetches
         self._checks = Checks(driver)
 
@@ -66,10 +71,10 @@ class Blobs:
             if found is None and self._allowed(wanted) and await fetches.opened(wanted.key):
                 continue  # who leads it will have said by now that this repository has it
             if shown is None and not self._decided(wanted, found):
+                word = await self._ask(wanted, found)
+                if word is None and found is not None:
+                    return self._hit(request, digest, found, *UNCONFIRMED)
                 _drop(found)
-                word = await permission.ask_for_blob(
-                    driver, request, repository, digest, wanted.who
-                )
                 if isinstance(word, Answer):
                     return word
                 shown = word
@@ -79,6 +84,31 @@ class Blobs:
                 return followed
             elif shown is not None and not self._still_counts(wanted, shown):
                 shown = None
+
+    async def _ask(self, wanted: _Wanted, found: StoredBlob | None) -> Shown | Answer | None:
+        """What upstream shows of a blob, or its refusal.
+
+        None where it does not say, and the client may have what was found none the less. Raises
+        ``UpstreamError``.
+        """
+        request, repository, digest, who = wanted
+        spare = found is not None and found.linked
+        spare = spare and await self._outage.covers(request, repository, digest, who)
+        if spare and not self._outage.may_ask(request):
+            return None
+        try:
+            word = await permission.ask_for_blob(
+                self._driver, request, repository, digest, who, brief=spare
+            )
+        except UpstreamError:
+            if spare:
+                return None
+            _drop(found)
+            raise
+        if spare and isinstance(word, Answer) and word.status in FAILURES:
+            word.close()
+            return None
+        return word
 
     def _decided(self, wanted: _Wanted, found: StoredBlob | None) -> bool:
         """Whether ``who`` is known to be allowed a blob that ``repository`` is known to have."""
@@ -130,7 +160,7 @@ class Blobs:
             return await self._follow(wanted.request, led, "collapsed")
         return None
 
-    def _hit(self, request: Request, digest: Digest, found: StoredBlob) -> Answer:
+    def _hit(self, request: Request, digest: Digest, found: StoredBlob, *status: str) -> Answer:
         self._driver.events.count("blob_hits")
         content = Content(
             digest,
@@ -141,7 +171,7 @@ class Blobs:
             ),
             age=self._driver.wall() - found.stored,
         )
-        answer = content_answer(request, content, "hit", ranges=True)
+        answer = content_answer(request, content, *(status or ("hit",)), ranges=True)
         if isinstance(answer.content, bytes):
             _drop(found)
         return answer

@@ -12,6 +12,7 @@ from entrepot.endpoint import Blob, Endpoint, Manifest
 from entrepot.fetches import Fetches
 from entrepot.manifests import Manifests
 from entrepot.message import Answer, Request, error_answer
+from entrepot.outage import Outage
 from entrepot.reference import Digest, Repository, Tag
 from entrepot.upstream import UpstreamError
 
@@ -21,11 +22,12 @@ STOP_SECONDS = 2.0
 class Cache:
     """Answers what can be cached."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, outage: Outage | None = None) -> None:
+        outage = outage or Outage(driver)
         self._driver = driver
         self._fetches = Fetches(driver)
-        self._blobs = Blobs(driver, self._fetches)
-        self._manifests = Manifests(driver)
+        self._blobs = Blobs(driver, self._fetches, outage)
+        self._manifests = Manifests(driver, outage)
 
     @property
     def downloads(self) -> int:

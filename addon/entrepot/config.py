@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 from urllib.parse import unquote
@@ -164,6 +165,13 @@ def parse_rest(text: str) -> float:
     return 0.0 if text == "0" else parse_duration(text)
 
 
+def parse_network(text: str) -> IPv4Network | IPv6Network:
+    """Read an address or a CIDR block."""
+    with contextlib.suppress(ValueError):
+        return ip_network(text)
+    raise ValueError(f"expected an address or a network such as 10.0.0.0/8, got {text!r}")
+
+
 def parse_path(text: str) -> Path:
     """Read a path; ValueError where it is empty or holds a NUL."""
     if not text or "\0" in text:
@@ -237,6 +245,20 @@ OPTIONS = (
     Option("size", "str", "SIZE", "keep at most this (half the free disk)", parse_size),
     Option("scrub", "str", "DURATION", "verify all that is stored this often", parse_rest),
     Option("idle", "str", "DURATION", "drop a client that does nothing (5min)", parse_duration),
+    Option("connect_timeout", "str", "DURATION", "to connect to a registry (3s)", parse_duration),
+    Option(
+        "answer_timeout", "str", "DURATION", "for its answer, if one is held (5s)", parse_duration
+    ),
+    Option("max_stale", "str", "DURATION", "oldest tag to serve when it fails (30d)", parse_rest),
+    Option("offline", "flag", "", "ask no registry; serve what is stored"),
+    Option(
+        "offline_private",
+        "repeatable",
+        "CIDR",
+        "while a registry fails or with --offline, these clients get anything stored of it, "
+        "private images too, without anybody being asked whether they may",
+        parse_network,
+    ),
     Option("upstream_ca", "str", "FILE", "also trust these CAs for registries", parse_path),
     Option("resolve", "repeatable", "HOST:PORT:ADDR[:PORT]", "as curl's --resolve", Resolve.parse),
     Option("upstream_proxy", "str", "URL", "use this proxy", UpstreamProxy.parse, secret=True),
@@ -250,8 +272,8 @@ OPTIONS = (
 class Config:
     """What the administrator decided.
 
-    `size` is in bytes, None to choose at first start; `scrub` in seconds, 0 for never; `idle` in
-    seconds.
+    `size` is in bytes, None to choose at first start; times are in seconds, `scrub` 0 for never,
+    `max_stale` 0 for no stale tag at all.
     """
 
     data: Path
@@ -259,6 +281,11 @@ class Config:
     size: int | None = None
     scrub: float = 30 * 86400.0
     idle: float = 300.0
+    connect_timeout: float = 3.0
+    answer_timeout: float = 5.0
+    max_stale: float = 30 * 86400.0
+    offline: bool = False
+    offline_private: tuple[IPv4Network | IPv6Network, ...] = ()
     upstream_ca: Path | None = None
     resolve: tuple[Resolve, ...] = ()
     upstream_proxy: UpstreamProxy | None = None

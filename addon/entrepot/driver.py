@@ -4,24 +4,33 @@ Decisions live in ``access`` and ``freshness``; content lives in ``store``; this
 the event loop. Upstream is asked on daemon threads, so that one that stalls never delays the
 exit; the store is used from one thread only, since each has a database connection of its own.
 Where the store fails, its answer is «nothing known» and the pull goes on (promise 7).
+
+Who can answer without upstream says so (``spare``, ``brief``) and is not made to wait: ``breaker``
+knows which hosts do not answer, and they are tried again behind such answers.
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 
 from entrepot.access import NEUTRAL, Access
 from entrepot.body import ReplyBody
+from entrepot.breaker import Ask, Breakers
 from entrepot.events import Events
 from entrepot.message import Answer, Body, Fields, Request, cache_status, end_to_end
-from entrepot.patience import FAILURES, PATIENCE, Patience
+from entrepot.patience import BRIEF, FAILURES, PATIENCE, Patience, parse_retry_after
+from entrepot.ratelimits import RateLimits
+from entrepot.reference import Origin
 from entrepot.store import Store, StoreBusyError, StoreError
 from entrepot.upstream import Follow, Reply, Target, Upstream, UpstreamError
 
+ANSWER_SECONDS = 5.0
 _CALLS_AT_ONCE = 128
 _REST_SECONDS = 10.0
 """How long the store is left alone when another process holds it: each question to it costs
@@ -46,11 +55,15 @@ class Driver:
         clock: Callable[[], float],
         wall: Callable[[], float] | None = None,
         patience: Patience = PATIENCE,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        offline: bool = False,
     ) -> None:
         """``clock`` never jumps: what is remembered in memory counts by it.
 
         ``wall`` is the time of day, for what is kept on disk or told to clients; without it
-        ``clock`` is.
+        ``clock`` is. ``answer_seconds`` is how long the head of an answer is waited for where
+        something else could be served; ``offline`` asks no upstream at all.
         """
         self.store = store
         self.upstream = upstream
@@ -59,6 +72,10 @@ class Driver:
         self.clock = clock
         self._patience = patience
         self.wall = wall or clock
+        self.offline = offline
+        self.breakers = Breakers()
+        self.limits = RateLimits()
+        self._answer_seconds = answer_seconds
         self._calls = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._store_pool = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._store_rests_until = 0.0
@@ -92,6 +109,37 @@ class Driver:
         """Run a method of the store for another thread. Raises ``StoreError``."""
         return self._store_pool.submit(function).result()
 
+    # Asking upstream
+
+    def may_ask(self, origin: Origin, *, spare: bool) -> bool:
+        """Whether to ask a host; ``spare`` says that there is an answer without it."""
+        if self.offline:
+            return False
+        ask = self.breakers.ask(origin, self.clock(), spare=spare)
+        if ask is Ask.BEHIND:
+            loop = asyncio.get_running_loop()
+            threading.Thread(target=self._try, args=(origin, loop), daemon=True).start()
+        return ask is Ask.NOW
+
+    def is_away(self, origin: Origin) -> bool:
+        """Whether a host does not answer; it is tried again meanwhile, where that is due."""
+        away = self.offline or self.breakers.is_away(origin)
+        return away and not self.may_ask(origin, spare=True)
+
+    def _try(self, origin: Origin, loop: asyncio.AbstractEventLoop) -> None:
+        """Find out, on a thread, whether a host answers again: anything counts."""
+        with contextlib.suppress(UpstreamError):
+            reply = self.upstream.send(
+                "GET",
+                Target(origin, "/v2/"),
+                (("Accept-Encoding", "identity"),),
+                follow=Follow.NO,
+                seconds=self._answer_seconds,
+            )
+            reply.drain()
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(self._answered, origin)
+
     async def send(
         self,
         request: Request,
@@ -102,27 +150,108 @@ class Driver:
         downgrade: bool = False,
     ) -> Reply:
         """Ask upstream what the client asked, as the client. Raises ``UpstreamError``."""
-        headers = (*forwarded(request), *extra)
+        self._demand(request.origin)
+        send = self._sender(request, method, extra, follow, downgrade=downgrade)
+        return await self._heard(request.origin, send)
+
+    def _sender(
+        self,
+        request: Request,
+        method: str | None,
+        extra: Fields,
+        follow: Follow,
+        *,
+        downgrade: bool,
+        seconds: float | None = None,
+    ) -> Callable[[], Reply]:
         target = Target(request.origin, request.target)
-        self.events.count("upstream_requests")
-        return await self.call(
-            lambda: self.upstream.send(
-                method or request.method, target, headers, follow=follow, downgrade=downgrade
-            )
+        return partial(
+            self.upstream.send,
+            method or request.method,
+            target,
+            (*forwarded(request), *extra),
+            follow=follow,
+            downgrade=downgrade,
+            seconds=seconds,
         )
 
-    async def pass_on(self, request: Request, fields: Fields, content: bytes | None) -> Reply:
+    async def pass_on(
+        self, request: Request, fields: Fields, content: bytes | None, *, brief: bool = False
+    ) -> Reply:
         """Send what a client sent, with these fields; redirects are its own to follow.
 
-        Raises ``UpstreamError``.
+        ``brief``: the caller has an answer without upstream, and asked :meth:`may_ask`. Raises
+        ``UpstreamError``.
         """
-        target = Target(request.origin, request.target)
-        self.events.count("upstream_requests")
-        return await self.call(
-            lambda: self.upstream.send(
-                request.method, target, fields, follow=Follow.NO, content=content
-            )
+        if not brief:
+            self._demand(request.origin)
+        send = partial(
+            self.upstream.send,
+            request.method,
+            Target(request.origin, request.target),
+            fields,
+            follow=Follow.NO,
+            content=content,
+            seconds=self._answer_seconds if brief else None,
         )
+        return await self._heard(request.origin, send)
+
+    def upstreams(self) -> dict[str, dict[str, object]]:
+        """What is known of hosts that are not simply there, or that limit pulls; for a monitor."""
+        found: dict[str, dict[str, object]] = {}
+        for origin, state in self.breakers.states(self.clock()).items():
+            found.setdefault(str(origin), {})["state"] = state
+        for origin, limit in self.limits.last.items():
+            found.setdefault(str(origin), {})["ratelimit"] = asdict(limit)
+        return found
+
+    def _demand(self, origin: Origin) -> None:
+        """Raise where a host is not to be asked now."""
+        if not self.may_ask(origin, spare=False):
+            why = "the proxy is offline" if self.offline else "it does not answer; asked again soon"
+            raise UpstreamError(f"{origin}: {why}")
+
+    async def _heard(
+        self, origin: Origin, send: Callable[[], Reply], *, last: bool = True
+    ) -> Reply:
+        """Ask, and remember whether there was an answer; a failure counts that is the ``last``."""
+        self.events.count("upstream_requests")
+        try:
+            reply = await self.call(send)
+        except UpstreamError as error:
+            if last:
+                self._failed(error)
+            raise
+        self._answered(origin)
+        self.limits.note(origin, reply.headers, self.wall())
+        if reply.status == 429:
+            self._limited(origin)
+        return reply
+
+    def _limited(self, origin: Origin) -> None:
+        """Say that a registry lets nobody pull any more, and what to do about it."""
+        self.events.count("rate_limits")
+        if not self.limits.is_news(origin, self.clock()):
+            return
+        last = self.limits.last.get(origin)
+        figures = {} if last is None else {"limit": last.limit, "window": f"{last.window}s"}
+        self.events.warn(
+            "rate_limited",
+            host=origin,
+            **figures,
+            do="configure an account for this registry, whose limit is higher",
+        )
+
+    def _failed(self, error: UpstreamError) -> None:
+        if error.silent is not None and self.breakers.failed(
+            error.silent, self.clock(), connected=error.connected, slow=error.slow
+        ):
+            state = self.breakers.states(self.clock())[error.silent]
+            self.events.warn("upstream_away", host=error.silent, state=state, reason=error)
+
+    def _answered(self, origin: Origin) -> None:
+        if self.breakers.answered(origin):
+            self.events.info("upstream_back", host=origin)
 
     async def send_patiently(
         self,
@@ -132,27 +261,34 @@ class Driver:
         extra: Fields = (),
         follow: Follow = Follow.ANY,
         downgrade: bool = False,
+        brief: bool = False,
     ) -> Reply:
         """As :meth:`send`, but asked again for a few seconds where that may help (``patience``).
 
-        The last answer counts, whatever it is. Raises ``UpstreamError``.
+        ``brief``: as in :meth:`pass_on`. The last answer counts, whatever it is. Raises
+        ``UpstreamError``.
         """
         clock = asyncio.get_running_loop().time
         began = clock()
+        patience = BRIEF if brief else self._patience
+        seconds = self._answer_seconds if brief else None
+        send = self._sender(request, method, extra, follow, downgrade=downgrade, seconds=seconds)
+        if not brief:
+            self._demand(request.origin)
         for attempts in count(1):
             try:
-                reply = await self.send(
-                    request, method=method, extra=extra, follow=follow, downgrade=downgrade
-                )
+                reply = await self._heard(request.origin, send, last=False)
             except UpstreamError as error:
-                pause = self._patience.pause(attempts, clock() - began) if error.passing else None
+                pause = patience.pause(attempts, clock() - began) if error.passing else None
                 if pause is None or not await _still_awaited(request, pause):
+                    self._failed(error)
                     raise
             else:
                 if reply.status not in FAILURES:
                     return reply
                 after = reply.value("Retry-After")
-                pause = self._patience.pause(attempts, clock() - began, reply.status, after)
+                self._rest(request.origin, reply)
+                pause = patience.pause(attempts, clock() - began, reply.status, after)
                 if pause is None or not await _still_awaited(request, pause):
                     self.events.warn(
                         "upstream_failed",
@@ -163,6 +299,13 @@ class Driver:
                 await self.call(reply.drain)
             self.events.count("upstream_retries")
         raise AssertionError  # count() has no end
+
+    def _rest(self, origin: Origin, reply: Reply) -> None:
+        """Believe a host that says how long it wants to be left alone (RFC 6585 section 4)."""
+        seconds = parse_retry_after(reply.value("Retry-After"))
+        if reply.status == 429 and seconds is not None:
+            now = self.clock()
+            self.breakers.rest(origin, now + seconds, now)
 
     async def relay(
         self,

@@ -112,7 +112,12 @@ class Hosts:
         if row is not None and row.registry and 0 < left <= YES_SECONDS:
             _remember(self._verdicts, origin, (True, now + left))
             return True
+        if self._driver.offline:
+            return row is not None and row.registry
         verdict, seconds = await self._probe(origin)
+        if seconds == UNREACHABLE_SECONDS and row is not None and row.registry:
+            _remember(self._verdicts, origin, (True, now + seconds))
+            return True  # what it was: its content is served while it is away
         if verdict:
             await self._found(origin)
         else:

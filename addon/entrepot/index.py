@@ -47,6 +47,14 @@ class Index:
         known = row is not None and len(row) < 20 and row.isascii() and row.isdigit()
         return int(row) if row is not None and known else None
 
+    def moment(self, key: str) -> float | None:
+        """A row that is a time of day; None where there is none that can be read."""
+        row, _ = self._get(key)
+        try:
+            return float(row) if row is not None else None
+        except ValueError:
+            return None
+
     def keep_number(self, key: str, value: int) -> None:
         """Set a number that stays."""
         self._cache.set(key, str(value))

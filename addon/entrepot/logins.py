@@ -9,10 +9,18 @@ What a registry says to a ping that does not say who asks, it says to everybody,
 remembered for five minutes: a challenge, or that it is open. That gives no right to anything,
 since content is decided on by itself. Whoever shows anything of itself gets an answer of its own,
 and one that says something else ends the memory. Tokens are never kept, nor shared.
+
+Where a registry or its token server is away, clients go on without a token: the ping is answered
+200, and who asks for a token gets one of ours, which is worth nothing: a request that shows it
+counts as one that shows nothing. What they get then is decided in ``outage``.
 """
 
+import asyncio
+import json
+import secrets
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from entrepot import tokens
 from entrepot.access import identity_fields
@@ -21,6 +29,7 @@ from entrepot.endpoint import Endpoint, Ping
 from entrepot.headers import parse_challenges
 from entrepot.hosts import Hosts
 from entrepot.message import (
+    API_VERSION,
     Answer,
     Fields,
     Request,
@@ -29,6 +38,7 @@ from entrepot.message import (
     error_answer,
     field_values,
 )
+from entrepot.outage import Outage
 from entrepot.reference import Origin
 from entrepot.tokens import Realms
 from entrepot.upstream import Reply, UpstreamError
@@ -37,6 +47,11 @@ REMEMBERED_SECONDS = 300.0
 LARGEST_FORM = 64 * 1024
 _SMALL = 16 * 1024
 _MOST_REMEMBERED = 1000
+_AWAY = frozenset({500, 502, 503, 504})
+_OUR_TOKEN_SECONDS = 60
+_PAUSE_SECONDS = 0.25
+_LOCALLY = ("hit", "detail=offline")
+"""``Cache-Status`` of what is answered here since upstream is away."""
 
 _ASKED = frozenset({"GET", "HEAD"})
 _REPLACED = frozenset({"host", "content-length", "accept-encoding"})
@@ -67,6 +82,8 @@ class _Said:
     challenges: list[str]
     headers: Fields
     content: bytes
+    servers: frozenset[Origin]
+    """Where it sends for a token."""
     at: float
 
     def answer(self, now: float) -> Answer:
@@ -85,8 +102,10 @@ class _Said:
 class Logins:
     """Answers pings and token requests; belongs to one event loop."""
 
-    def __init__(self, driver: Driver, realms: Realms, hosts: Hosts) -> None:
+    def __init__(self, driver: Driver, realms: Realms, hosts: Hosts, outage: Outage) -> None:
         self._driver = driver
+        self._outage = outage
+        self._our_token = f"entrepot-{secrets.token_urlsafe(24)}"
         self._realms = realms
         self._hosts = hosts
         self._remembered: OrderedDict[Origin, _Said] = OrderedDict()
@@ -110,6 +129,14 @@ class Logins:
             self._driver.events.warn("upstream_failed", of=request.origin, reason=error)
             return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
 
+    def settle(self, request: Request) -> Request:
+        """Take our own token off a request: it counts as one that shows nothing."""
+        if request.value("Authorization") != f"Bearer {self._our_token}":
+            return request
+        self._outage.told_to_go_without_token(request.origin)
+        kept = tuple(pair for pair in request.headers if pair[0].lower() != "authorization")
+        return replace(request, headers=kept)
+
     def challenged(self, origin: Origin, values: list[str]) -> None:
         """Take in the ``WWW-Authenticate`` of any 401: its realm, and that not all is open."""
         self._realms.challenged(origin, values)
@@ -120,17 +147,28 @@ class Logins:
     def _is_for_a_token(self, request: Request) -> bool:
         return self._realms.has(request.origin, request.path)
 
-    async def _send(self, request: Request, content: bytes | None = None) -> Reply:
+    async def _send(
+        self, request: Request, content: bytes | None = None, *, brief: bool = False
+    ) -> Reply:
         fields = (pair for pair in end_to_end(request.headers) if pair[0].lower() not in _REPLACED)
         return await self._driver.pass_on(
-            request, (*fields, ("Accept-Encoding", "identity")), content
+            request, (*fields, ("Accept-Encoding", "identity")), content, brief=brief
         )
 
     # Tokens
 
     async def _token(self, request: Request, content: bytes) -> Answer:
         how, began = ("fwd=bypass", "detail=token"), self._driver.clock()
-        reply = await self._send(request, content if request.method == "POST" else None)
+        if self._driver.is_away(request.origin):
+            return self._token_of_ours(request)
+        try:
+            reply = await self._send(request, content if request.method == "POST" else None)
+        except UpstreamError as error:
+            self._driver.events.warn("upstream_failed", of=request.origin, reason=error)
+            return self._token_of_ours(request)
+        if reply.status in _AWAY:
+            reply.close()
+            return self._token_of_ours(request)
         if reply.status == 401:
             self._realms.challenged(request.origin, field_values(reply.headers, "WWW-Authenticate"))
         if reply.status != 200 or request.method == "HEAD":
@@ -140,6 +178,15 @@ class Logins:
             return await self._driver.relay(request, reply, head=head, how=how)
         self._issued(request, head, began)
         return relayed(reply, head, len(head), *how)
+
+    def _token_of_ours(self, request: Request) -> Answer:
+        """What lets a client go on without a token, in the form of one."""
+        document = {
+            "token": self._our_token,
+            "access_token": self._our_token,
+            "expires_in": _OUR_TOKEN_SECONDS,
+        }
+        return _document(request, document, _LOCALLY)
 
     def _issued(self, request: Request, content: bytes, began: float) -> None:
         issued = tokens.parse_issued(content)
@@ -156,9 +203,36 @@ class Logins:
     # Pings
 
     async def _ping(self, request: Request) -> Answer:
+        if identity_fields(request):
+            return await self._own_ping(request)  # a login, which only upstream can judge
+        origin, known = request.origin, self._known(request.origin)
+        servers = known.servers if known is not None else ()
+        if any(map(self._driver.is_away, (origin, *servers))):
+            return self._go_on(request)
+        if self._outage.goes_without_token(origin):
+            return self._go_on(request)
+        try:
+            answer = await self._anonymous_ping(request, known)
+            if answer.status in _AWAY:
+                answer.close()
+                await asyncio.sleep(_PAUSE_SECONDS)
+                answer = await self._anonymous_ping(request, None)
+        except UpstreamError as error:
+            self._driver.events.warn("upstream_failed", of=origin, reason=error)
+            return self._go_on(request)
+        if answer.status in _AWAY:
+            answer.close()
+            return self._go_on(request)
+        return answer
+
+    def _go_on(self, request: Request) -> Answer:
+        """Answer that no token is needed."""
+        self._outage.told_to_go_without_token(request.origin)
+        return _document(request, {}, _LOCALLY)
+
+    async def _anonymous_ping(self, request: Request, known: _Said | None) -> Answer:
         if not _is_anybodys(request):
-            return await self._own_ping(request)
-        known = self._known(request.origin)
+            return await self._own_ping(request, brief=True)
         if known is None:
             answer, mine = await self._driver.together(
                 ("ping", request.origin), lambda: self._ping_for_all(request)
@@ -167,18 +241,18 @@ class Logins:
                 return answer
             known = self._known(request.origin)
         if known is None:  # it was not fit for all
-            return await self._own_ping(request)
+            return await self._own_ping(request, brief=True)
         self._driver.events.count("ping_hits")
         return known.answer(self._driver.clock())
 
-    async def _own_ping(self, request: Request) -> Answer:
-        reply = await self._send(request)
+    async def _own_ping(self, request: Request, *, brief: bool = False) -> Answer:
+        reply = await self._send(request, brief=brief)
         await self._heard(request, reply)
         return await self._driver.relay(request, reply, how=("fwd=bypass", "detail=ping"))
 
     async def _ping_for_all(self, request: Request) -> Answer:
         how = ("fwd=bypass", "detail=ping")
-        reply = await self._send(request)
+        reply = await self._send(request, brief=True)
         await self._heard(request, reply)
         if not _is_fit_for_all(reply):
             return await self._driver.relay(request, reply, how=how)
@@ -196,8 +270,9 @@ class Logins:
     def _remember(self, origin: Origin, reply: Reply, content: bytes) -> None:
         kept = tuple(pair for pair in end_to_end(reply.headers) if pair[0].lower() in _KEPT)
         challenges = field_values(reply.headers, "WWW-Authenticate")
-        now = self._driver.clock()
-        self._remembered[origin] = _Said(reply.status, challenges, kept, content, now)
+        now, server = self._driver.clock(), self._realms.challenged(origin, challenges)
+        servers = frozenset({server} if server else ())
+        self._remembered[origin] = _Said(reply.status, challenges, kept, content, servers, now)
         self._remembered.move_to_end(origin)
         while len(self._remembered) > _MOST_REMEMBERED:
             self._remembered.popitem(last=False)
@@ -219,10 +294,21 @@ class Logins:
 
 
 def _is_anybodys(request: Request) -> bool:
-    """Whether a ping is answered the same whoever sends it."""
+    """Whether a ping that shows nobody is answered the same whoever sends it."""
     plain = request.method == "GET" and request.path == "/v2/" and not request.query
-    special = any(name.lower() in _SPECIAL for name, _ in request.headers)
-    return plain and not special and not identity_fields(request)
+    return plain and not any(name.lower() in _SPECIAL for name, _ in request.headers)
+
+
+def _document(request: Request, document: Mapping[str, object], how: tuple[str, ...]) -> Answer:
+    """An answer of our own in JSON."""
+    content = json.dumps(document).encode()
+    headers: Fields = (
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(content))),
+        API_VERSION,
+        cache_status(*how),
+    )
+    return Answer(200, headers, b"" if request.method == "HEAD" else content)
 
 
 def _is_fit_for_all(reply: Reply) -> bool:

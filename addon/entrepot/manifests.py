@@ -12,14 +12,18 @@ from entrepot import freshness, permission
 from entrepot.access import Asked, Credential
 from entrepot.content import Content, content_answer
 from entrepot.driver import Driver
-from entrepot.entries import StoredManifest
+from entrepot.entries import StoredManifest, TagEntry
 from entrepot.headers import normalise_accept
 from entrepot.manifest import MAX_SIZE, is_cacheable, listed_digests
 from entrepot.message import Answer, Fields, Request, cache_status, error_answer
+from entrepot.outage import Kept, Outage
 from entrepot.patience import FAILURES
 from entrepot.permission import Shown
 from entrepot.reference import Digest, Reference, Repository, Tag
 from entrepot.upstream import Reply, UpstreamError
+
+UNCONFIRMED = ("hit", "detail=unconfirmed")
+"""``Cache-Status`` of content by digest that upstream did not confirm, since it is away."""
 
 _ATTEMPTS = 3
 """How often a manifest is asked for whose body breaks off."""
@@ -47,8 +51,9 @@ class _Head:
 class Manifests:
     """Answers GET and HEAD of manifests."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, outage: Outage) -> None:
         self._driver = driver
+        self._outage = outage
 
     async def answer(
         self, request: Request, repository: Repository, reference: Reference
@@ -68,8 +73,16 @@ class Manifests:
             head = await self._head(request, repository, digest, who)
             if head.is_enough:
                 return _head_answer(head)
-        if found is None or not await self._permitted(request, repository, digest, who, found):
+        if found is None:
             return await self._fetch_once(request, repository, digest, who)
+        known = driver.access.is_allowed(repository, who, digest, driver.clock())
+        if not (found.linked and known):
+            word = await self._permitted(request, repository, digest, who, found)
+            if word is None:
+                self._outage.serves(repository, digest, found.listed())
+                return self._hit(request, digest, found, *UNCONFIRMED)
+            if not word:
+                return await self._fetch_once(request, repository, digest, who)
         driver.access.extend(repository, who, digest, found.listed())
         return self._hit(request, digest, found, "hit")
 
@@ -80,13 +93,23 @@ class Manifests:
         digest: Digest,
         who: Credential,
         found: StoredManifest,
-    ) -> bool:
-        """Whether upstream allows it, as far as a HEAD tells; a GET tells the rest."""
+    ) -> bool | None:
+        """Whether upstream allows it, as far as a HEAD tells; a GET tells the rest.
+
+        None where upstream does not say, and the client may have it none the less.
+        """
         driver = self._driver
-        known = driver.access.is_allowed(repository, who, digest, driver.clock())
-        if found.linked and known:
-            return True
-        head = await self._head(request, repository, digest, who)
+        spare = found.linked and await self._outage.covers(request, repository, digest, who)
+        if spare and not self._outage.may_ask(request):
+            return None
+        try:
+            head = await self._head(request, repository, digest, who, brief=spare)
+        except UpstreamError:
+            if spare:
+                return None
+            raise
+        if spare and head.status in FAILURES:
+            return None
         permitted = head.status == 200 and head.shown.can_be(digest, len(found.content))
         if permitted:
             await permission.allow(driver, repository, digest, who, head.shown.asked)
@@ -95,13 +118,69 @@ class Manifests:
     async def _by_tag(
         self, request: Request, repository: Repository, tag: Tag, who: Credential
     ) -> Answer:
-        driver = self._driver
-        accept = normalise_accept(request.values("Accept"))
+        """Ask, and where no answer comes serve what the tag last was.
+
+        Whether that can be is looked up only then: a pull that goes well must not pay for it.
+        """
+        store = self._driver.store
         # Clients differ in Accept and mostly get the same: one that saw the tag spares others.
-        known = await driver.stored(lambda: driver.store.tag(repository, tag.name, None), None)
-        if freshness.ask(request.method, known=known is not None) is freshness.Ask.GET:
+        nothing: dict[str, TagEntry] = {}
+        entries = await self._driver.stored(lambda: store.tag(repository, tag.name), nothing)
+        accept, known = normalise_accept(request.values("Accept")), bool(entries)
+
+        async def kept() -> Kept | None:
+            return await self._outage.kept(request, repository, entries, accept, who)
+
+        hopeful = any(self._outage.is_fresh_enough(entry) for entry in entries.values())
+        found = None
+        if hopeful and not self._outage.may_ask(request):
+            found = await kept()
+            if found is not None:
+                return self._stale(request, repository, tag, found)
+            hopeful = False
+        try:
+            answer = await self._ask(request, repository, tag, who, known=known, brief=hopeful)
+        except UpstreamError:
+            found = await kept() if known else None
+            if found is None and not hopeful:
+                raise
+        else:
+            if answer.status not in FAILURES or not known or (found := await kept()) is None:
+                return answer
+            answer.close()
+        if found is not None:
+            return self._stale(request, repository, tag, found)
+        return await self._ask(request, repository, tag, who, known=known, brief=False)
+
+    def _stale(self, request: Request, repository: Repository, tag: Tag, kept: Kept) -> Answer:
+        """What a tag was when upstream last answered, marked as such (RFC 7234 section 5.5)."""
+        self._outage.serves(repository, kept.digest, kept.manifest.listed())
+        age = max(0.0, self._driver.wall() - kept.checked)
+        self._driver.events.info("stale", tag=tag.name, of=repository, confirmed=f"{age:.0f}s_ago")
+        answer = self._hit(request, kept.digest, kept.manifest, "hit", "detail=stale", age=age)
+        text = f"the registry does not answer; it last confirmed this tag {age:.0f} s ago"
+        return answer.adding(("Warning", f'299 entrepot "{text}"'))
+
+    async def _ask(
+        self,
+        request: Request,
+        repository: Repository,
+        tag: Tag,
+        who: Credential,
+        *,
+        known: bool,
+        brief: bool,
+    ) -> Answer:
+        """What upstream says a tag is; ``brief`` where something could be served instead."""
+        accept = normalise_accept(request.values("Accept"))
+        if freshness.ask(request.method, known=known) is freshness.Ask.GET:
             return await self._fetch_once(request, repository, tag, who)
-        head = await self._head(request, repository, tag, who)
+        head = await self._head(request, repository, tag, who, brief=brief)
+        if head.status in FAILURES and brief:
+            return _head_answer(head)
+        if head.status in (404, 410):
+            store = self._driver.store
+            await self._driver.stored(lambda: store.forget_tag(repository, tag.name), None)
         found, digest = None, head.shown.digest
         if head.status == 200 and digest is not None:
             found = await self._confirmed(repository, tag, digest, accept, who, head.shown.asked)
@@ -159,24 +238,36 @@ class Manifests:
     # Asking upstream
 
     async def _head(
-        self, request: Request, repository: Repository, reference: Reference, who: Credential
+        self,
+        request: Request,
+        repository: Repository,
+        reference: Reference,
+        who: Credential,
+        *,
+        brief: bool = False,
     ) -> _Head:
         """One HEAD for all who ask the same at once."""
         driver = self._driver
         head, _ = await driver.together(
-            ("head", *_same(request, repository, reference, who)),
-            lambda: self._head_alone(request, repository, reference, who),
+            ("head", brief, *_same(request, repository, reference, who)),
+            lambda: self._head_alone(request, repository, reference, who, brief=brief),
         )
         return head
 
     async def _head_alone(
-        self, request: Request, repository: Repository, reference: Reference, who: Credential
+        self,
+        request: Request,
+        repository: Repository,
+        reference: Reference,
+        who: Credential,
+        *,
+        brief: bool,
     ) -> _Head:
         driver = self._driver
         digest = reference if isinstance(reference, Digest) else None
         asked = driver.access.asked(driver.clock())
         with await driver.send_patiently(
-            request, method="HEAD", downgrade=digest is not None
+            request, method="HEAD", downgrade=digest is not None, brief=brief
         ) as reply:
             shown = Shown.by(reply, asked)
             if reply.status != 200:
@@ -266,7 +357,10 @@ class Manifests:
             return error_answer(502, "DIGEST_INVALID", message)
         media_type = reply.value("Content-Type") or ""
         kept = await driver.stored(
-            lambda: store.put_manifest(repository, digest, content, media_type), otherwise=False
+            lambda: store.put_manifest(
+                repository, digest, content, media_type, public=who.anonymous
+            ),
+            otherwise=False,
         )
         driver.access.allow(repository, who, (digest, *listed_digests(content)), asked)
         if isinstance(reference, Tag):

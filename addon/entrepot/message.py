@@ -63,6 +63,8 @@ class Request:
     headers: Fields = field(default=(), repr=False)
     is_awaited: Callable[[], bool] = field(default=lambda: True, repr=False, compare=False)
     """Whether the client is still there."""
+    client: str = field(default="", repr=False)
+    """The client's IP address."""
 
     def values(self, name: str) -> list[str]:
         """Every value of the header field ``name``."""

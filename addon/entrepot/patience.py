@@ -38,7 +38,7 @@ class Patience:
         """
         if attempts > len(self.pauses) or (status is not None and status not in FAILURES):
             return None
-        wanted = _seconds(retry_after)
+        wanted = parse_retry_after(retry_after)
         if status == 429 and wanted is None:
             return None
         wait = max(self.pauses[attempts - 1], wanted or 0.0)
@@ -46,9 +46,11 @@ class Patience:
 
 
 PATIENCE = Patience()
+BRIEF = Patience((0.25,), 1.0)
+"""Where something else could be served: once more, and not after a deadline was waited for."""
 
 
-def _seconds(retry_after: str | None) -> float | None:
+def parse_retry_after(retry_after: str | None) -> float | None:
     """``Retry-After`` (RFC 9110 section 10.2.3): seconds, or a date."""
     if retry_after is None:
         return None

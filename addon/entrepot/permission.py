@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 from entrepot.access import Asked, Credential
 from entrepot.driver import Driver
-from entrepot.message import Answer, Fields, Request
+from entrepot.headers import parse_challenges
+from entrepot.message import Answer, Fields, Request, field_values
 from entrepot.reference import Digest, Repository
 from entrepot.upstream import Reply
 
@@ -52,18 +53,24 @@ class Shown:
 
 
 async def ask_for_blob(
-    driver: Driver, request: Request, repository: Repository, digest: Digest, who: Credential
+    driver: Driver,
+    request: Request,
+    repository: Repository,
+    digest: Digest,
+    who: Credential,
+    *,
+    brief: bool = False,
 ) -> Shown | Answer:
     """What upstream shows ``who`` of a blob, or its refusal, for the client.
 
-    Raises ``UpstreamError``.
+    ``brief`` where something could be served instead. Raises ``UpstreamError``.
     """
-    key = ("permission", repository, digest, who.fingerprint, request.method, request.query)
+    key = ("permission", brief, repository, digest, who.fingerprint, request.method, request.query)
 
     async def ask() -> Shown | Answer:
         asked = driver.access.asked(driver.clock())
         reply = await driver.send_patiently(
-            request, method="GET", extra=(("Range", "bytes=0-0"),), downgrade=True
+            request, method="GET", extra=(("Range", "bytes=0-0"),), downgrade=True, brief=brief
         )
         # 416: the object is there and empty, so that not even its first byte can be had.
         if reply.status in (200, 206, 416):
@@ -97,8 +104,27 @@ async def refused(
     """Forget what no longer holds where upstream refused ``who``, or has the object no more."""
     if reply.status in _REFUSALS:
         driver.access.deny(repository, who)
+    if _refuses_anybody(reply, who):
+        await driver.stored(lambda: driver.store.close_to_anyone(repository), None)
     if reply.status in (404, 410) and digest is not None:
         await driver.stored(lambda: driver.store.unlink(repository, digest), None)
+
+
+def _refuses_anybody(reply: Reply, who: Credential) -> bool:
+    """Whether a refusal is one of who is anonymous, not only of a request without a token.
+
+    Nor of a token that has ended (RFC 6750 section 3.1).
+    """
+    if not who.anonymous or reply.status not in (401, 403):
+        return False
+    bearer = [
+        challenge
+        for challenge in parse_challenges(field_values(reply.headers, "WWW-Authenticate"))
+        if challenge.scheme == "bearer"
+    ]
+    with_token = any(name.lower() == "authorization" for name, _ in reply.asked)
+    ended = any(challenge.params.get("error") == "invalid_token" for challenge in bearer)
+    return not (reply.status == 401 and bearer and (ended or not with_token))
 
 
 def said_digest(reply: Reply) -> Digest | None:

@@ -17,8 +17,6 @@ from urllib3.util.ssl_match_hostname import CertificateError
 
 from entrepot.head import HeadError
 
-CONNECT_SECONDS = 10.0
-
 
 def reason_of(error: BaseException) -> str:
     """Why a request failed, in words that quote nothing of its URL."""
@@ -30,7 +28,7 @@ def reason_of(error: BaseException) -> str:
         case NewConnectionError():
             return _system_reason(error)
         case ConnectTimeoutError():
-            return f"no connection within {CONNECT_SECONDS:.0f} s"
+            return "no connection in time"
         case ReadTimeoutError():
             return "it stopped answering"
         case SSLError():
@@ -60,6 +58,28 @@ def is_passing(error: BaseException) -> bool:
             return not wrong or _is_broken_off(cause)
         case _:
             return isinstance(error, ConnectionError)
+
+
+def is_connected(error: BaseException) -> bool:
+    """Whether a connection had been made, TLS and all."""
+    match error:
+        case ProxyError() | NewConnectionError() | ConnectTimeoutError() | SSLError():
+            return False  # NameResolutionError is a NewConnectionError
+        case _:
+            return True
+
+
+def is_slow(error: BaseException) -> bool:
+    """Whether it took a deadline to know."""
+    match error:
+        case ProxyError():
+            return is_slow(error.original_error)
+        case NewConnectionError():  # which urllib3 derives from ConnectTimeoutError
+            return isinstance(error.__cause__ or error.__context__, TimeoutError)
+        case ConnectTimeoutError() | ReadTimeoutError():
+            return True
+        case _:
+            return isinstance(_cause(error), TimeoutError)
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -28,6 +28,16 @@ def public(digest: Digest) -> str:
     return f"public {digest}"
 
 
+def anyone(repository: Repository, digest: Digest) -> str:
+    """When this registry last gave this object of this repository to somebody anonymous."""
+    return f"anyone {repository.origin} {repository.name} {digest}"
+
+
+def closed(repository: Repository) -> str:
+    """When this registry last refused this repository to somebody anonymous."""
+    return f"closed {repository.origin} {repository.name}"
+
+
 def tag(repository: Repository, tag: str) -> str:
     """What a tag last was, by normalised ``Accept``."""
     return f"tag {repository.origin} {repository.name} {tag}"

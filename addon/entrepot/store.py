@@ -11,6 +11,8 @@ nothing; most that were not used for 90 days expire. Its rows:
   handed its bytes for the asking.
 - *held*: this registry delivered these bytes once. *public*: some registry that holds them
   gave them to anybody within the last ten minutes.
+- *anyone*: when this repository's registry last gave this object to somebody anonymous;
+  *closed*: when it last refused the repository to such. They count while upstream is away.
 - *tag*: what a tag last was, by normalised ``Accept``.
 - *host*: whether a host is a registry.
 
@@ -232,12 +234,20 @@ class Store:
 
     @_guarded
     def put_manifest(
-        self, repository: Repository, digest: Digest, content: bytes, media_type: str
+        self,
+        repository: Repository,
+        digest: Digest,
+        content: bytes,
+        media_type: str,
+        *,
+        public: bool,
     ) -> bool:
         """Keep a verified manifest; False where there is no room for it."""
         if not self._room.make(len(content)):
             return False
         self._delivered(repository, digest, public=False)
+        if public:
+            self._given_to_anyone(repository, digest)
         self._objects.add_manifest(repository.origin, digest, content, media_type)
         return True
 
@@ -254,21 +264,34 @@ class Store:
             self._index.put(rows.link(repository, digest))
         if held and public:
             self._index.put(rows.public(digest), seconds=PUBLIC_SECONDS)
+            self._given_to_anyone(repository, digest)
+
+    @_guarded
+    def was_public(self, repository: Repository, digest: Digest) -> bool:
+        """Whether anybody was given this object there, and nobody was refused since."""
+        given = self._index.moment(rows.anyone(repository, digest))
+        closed = self._index.moment(rows.closed(repository))
+        return given is not None and (closed is None or closed < given)
+
+    @_guarded
+    def close_to_anyone(self, repository: Repository) -> None:
+        """Remember that upstream refuses a repository to who is anonymous."""
+        self._index.put(rows.closed(repository), repr(self._clock()))
 
     @_guarded
     def unlink(self, repository: Repository, digest: Digest) -> None:
         """Forget that ``repository`` has an object."""
         self._index.delete(rows.link(repository, digest))
+        self._index.delete(rows.anyone(repository, digest))
 
     @_guarded
-    def tag(self, repository: Repository, tag: str, accept: str | None) -> TagEntry | None:
-        """What a tag last was to a client with this normalised ``Accept``; None: with any."""
+    def tag(self, repository: Repository, tag: str) -> dict[str, TagEntry]:
+        """What a tag last was, by the normalised ``Accept`` of who asked; the latest is last."""
         entries = self._index.document(rows.tag(repository, tag))
-        entry = entries.get(accept or next(reversed(list(entries)), ""))
         try:
-            return TagEntry(**entry) if entry else None
+            return {accept: TagEntry(**entry) for accept, entry in entries.items()}
         except TypeError:
-            return None  # a damaged row; the next answer of the registry writes it again
+            return {}  # a damaged row; the next answer of the registry writes it again
 
     @_guarded
     def set_tag(self, repository: Repository, tag: str, accept: str, digest: Digest) -> None:
@@ -286,18 +309,17 @@ class Store:
 
     @_guarded
     def host(self, origin: Origin) -> HostEntry | None:
-        """What is known of a host, if that still counts."""
+        """What is known of a host, ``until`` when."""
         try:
-            row = HostEntry(**self._index.document(rows.host(origin)))
-            return row if row.until > self._clock() else None
+            return HostEntry(**self._index.document(rows.host(origin)))
         except TypeError:
             return None
 
     @_guarded
     def set_host(self, origin: Origin, *, registry: bool, seconds: float) -> None:
-        """Remember for ``seconds`` whether a host is a registry."""
+        """Remember whether a host is a registry; after ``seconds`` it is to be asked again."""
         row = asdict(HostEntry(registry, self._clock() + seconds))
-        self._index.put(rows.host(origin), json.dumps(row), seconds)
+        self._index.put(rows.host(origin), json.dumps(row))
 
     # Partial downloads
 
@@ -332,6 +354,10 @@ class Store:
         self._index.put(rows.link(repository, digest))
         if public:
             self._index.put(rows.public(digest), seconds=PUBLIC_SECONDS)
+            self._given_to_anyone(repository, digest)
+
+    def _given_to_anyone(self, repository: Repository, digest: Digest) -> None:
+        self._index.put(rows.anyone(repository, digest), repr(self._clock()))
 
     # Start
 

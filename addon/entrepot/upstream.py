@@ -32,13 +32,14 @@ from entrepot.gunzip import Gunzip, is_encoded
 from entrepot.head import Response
 from entrepot.headers import ContentRange
 from entrepot.message import Fields, field_values
-from entrepot.reasons import CONNECT_SECONDS, is_passing, reason_of
+from entrepot.reasons import is_connected, is_passing, is_slow, reason_of
 from entrepot.reference import Origin
 from entrepot.tlssocket import WideContext, WideSocket
 from entrepot.trust import Roots
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+CONNECT_SECONDS = 3.0
 READ_SECONDS = 60.0
 _KEEP_CROSS_HOST = frozenset({"accept", "user-agent", "range", "accept-encoding"})
 _POOLS = 64
@@ -53,6 +54,8 @@ _SOCKET_OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    # A request that nobody acknowledges fails after this many ms, not after the kernel's 15 min.
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000),
 )
 _ENDED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _ENOUGH = 512
@@ -69,12 +72,24 @@ class Follow(Enum):
 class UpstreamError(Exception):
     """Upstream could not be asked, or broke off; the text names a host and a reason.
 
-    ``passing``: whether it may be well when asked again in a moment.
+    ``passing``: whether it may be well when asked again in a moment. ``silent``: the host that
+    gave no answer at all, with ``connected`` and ``slow`` as for ``Breakers.failed``.
     """
 
-    def __init__(self, text: str, *, passing: bool = False) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        passing: bool = False,
+        silent: Origin | None = None,
+        connected: bool = True,
+        slow: bool = False,
+    ) -> None:
         super().__init__(text)
         self.passing = passing
+        self.silent = silent
+        self.connected = connected
+        self.slow = slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,10 +330,12 @@ class Upstream:
         *,
         resolve: tuple[Resolve, ...] = (),
         proxy: UpstreamProxy | None = None,
+        connect_seconds: float = CONNECT_SECONDS,
         read_seconds: float = READ_SECONDS,
     ) -> None:
         self._resolve = {(r.host, r.port): (r.address, r.target_port) for r in resolve}
-        self._timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds)
+        self._connect_seconds = connect_seconds
+        self._timeout = urllib3.Timeout(connect=connect_seconds, read=read_seconds)
         self._proxied = proxy is not None
         self._lock = threading.Lock()
         context = WideContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -356,15 +373,17 @@ class Upstream:
 
         ``follow`` says which redirects to follow; ``downgrade`` lets them lead from https to
         plain http. A redirect that may not be followed is returned as it came. ``content`` is
-        the request's body; it goes to no redirect. ``seconds`` bounds each wait, where the usual
-        ones are too long. Content that came compressed though nobody asked for it is decoded; what
-        is no content, or is passed on (``Follow.NO``), stays as it came. Raises
+        the request's body; it goes to no redirect. ``seconds`` bounds each wait for an answer,
+        where the usual ones are too long. Content that came compressed though nobody asked for it
+        is decoded; what is no content, or is passed on (``Follow.NO``), stays as it came. Raises
         :class:`UpstreamError`.
 
         Where the server ends an idle connection just as it is used again, the request is sent
         once more on a new one: so it must be one that is safe to repeat (RFC 9110 section 9.2.2).
         """
-        timeout = urllib3.Timeout(seconds) if seconds is not None else self._timeout
+        timeout = self._timeout
+        if seconds is not None:
+            timeout = urllib3.Timeout(connect=min(seconds, self._connect_seconds), read=seconds)
         reply = self._send(method, target, headers, timeout, content)
         for _ in range(MAX_REDIRECTS):
             following = self._next(reply, follow, downgrade=downgrade)
@@ -465,4 +484,10 @@ def _plain(reply: Reply, follow: Follow) -> Reply:
 
 
 def _failure(target: Target, error: BaseException) -> UpstreamError:
-    return UpstreamError(f"{target.origin}: {reason_of(error)}", passing=is_passing(error))
+    return UpstreamError(
+        f"{target.origin}: {reason_of(error)}",
+        passing=is_passing(error),
+        silent=target.origin,
+        connected=is_connected(error),
+        slow=is_slow(error),
+    )

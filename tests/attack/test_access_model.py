@@ -102,7 +102,7 @@ class History:
 
     def take(self, until: float | None = None) -> None:
         """Note what is allowed now, and will be ``until`` then if only time passes."""
-        for repository, held in self._world.repositories.items():
+        for repository in self._world.repositories:
             for header in self.headers():
                 end = min(until or self._world.now, self._end(header))
                 for digest in CONTENT:

@@ -171,7 +171,7 @@ class Content:
         if start >= len(self.body) > 0:
             exchange.send(416, headers={"Content-Range": f"bytes */{len(self.body)}"})
             return
-        partial = wanted is not None
+        partial = wanted is not None and bool(self.body)
         exchange.start(206 if partial else 200, self._head(start, end, partial=partial))
         if exchange.request.method != "HEAD":
             self._send_body(exchange, self.body[start:end])

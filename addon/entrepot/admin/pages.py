@@ -14,7 +14,7 @@ _HELP = """\
 This is an Entrepot registry cache. It is an HTTP proxy: set HTTPS_PROXY to its address.
 
 GET /ca.pem    the certificate to trust (install it with ca/install.sh)
-GET /healthz   state and counters
+GET /healthz   state, counters, upstreams that are away or limit pulls
 """
 
 
@@ -24,6 +24,7 @@ class Pages:
 
     certificate: bytes
     counters: Callable[[], Mapping[str, int]]
+    upstreams: Callable[[], Mapping[str, object]]
 
     def answer(self, method: str, path: str) -> Answer:
         """Answer a request for one of the pages."""
@@ -34,7 +35,11 @@ class Pages:
             case "/ca.pem":
                 return _page(method, "application/x-pem-file", self.certificate)
             case "/healthz":
-                state = {"status": "ok", "counters": dict(sorted(self.counters().items()))}
+                state = {
+                    "status": "ok",
+                    "counters": dict(sorted(self.counters().items())),
+                    "upstreams": dict(sorted(self.upstreams().items())),
+                }
                 return _page(method, "application/json", json.dumps(state).encode() + b"\n")
             case "/":
                 return _page(method, "text/plain; charset=utf-8", _HELP.encode())

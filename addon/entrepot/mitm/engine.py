@@ -20,6 +20,7 @@ from entrepot.events import Events, log_to_stderr
 from entrepot.hosts import Hosts
 from entrepot.logins import Logins
 from entrepot.message import CHUNK
+from entrepot.outage import Outage
 from entrepot.scrub import Scrubber
 from entrepot.storage_reasons import storage_reason
 from entrepot.store import Store, StoreError
@@ -75,11 +76,26 @@ class Engine:
         config = foundation.config
         self.foundation = foundation
         self.events = foundation.events
-        upstream = Upstream(foundation.roots, resolve=config.resolve, proxy=config.upstream_proxy)
+        upstream = Upstream(
+            foundation.roots,
+            resolve=config.resolve,
+            proxy=config.upstream_proxy,
+            connect_seconds=config.connect_timeout,
+        )
         access, realms = Access(secrets.token_bytes(32)), Realms()
-        driver = Driver(foundation.store, upstream, access, self.events, _steady, time.time)
+        driver = Driver(
+            foundation.store,
+            upstream,
+            access,
+            self.events,
+            _steady,
+            time.time,
+            answer_seconds=config.answer_timeout,
+            offline=config.offline,
+        )
+        outage = Outage(driver, config.max_stale, config.offline_private)
         self._scrubber = Scrubber(driver, config.scrub) if config.scrub else None
-        self.cache = Cache(driver)
+        self.cache = Cache(driver, outage)
         self.hosts = Hosts(
             driver,
             realms,
@@ -87,8 +103,12 @@ class Engine:
             only_listed=config.only_listed,
             permits=foundation.authority.permits,
         )
-        self.logins = Logins(driver, realms, self.hosts)
-        self.pages = Pages(foundation.authority.certificate_pem, lambda: dict(self.events.counts))
+        self.logins = Logins(driver, realms, self.hosts, outage)
+        self.pages = Pages(
+            foundation.authority.certificate_pem,
+            lambda: dict(self.events.counts),
+            driver.upstreams,
+        )
         if self._scrubber is not None:
             self._scrubber.start()
         if foundation.authority.expires_within(datetime.now(UTC), WARN_DAYS):

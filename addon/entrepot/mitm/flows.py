@@ -32,6 +32,7 @@ def request_of(flow: http.HTTPFlow, origin: Origin) -> Request:
         query,
         fields_of(flow.request),
         lambda: flow.client_conn.connected,
+        flow.client_conn.peername[0] if flow.client_conn.peername else "",
     )
 
 

@@ -72,7 +72,10 @@ class Requests:
             flow.request.headers.pop(name, None)
         if origin.scheme == "http" and not await self._running.parts().hosts.is_registry(origin):
             return None
-        request = flows.request_of(flow, origin)
+        received = flows.request_of(flow, origin)
+        request = self._running.parts().logins.settle(received)
+        if request is not received:
+            del flow.request.headers["authorization"]
         endpoint = parse_endpoint(request.method, request.path, request.query)
         return Note(request, endpoint, self._way(flow, request, endpoint))
 

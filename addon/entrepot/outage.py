@@ -1,0 +1,148 @@
+"""What is served while upstream does not answer, and to whom.
+
+Content by digest does not age. A tag does: what it last was is served for ``max_stale`` seconds,
+and marked. Neither is ever served against a refusal (400, 401, 403, 404), only instead of no
+answer, of a failure (5xx) or of a rate limit (429). Who gets it:
+
+- anybody, what this registry last gave to somebody anonymous there, unless it refused the
+  repository to such since; and what a manifest so served lists;
+- whoever upstream allowed it within the time for which decisions are remembered;
+- clients of the networks of ``--offline-private``, whatever is held.
+
+Clients that could get no token, since the registry or its token server is away, go on without
+one (``logins``); for a minute what they ask for is not held against them by asking upstream,
+which would only tell them to get a token.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import TypeAlias
+
+from entrepot.access import Credential, identity_fields
+from entrepot.driver import Driver
+from entrepot.entries import StoredManifest, TagEntry
+from entrepot.message import Request
+from entrepot.reference import Digest, Origin, Repository
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+MAX_STALE = 30 * 86400.0
+_WITHOUT_TOKEN_SECONDS = 60.0
+_MOST_LISTED = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A manifest to serve for a tag, and when upstream last confirmed that it is that."""
+
+    digest: Digest
+    manifest: StoredManifest
+    checked: float
+
+
+class Outage:
+    """Belongs to one event loop."""
+
+    def __init__(
+        self, driver: Driver, max_stale: float = MAX_STALE, private: tuple[Network, ...] = ()
+    ) -> None:
+        self._driver = driver
+        self._max_stale = max_stale
+        self._private = private
+        self._without_token: dict[Origin, float] = {}
+        self._listed: OrderedDict[tuple[Repository, Digest], Digest] = OrderedDict()
+        """By what an object is listed that was served so."""
+
+    def may_ask(self, request: Request) -> bool:
+        """Whether to ask upstream, where there is something that could be served instead."""
+        if self.goes_without_token(request.origin) and not identity_fields(request):
+            return False
+        return self._driver.may_ask(request.origin, spare=True)
+
+    def told_to_go_without_token(self, origin: Origin) -> None:
+        """Take in that clients of a registry were told so just now."""
+        self._without_token[origin] = self._driver.clock() + _WITHOUT_TOKEN_SECONDS
+
+    def goes_without_token(self, origin: Origin) -> bool:
+        """Whether clients of a registry were told so within the last minute."""
+        until = self._without_token.get(origin)
+        return until is not None and self._driver.clock() < until
+
+    def is_fresh_enough(self, entry: TagEntry) -> bool:
+        """Whether what a tag was then may be served now."""
+        return 0 <= self._driver.wall() - entry.checked < self._max_stale
+
+    async def kept(
+        self,
+        request: Request,
+        repository: Repository,
+        entries: dict[str, TagEntry],
+        accept: str,
+        who: Credential,
+    ) -> Kept | None:
+        """What to serve for a tag; ``entries`` are what it was, by ``Accept``, the latest last.
+
+        What upstream chose for another ``Accept`` will do where this client takes that type too.
+        """
+        others = [entry for key, entry in reversed(entries.items()) if key != accept]
+        taken = set(accept.split(","))
+        for entry in (*([entries[accept]] if accept in entries else []), *others):
+            found = await self._find(repository, entry)
+            if found is None or not await self.covers(request, repository, found.digest, who):
+                continue
+            own = entries.get(accept) is entry
+            if own or "*/*" in taken or found.manifest.media_type.lower() in taken:
+                return found
+        return None
+
+    async def _find(self, repository: Repository, entry: TagEntry) -> Kept | None:
+        if not self.is_fresh_enough(entry):
+            return None
+        try:
+            digest = Digest.parse(entry.digest)
+        except ValueError:  # a damaged row
+            return None
+        store = self._driver.store
+        found = await self._driver.stored(lambda: store.find_manifest(repository, digest), None)
+        return Kept(digest, found, entry.checked) if found is not None and found.linked else None
+
+    async def covers(
+        self, request: Request, repository: Repository, digest: Digest, who: Credential
+    ) -> bool:
+        """Whether a client may have an object that this repository is known to have."""
+        driver = self._driver
+        if driver.access.is_allowed(repository, who, digest, driver.clock()):
+            return True
+        if self._is_private_client(request.client):
+            return True
+        listing = self._listed.get((repository, digest))
+        return await self._was_public(repository, digest) or (
+            listing is not None and await self._was_public(repository, listing)
+        )
+
+    async def _was_public(self, repository: Repository, digest: Digest) -> bool:
+        store = self._driver.store
+        return await self._driver.stored(
+            lambda: store.was_public(repository, digest), otherwise=False
+        )
+
+    def serves(self, repository: Repository, digest: Digest, listed: Collection[Digest]) -> None:
+        """Take in that a manifest is served so: what is public lists what is public."""
+        digest = self._listed.get((repository, digest), digest)  # an index's, for its manifests
+        for one in listed:
+            self._listed[repository, one] = digest
+            self._listed.move_to_end((repository, one))
+        while len(self._listed) > _MOST_LISTED:
+            self._listed.popitem(last=False)
+
+    def _is_private_client(self, client: str) -> bool:
+        if not self._private:
+            return False
+        try:
+            address = ip_address(client.partition("%")[0])
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None) or address
+        return any(mapped in network for network in self._private)
