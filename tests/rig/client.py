@@ -213,12 +213,16 @@ class Client:
         The token is fetched through the proxy as well; without an account it is anonymous.
         """
         challenge = self.head(url).headers.get("WWW-Authenticate", "")
+        return self.answer_to(challenge, account, password)
+
+    def answer_to(self, challenge: str, account: str | None = None, password: str = "") -> str:
+        """Return the Authorization that answers a challenge."""
         own = basic(account, password) if account else None
         if challenge.lower().startswith("basic"):
             return own or ""
         fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
         if "realm" not in fields:
-            raise ValueError(f"got WWW-Authenticate {challenge!r} from {url}, want a Bearer realm")
+            raise ValueError(f"got WWW-Authenticate {challenge!r}, want a Bearer realm")
         query = urlencode({name: fields[name] for name in ("service", "scope") if name in fields})
         headers = {"Authorization": own} if own else {}
         answer = self.get(f"{fields['realm']}?{query}", headers)

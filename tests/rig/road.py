@@ -1,12 +1,17 @@
 """A road of known length: a relay on loopback that holds every byte for half a round trip.
 
 The handshake of TCP, which the kernel answers at once, is made up for at a connection's first
-bytes. So whoever talks through it waits as for an upstream that is far away.
+bytes. So whoever talks through it waits as for an upstream that is far away. It can be cut as by
+a firewall that drops packets: then nothing arrives, and nothing says so.
 """
 
 import asyncio
+import contextlib
+import socket
 import threading
 from collections.abc import Iterable
+
+_BACKLOG = 100
 
 
 class Road:
@@ -19,17 +24,52 @@ class Road:
         self.round_trip = round_trip
         self.connections = 0
         self._target = target
+        self._open = asyncio.Event()
+        self._open.set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        opening = asyncio.start_server(self._accepted, "127.0.0.1", 0)
-        self._server = asyncio.run_coroutine_threadsafe(opening, self._loop).result(10)
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
+        self._listener.settimeout(0)
+        self._waiting: list[socket.socket] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port: int = self._listener.getsockname()[1]
+        asyncio.run_coroutine_threadsafe(self._thaw(), self._loop).result(10)
 
     def leading(self, resolve: Iterable[str]) -> list[str]:
         """Return HOST:PORT:ADDRESS:PORT lines, those to the target by this road."""
         lines = (line.rpartition(":") for line in resolve)
         return [f"{to}:{self.port if int(port) == self._target else port}" for to, _, port in lines]
+
+    def freeze(self) -> None:
+        """Drop everything: what is sent does not arrive, and no connection is made any more.
+
+        A full queue of connections that nobody accepts has the kernel drop those that follow.
+        """
+        asyncio.run_coroutine_threadsafe(self._freeze(), self._loop).result(10)
+
+    def thaw(self) -> None:
+        """Let everything through again."""
+        asyncio.run_coroutine_threadsafe(self._thaw(), self._loop).result(10)
+
+    async def _freeze(self) -> None:
+        self._open.clear()
+        self._accepting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._accepting
+        self._listener.listen(0)
+        for _ in range(2):
+            waiting = socket.socket()
+            waiting.settimeout(0)
+            waiting.connect_ex(self._listener.getsockname())
+            self._waiting.append(waiting)
+
+    async def _thaw(self) -> None:
+        for waiting in self._waiting:
+            waiting.close()
+        self._listener.listen(_BACKLOG)
+        self._open.set()
+        self._accepting = asyncio.create_task(self._accept())
 
     def stop(self) -> None:
         """End every connection."""
@@ -39,13 +79,22 @@ class Road:
         self._loop.close()
 
     async def _end(self) -> None:
-        self._server.close()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for sock in (self._listener, *self._waiting):
+            sock.close()
 
-    async def _accepted(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+    async def _accept(self) -> None:
+        while True:
+            sock, _ = await self._loop.sock_accept(self._listener)
+            task = asyncio.create_task(self._accepted(sock))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _accepted(self, sock: socket.socket) -> None:
+        near, back = await asyncio.open_connection(sock=sock)
         self.connections += 1
         connected = self._loop.time() + self.round_trip
         far, there = await asyncio.open_connection("127.0.0.1", self._target)
@@ -69,6 +118,7 @@ class Road:
             while True:
                 due, data = await under_way.get()
                 await asyncio.sleep(due - self._loop.time())
+                await self._open.wait()
                 if not data:
                     target.write_eof()
                     return

@@ -56,32 +56,6 @@ def test_private_content_is_kept_back_while_its_registry_is_down(
                 assert json.loads(answer.body)["errors"][0]["code"] == "UNAVAILABLE"
 
 
-def test_a_held_tag_is_not_served_stale(
-    entrepot: Entrepot, client: Client, upstreams: Upstreams, images: ImageFactory
-) -> None:
-    """Promise 5: a tag that upstream cannot confirm is an error, not silently the last one."""
-    image = images.image("stale")
-    tag, _, _ = pulled(entrepot, upstreams, image, "public/stale")
-    headers = {"Authorization": client.authorization(tag)}
-    with upstreams.down():
-        answer = client.manifest(tag, headers)
-    assert (answer.status, answer.body == image.root.body) == (502, False)
-
-
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_held_tag_is_not_served_past_a_limit(
-    client: Client, faults: FaultServer, images: ImageFactory, status: int
-) -> None:
-    """Promise 5: a limit or failure of upstream's is told as it came, with its Retry-After."""
-    faults.publish(images.image("limited"), "app", "1")
-    url = f"{FAULT}/v2/app/manifests/1"
-    assert client.manifest(url).status == 200
-    faults.routes["/v2/app/manifests/1"] = error(status, "TOOMANY", "wait", {"Retry-After": "70"})
-    answer = client.manifest(url)
-    assert (answer.status, answer.headers["Retry-After"]) == (status, "70")
-    assert b"wait" in answer.body
-
-
 @pytest.mark.parametrize(
     ("status", "fields"),
     [

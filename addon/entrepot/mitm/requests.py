@@ -60,6 +60,9 @@ class Requests:
         if problem is not None:
             self._misdirected(flow, problem)
             return
+        if note.way is Way.PASS and self._running.parts().foundation.config.offline:
+            self._refuse(flow, error_answer(503, "UNAVAILABLE", "the proxy is offline"))
+            return
         flow.metadata[NOTE] = note
         flow.request.stream = note.way is Way.PASS
 
@@ -89,11 +92,14 @@ class Requests:
         self._running.parts().events.warn(
             "misdirected", client=client_of(flow.client_conn), reason=problem
         )
+        message = f"{problem} is not the host that the connection was made to"
+        self._refuse(flow, error_answer(421, "MISDIRECTED", message))
+
+    def _refuse(self, flow: http.HTTPFlow, answer: Answer) -> None:
         if flows.has_content(flow):
             flow.kill()  # an answer would wait for the body
             return
-        message = f"{problem} is not the host that the connection was made to"
-        flows.put_answer(flow, error_answer(421, "MISDIRECTED", message))
+        flows.put_answer(flow, answer)
         flow.metadata[ANSWERED] = True
 
     async def request(self, flow: http.HTTPFlow) -> None:
