@@ -19,6 +19,7 @@ LEVELS = {
     "reference": 0,
     "endpoint": 0,
     "headers": 0,
+    "account": 0,
     "config": 0,
     "message": 0,
     "manifest": 0,
@@ -54,6 +55,7 @@ LEVELS = {
     "pieces": 2,
     "download": 2,
     # 3: the engine
+    "signing": 3,
     "driver": 3,
     "permission": 3,
     "outage": 3,

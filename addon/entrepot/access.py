@@ -9,6 +9,7 @@ The rules (promise 2: nobody gets what the upstream would not give them):
   is not known to be neutral, so that an unknown scheme (a cookie, ``PRIVATE-TOKEN``) can only
   cost a question, never leak an answer. Credentials are kept as HMACs under a secret that dies
   with the process.
+- Where the proxy asks with an account of its own, that account is who asks.
 - What an anonymous request was allowed is public: no ``Authorization`` at all, or a token that
   this proxy saw handed out to a request without credentials. Such an object of a repository
   needs no further decision for anyone for 10 minutes.
@@ -24,6 +25,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from entrepot.account import NOBODY
 from entrepot.message import HOP_BY_HOP, Request
 from entrepot.reference import Digest, Repository
 
@@ -114,7 +116,10 @@ class Access:
         self._overruled_all = 0
 
     def credential(self, request: Request) -> Credential:
-        """Who asks."""
+        """Who asks: the client, or the account as which the proxy asks for it."""
+        if request.account is not None:
+            name = [("account", request.account.username)]
+            return Credential(self._fingerprint(name), anonymous=request.account is NOBODY)
         fields = sorted(identity_fields(request))
         fingerprint = self._fingerprint(fields)
         token = self._tokens.get(fingerprint)

@@ -27,6 +27,7 @@ from entrepot.message import Answer, Body, Fields, Request, cache_status, end_to
 from entrepot.patience import BRIEF, FAILURES, PATIENCE, Patience, parse_retry_after
 from entrepot.ratelimits import RateLimits
 from entrepot.reference import Origin
+from entrepot.signing import Signer
 from entrepot.store import Store, StoreBusyError, StoreError
 from entrepot.upstream import Follow, Reply, Target, Upstream, UpstreamError
 
@@ -75,6 +76,7 @@ class Driver:
         self.offline = offline
         self.breakers = Breakers()
         self.limits = RateLimits()
+        self.signer = Signer(upstream, events, clock)
         self._answer_seconds = answer_seconds
         self._calls = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._store_pool = ThreadPoolExecutor(1, thread_name_prefix="store")
@@ -165,15 +167,19 @@ class Driver:
         seconds: float | None = None,
     ) -> Callable[[], Reply]:
         target = Target(request.origin, request.target)
-        return partial(
-            self.upstream.send,
-            method or request.method,
-            target,
-            (*forwarded(request), *extra),
-            follow=follow,
-            downgrade=downgrade,
-            seconds=seconds,
-        )
+
+        def send(fields: Fields) -> Reply:
+            return self.upstream.send(
+                method or request.method,
+                target,
+                fields,
+                follow=follow,
+                downgrade=downgrade,
+                seconds=seconds,
+            )
+
+        fields = (*forwarded(request), *extra)
+        return partial(self.signer.send, request, fields, send, seconds=seconds)
 
     async def pass_on(
         self, request: Request, fields: Fields, content: bytes | None, *, brief: bool = False
@@ -185,16 +191,20 @@ class Driver:
         """
         if not brief:
             self._demand(request.origin)
-        send = partial(
-            self.upstream.send,
-            request.method,
-            Target(request.origin, request.target),
-            fields,
-            follow=Follow.NO,
-            content=content,
-            seconds=self._answer_seconds if brief else None,
-        )
-        return await self._heard(request.origin, send)
+        seconds = self._answer_seconds if brief else None
+
+        def send(fields: Fields) -> Reply:
+            return self.upstream.send(
+                request.method,
+                Target(request.origin, request.target),
+                fields,
+                follow=Follow.NO,
+                content=content,
+                seconds=seconds,
+            )
+
+        signed = partial(self.signer.send, request, fields, send, seconds=seconds)
+        return await self._heard(request.origin, signed)
 
     def upstreams(self) -> dict[str, dict[str, object]]:
         """What is known of hosts that are not simply there, or that limit pulls; for a monitor."""
@@ -372,12 +382,13 @@ def forwarded(request: Request) -> Fields:
     """What of a client's header fields goes upstream: who asks, and what it accepts.
 
     Never ``Range`` or a condition, since the whole object is wanted, nor ``Accept-Encoding``:
-    the bytes must be those that the digest names.
+    the bytes must be those that the digest names. With an account it is the account that asks.
     """
+    as_client = request.account is None
     kept = (
         (name, value)
         for name, value in end_to_end(request.headers)
-        if name.lower() in _FORWARDED_NEUTRAL or name.lower() not in NEUTRAL
+        if name.lower() in _FORWARDED_NEUTRAL or (as_client and name.lower() not in NEUTRAL)
     )
     return (*kept, ("Accept-Encoding", "identity"))
 

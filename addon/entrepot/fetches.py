@@ -191,25 +191,27 @@ class Fetches:
         """Make a download, or None where the folder takes none."""
         driver = self._driver
         target = Target(request.origin, request.target)
-        headers = forwarded(request)
+
+        def get(target: Target, fields: Fields) -> Reply:
+            return driver.upstream.send("GET", target, fields, follow=Follow.ANY, downgrade=True)
+
+        def ask(extra: Fields) -> Reply:
+            fields = (*forwarded(request), *extra)
+            return driver.signer.send(request, fields, bind(get, target))
 
         def reopen(offset: int) -> Reply:
             driver.events.count("resumed_fetches")
-            fields = (*headers, *_range_from(offset))
-            return driver.upstream.send("GET", target, fields, follow=Follow.ANY, downgrade=True)
+            return ask(_range_from(offset))
 
         def part(reply: Reply, start: int, stop: int) -> Reply:
             driver.events.count("parallel_fetches")
             wanted = ("Range", f"bytes={start}-{stop - 1}")
             fields = (*(pair for pair in reply.asked if pair[0].lower() != "range"), wanted)
-            found = driver.upstream.send(
-                "GET", reply.target, fields, follow=Follow.ANY, downgrade=True
-            )
-            if found.status == 206 or reply.target == target:
+            found = get(reply.target, fields)
+            if found.status == 206 or (reply.target == target and request.account is None):
                 return found
-            found.close()  # a signed address ends; the registry gives a new one
-            fields = (*headers, wanted)
-            return driver.upstream.send("GET", target, fields, follow=Follow.ANY, downgrade=True)
+            found.close()  # a signed address or a token ends; the registry gives a new one
+            return ask((wanted,))
 
         try:
             return Download(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from entrepot.account import Account
 from entrepot.reference import Origin
 
 Fields = tuple[tuple[str, str], ...]
@@ -65,6 +66,8 @@ class Request:
     """Whether the client is still there."""
     client: str = field(default="", repr=False)
     """The client's IP address."""
+    account: Account | None = None
+    """As whom the proxy asks upstream for a client that shows no login; None: as the client."""
 
     def values(self, name: str) -> list[str]:
         """Every value of the header field ``name``."""

@@ -41,9 +41,9 @@ class Realm:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """What a token endpoint handed out: the tokens and their life in seconds."""
+    """What a token endpoint handed out: the token, by one name or two, and its life in seconds."""
 
-    tokens: frozenset[str]
+    tokens: tuple[str, ...]
     seconds: float
 
 
@@ -101,7 +101,7 @@ def parse_issued(content: bytes) -> Issued | None:
     if not isinstance(document, dict):
         return None
     found = (document.get("token"), document.get("access_token"))
-    tokens = frozenset(token for token in found if isinstance(token, str) and token)
+    tokens = tuple(dict.fromkeys(token for token in found if isinstance(token, str) and token))
     return Issued(tokens, _seconds(document.get("expires_in"))) if tokens else None
 
 
