@@ -85,6 +85,7 @@ class Road:
         await asyncio.gather(*tasks, return_exceptions=True)
         for sock in (self._listener, *self._waiting):
             sock.close()
+        await asyncio.sleep(0)  # an aborted transport closes its socket in the next round
 
     async def _accept(self) -> None:
         while True:
@@ -94,19 +95,21 @@ class Road:
             task.add_done_callback(self._tasks.discard)
 
     async def _accepted(self, sock: socket.socket) -> None:
-        near, back = await asyncio.open_connection(sock=sock)
-        self.connections += 1
-        connected = self._loop.time() + self.round_trip
-        far, there = await asyncio.open_connection("127.0.0.1", self._target)
-        try:
-            async with asyncio.TaskGroup() as both:
-                both.create_task(self._carry(near, there, connected))
-                both.create_task(self._carry(far, back, 0.0))
-        except* OSError:
-            pass  # one end was reset: so is the other
-        finally:
-            back.transport.abort()
-            there.transport.abort()
+        with contextlib.ExitStack() as ends:
+            ends.callback(sock.close)
+            near, back = await asyncio.open_connection(sock=sock)
+            ends.pop_all()
+            ends.callback(back.transport.abort)
+            self.connections += 1
+            connected = self._loop.time() + self.round_trip
+            far, there = await asyncio.open_connection("127.0.0.1", self._target)
+            ends.callback(there.transport.abort)
+            try:
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(self._carry(near, there, connected))
+                    both.create_task(self._carry(far, back, 0.0))
+            except* OSError:
+                pass  # one end was reset: so is the other
 
     async def _carry(
         self, source: asyncio.StreamReader, target: asyncio.StreamWriter, connected: float
