@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -85,26 +86,38 @@ def _config(args: argparse.Namespace) -> Config:
 
 def _serve(args: argparse.Namespace) -> int:
     config = _config(args)
-    _try_to_listen(config.listen)
+    _try_to_listen(config)
     return asyncio.run(_proxy(Foundation.lay(config)))
 
 
-def _try_to_listen(listen: Listen) -> None:
+def _try_to_listen(config: Config) -> None:
     """Say before anything is made that an address cannot be had; mitmproxy says it as a tuple."""
+    with ExitStack() as held:  # both at once: each may stand in the way of the other
+        held.enter_context(_bound(config.listen, "--listen"))
+        if config.transparent is not None:
+            held.enter_context(_bound(config.transparent, "--transparent"))
+
+
+def _bound(listen: Listen, option: str) -> socket.socket:
     try:
         places = socket.getaddrinfo(
             listen.host or None, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        for family, kind, protocol, _, address in places[:1]:
-            with socket.socket(family, kind, protocol) as tried:
-                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                tried.bind(address)
-                tried.listen()
+        family, kind, protocol, _, address = places[0]
+        tried = socket.socket(family, kind, protocol)
+        try:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+            tried.listen()
+        except OSError:
+            tried.close()
+            raise
     except socket.gaierror as error:
         raise StartError(f"cannot listen on {listen}: the name does not resolve") from error
     except OSError as error:
         reason = (error.strerror or "it cannot be had").lower()
-        raise StartError(f"cannot listen on {listen}: {reason}; see --listen") from error
+        raise StartError(f"cannot listen on {listen}: {reason}; see {option}") from error
+    return tried
 
 
 async def _proxy(foundation: Foundation) -> int:

@@ -241,6 +241,13 @@ class Option:
 OPTIONS = (
     Option("config", "str", "FILE", "read options from this TOML file", parse_path, in_file=False),
     Option("listen", "str", "[HOST]:PORT", "accept clients here (default :3128)", Listen.parse),
+    Option(
+        "transparent",
+        "str",
+        "[HOST]:PORT",
+        "accept clients that a firewall redirects",
+        Listen.parse,
+    ),
     Option("data", "str", "DIR", "keep blobs, index and authority here", parse_path),
     Option("size", "str", "SIZE", "keep at most this (half the free disk)", parse_size),
     Option("scrub", "str", "DURATION", "verify all that is stored this often", parse_rest),
@@ -278,6 +285,7 @@ class Config:
 
     data: Path
     listen: Listen = Listen("", 3128)
+    transparent: Listen | None = None
     size: int | None = None
     scrub: float = 30 * 86400.0
     idle: float = 300.0
@@ -307,7 +315,10 @@ class Config:
         if data := environ.get("ENTREPOT_DATA"):
             values |= _read_all({"data": data}, OPTIONS, "ENTREPOT_DATA")
         values |= given_values
-        return cls(**{name: _expand(value, home) for name, value in values.items()})
+        config = cls(**{name: _expand(value, home) for name, value in values.items()})
+        if config.transparent == config.listen and config.listen.port:
+            raise ConfigError(f"listen and transparent are both {config.listen}, want two ports")
+        return config
 
 
 def _default_data(environ: Mapping[str, str], home: Path, *, root: bool) -> Path:

@@ -18,6 +18,7 @@ from typing import Self
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from rig.images import ANY_MANIFEST
+from rig.networks import Network
 from rig.process import eventually
 
 Body = bytes | Iterable[bytes] | None
@@ -91,7 +92,7 @@ class Stream:
 
 
 class Client:
-    """Sends requests through the proxy on a loopback port.
+    """Sends requests through the proxy, on a loopback port unless `proxy_address` is another.
 
     `context` decides whom to trust; `proxy_authorization` goes into CONNECT.
     """
@@ -103,8 +104,9 @@ class Client:
         *,
         timeout: float = 60,
         proxy_authorization: str | None = None,
+        proxy_address: str = "127.0.0.1",
     ) -> None:
-        self._proxy = ("127.0.0.1", proxy_port)
+        self._proxy = (proxy_address, proxy_port)
         self._context = context
         self._timeout = timeout
         self._proxy_authorization = proxy_authorization
@@ -185,7 +187,8 @@ class Client:
     def connect(self, host: str, port: int = 443) -> socket.socket:
         """CONNECT to host:port and return the bare socket."""
         raw = socket.create_connection(self._proxy, self._timeout)
-        lines = [f"CONNECT {host}:{port} HTTP/1.1", f"Host: {host}:{port}"]
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        lines = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
         if self._proxy_authorization:
             lines.append(f"Proxy-Authorization: {self._proxy_authorization}")
         try:
@@ -237,6 +240,21 @@ class DirectClient(Client):
     def connect(self, host: str, port: int = 443) -> socket.socket:  # noqa: ARG002 - any name
         """Return a connection to the one port."""
         return socket.create_connection(self._proxy, self._timeout)
+
+
+class RedirectedClient(Client):
+    """The same from a network whose gateway may redirect: no proxy, and `addresses` for a DNS."""
+
+    def __init__(
+        self, network: Network, addresses: Mapping[str, str], context: ssl.SSLContext
+    ) -> None:
+        super().__init__(0, context)
+        self._network = network
+        self._addresses = addresses
+
+    def connect(self, host: str, port: int = 443) -> socket.socket:
+        """Return a connection to the host's address."""
+        return self._network.connect(self._addresses[host], port)
 
 
 def basic(account: str, password: str) -> str:

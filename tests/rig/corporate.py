@@ -24,7 +24,7 @@ class CorporateProxy:
     ) -> None:
         self.places: dict[str, tuple[str, int]] = {}
         for line in resolve:
-            host, port, address, real = line.split(":")
+            host, port, address, real = line.rsplit(":", 3)
             self.places[f"{host}:{port}"] = (address, int(real))
         basic = base64.b64encode(f"{account}:{password}".encode()).decode()
         self.authorization = f"Basic {basic}"

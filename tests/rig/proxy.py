@@ -13,11 +13,12 @@ import ssl
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
 from rig.client import Answer, Client
+from rig.networks import Network
 from rig.ports import free_port
 from rig.process import Daemon, RigError, answers, clean_environment, eventually
 from rig.route import Route, bundle
@@ -43,8 +44,12 @@ class Entrepot:
         *,
         runner: Runner = "serve",
         env: Mapping[str, str] | None = None,
+        network: Network | None = None,
+        wrapper: Sequence[str] = (),
     ) -> None:
+        """`network` is where it runs; `wrapper` are words before its command."""
         folder.mkdir(parents=True, exist_ok=True)
+        self._network = network
         self.folder = folder
         self.data = Path(str(options.get("data", folder / "data")))
         self.port = free_port()
@@ -52,13 +57,24 @@ class Entrepot:
         given = {"listen": f"127.0.0.1:{self.port}", "data": str(self.data), **options}
         self.daemon = Daemon(
             "entrepot",
-            _serve(given) if runner == "serve" else _mitmdump(given),
+            [
+                *(network.prefix if network else ()),
+                *wrapper,
+                *(_serve(given) if runner == "serve" else _mitmdump(given)),
+            ],
             log=folder / "entrepot.log",
             env=clean_environment(folder, PYTHONUNBUFFERED="1", **(env or {})),
-            ready=lambda: answers(self.port, "/healthz"),
+            ready=self._answers,
             cwd=folder,
             within=30,
         )
+
+    def _answers(self) -> bool:
+        with self._entered():
+            return answers(self.port, "/healthz")
+
+    def _entered(self) -> AbstractContextManager[None]:
+        return self._network.entered() if self._network else nullcontext()
 
     @property
     def url(self) -> str:
@@ -95,6 +111,8 @@ class Entrepot:
         """GET something that the proxy itself serves, by plain HTTP."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
+            with self._entered():
+                connection.connect()
             connection.request("GET", path)
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())

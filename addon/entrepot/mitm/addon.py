@@ -1,17 +1,21 @@
-"""The addon: one life, and the hooks in five parts.
+"""The addon: one life, and the hooks in parts.
 
-A request goes: ``connections`` decides intercept or tunnel; ``requests`` answers what can be
-cached; ``passing`` watches what is not; ``sending`` feeds the bodies that ``serving`` streams;
-``memory`` clears away what closed connections leave.
+A request goes: ``connections`` decides intercept or tunnel after a CONNECT, ``transparent`` where a
+firewall redirected a connection; ``requests`` answers what can be cached; ``passing`` watches what
+is not; ``sending`` feeds the bodies that ``serving`` streams; ``memory`` clears away what closed
+connections leave.
 """
 
 import asyncio
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from mitmproxy import ctx, exceptions
+from mitmproxy.proxy.mode_servers import ServerInstance
+from mitmproxy.proxy.mode_specs import TransparentMode
 
 from entrepot.config import Config, ConfigError
 from entrepot.mitm import options
@@ -26,6 +30,7 @@ from entrepot.mitm.requests import Requests
 from entrepot.mitm.resolving import resolve_on
 from entrepot.mitm.running import Running
 from entrepot.mitm.sending import Sending
+from entrepot.mitm.transparent import Transparent
 
 DRAIN_SECONDS = 10.0
 logger = logging.getLogger(__name__)
@@ -43,6 +48,7 @@ class Entrepot:
         self._starting: asyncio.Task[None] | None = None
         self.addons = [
             Connections(self._running),
+            Transparent(self._running),
             Idle(self._running),
             Handshakes(),
             Requests(self._running),
@@ -63,7 +69,7 @@ class Entrepot:
             if any(name.startswith("entrepot_") for name in updated):
                 raise exceptions.OptionsError("entrepot's options need a restart")
             try:
-                options.check(ctx.options)
+                options.check(ctx.options, self._running.engine.foundation.config)
             except ConfigError as error:
                 raise exceptions.OptionsError(str(error)) from error
         else:
@@ -104,11 +110,10 @@ class Entrepot:
         if not await proxyserver.setup_servers():
             ctx.master.shutdown()
             return
-        addresses = dict.fromkeys(_authority(a) for a in proxyserver.listen_addrs())
         foundation = self._running.parts().foundation
         self._running.parts().events.info(
             "listening",
-            on=",".join(addresses),
+            **_listeners(proxyserver.servers),
             data=foundation.config.data,
             limit=f"{foundation.store.limit / 1024**3:.1f}GiB",
             ca_sha256=foundation.authority.fingerprint,
@@ -122,6 +127,15 @@ class Entrepot:
         if left := await self._running.idle(DRAIN_SECONDS):
             self._running.parts().events.warn("cut_at_exit", transfers=left)
         await self._running.parts().close()
+
+
+def _listeners(servers: Iterable[ServerInstance[Any]]) -> dict[str, str]:
+    """Where clients are accepted, by the road on which they come."""
+    roads: dict[str, list[str]] = {}
+    for server in servers:
+        road = "transparent" if isinstance(server.mode, TransparentMode) else "on"
+        roads.setdefault(road, []).extend(_authority(address) for address in server.listen_addrs)
+    return {road: ",".join(dict.fromkeys(addresses)) for road, addresses in roads.items()}
 
 
 def _authority(address: tuple[Any, ...]) -> str:

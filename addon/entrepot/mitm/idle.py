@@ -21,6 +21,7 @@ from typing import Any
 
 from mitmproxy import connection, ctx, http
 
+from entrepot.mitm.arrival import Arrival
 from entrepot.mitm.running import Running, client_of
 from entrepot.mitm.serving import TUNNEL
 
@@ -88,6 +89,11 @@ class Idle:
         self._end(flow)
         if flow.response is not None and flow.response.status_code == 101:
             self._tunnelled(flow)
+
+    def entrepot_arrival(self, arrival: Arrival) -> None:
+        """Note that a redirected connection is a tunnel, which was decided just now."""
+        if arrival.registry is None and (watched := self._watched.get(arrival.context.client.id)):
+            watched.tunnel = True
 
     def http_connect_error(self, flow: http.HTTPFlow) -> None:
         """The same for CONNECT."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from entrepot.config import OPTIONS, Config, ConfigError
+from entrepot.config import OPTIONS, Config, ConfigError, Listen
 from entrepot.logins import LARGEST_FORM
 
 NEEDED: Mapping[str, Any] = {
@@ -45,6 +45,8 @@ def needed(config: Config, current: Any) -> dict[str, Any]:
             pair = f"{config.upstream_proxy.username}:{config.upstream_proxy.password or ''}"
             values["upstream_auth"] = pair
     values["mode"] = [f"{mode}@{_listen(config, current)}"]
+    if config.transparent is not None:
+        values["mode"].append(f"transparent@{_at(config.transparent)}")
     return values
 
 
@@ -53,8 +55,11 @@ def _listen(config: Config, current: Any) -> str:
     port = current.listen_port
     if port is not None and current.entrepot_listen is None:
         return f"{current.listen_host}:{port}" if current.listen_host else str(port)
-    host = config.listen.host
-    return f"{host}:{config.listen.port}" if host else str(config.listen.port)
+    return _at(config.listen)
+
+
+def _at(place: Listen) -> str:
+    return f"{place.host}:{place.port}" if place.host else str(place.port)
 
 
 def trusted_roots(bundle: Path, folder: Path | None) -> dict[str, Any]:
@@ -65,17 +70,23 @@ def trusted_roots(bundle: Path, folder: Path | None) -> dict[str, Any]:
     return values
 
 
-def check(options: Any) -> None:
-    """Raise ConfigError where an option would break a promise."""
+def check(options: Any, config: Config | None = None) -> None:
+    """Raise ConfigError where an option would break a promise.
+
+    ``config`` is what the proxy runs with: what ``needed`` sets for it is not refused.
+    """
     for name, (bad, why) in _REFUSED.items():
         value = getattr(options, name, None)
         if value == bad or (bad is str and value):
             raise ConfigError(f"refusing to start with {name}={value!r}: {why}")
+    ours = ["regular", "upstream"]
+    if config is not None and config.transparent is not None:
+        ours.append("transparent")
     for mode in options.mode:
-        if mode.partition(":")[0].partition("@")[0] not in ("regular", "upstream"):
+        if mode.partition(":")[0].partition("@")[0] not in ours:
             raise ConfigError(
-                f"refusing to start with mode={mode!r}: want regular; "
-                "a corporate proxy is set by entrepot_upstream_proxy"
+                f"refusing to start with mode={mode!r}: want regular; a corporate proxy is set by "
+                "entrepot_upstream_proxy, a port for redirected clients by entrepot_transparent"
             )
 
 

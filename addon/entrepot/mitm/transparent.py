@@ -1,0 +1,118 @@
+"""Hooks of the transparent road: which redirected connections are looked into (see ``arrival``)."""
+
+import contextlib
+import logging
+import socket
+from ipaddress import ip_address
+from typing import Any, TypeAlias
+
+from mitmproxy import connection, ctx, platform
+from mitmproxy.net.server_spec import ServerSpec
+from mitmproxy.proxy import mode_specs
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+
+from entrepot.mitm.arrival import Arrival
+from entrepot.mitm.firstbytes import Unclear
+from entrepot.mitm.running import Running, client_of
+from entrepot.reference import Origin, bracketed
+
+logger = logging.getLogger(__name__)
+
+_Place: TypeAlias = tuple[str, int]
+
+
+class Transparent:
+    """Decides what becomes of a connection that a firewall redirected here."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._outgoing: set[tuple[_Place, _Place]] = set()
+        """Both ends, ours first, of the connections that mitmproxy has made to others."""
+
+    def running(self) -> None:
+        """Take a connection that nobody redirected for one to ourselves.
+
+        The kernel knows no original address of it, where it tracks no connections at all, and
+        mitmproxy would close each with a line of its own.
+        """
+        original = platform.original_addr
+
+        def original_or_own(client: socket.socket) -> _Place:
+            with contextlib.suppress(OSError):
+                if original is not None:
+                    return original(client)
+            return _place(client.getsockname())
+
+        platform.original_addr = original_or_own
+
+    def client_connected(self, client: connection.Client) -> None:
+        """Put our layer where mitmproxy's own would be."""
+        if isinstance(client.proxy_mode, mode_specs.TransparentMode):
+            handler = ctx.master.addons.get("proxyserver").connections[client.id]
+            came_in_at = handler.transports[client].writer.get_extra_info("sockname")
+            handler.layer = Arrival(handler.layer.context, _place(came_in_at), self._via())
+
+    def _via(self) -> ServerSpec | None:
+        proxy = self._running.parts().foundation.config.upstream_proxy
+        if proxy is None:
+            return None
+        return ("https" if proxy.scheme == "https" else "http", (proxy.host, proxy.port))
+
+    def server_connected(self, data: ServerConnectionHookData) -> None:
+        """Remember a connection of our own: it must not come back to us."""
+        if data.server.sockname is not None and data.server.peername is not None:
+            self._outgoing.add((_place(data.server.sockname), _place(data.server.peername)))
+
+    def server_disconnected(self, data: ServerConnectionHookData) -> None:
+        """Forget it."""
+        if data.server.sockname is not None and data.server.peername is not None:
+            self._outgoing.discard((_place(data.server.sockname), _place(data.server.peername)))
+
+    def _is_ours(self, client: _Place, destination: _Place) -> bool:
+        """Whether it is we who connected there; scripts/redirect.sh hides this machine's address.
+
+        There is one connection at a time from one port of this machine to one place.
+        """
+        if not ip_address(client[0].partition("%")[0]).is_loopback:
+            return (client, destination) in self._outgoing
+        return any((ours[1], to) == (client[1], destination) for ours, to in self._outgoing)
+
+    async def entrepot_arrival(self, arrival: Arrival) -> None:
+        """Decide; whatever goes wrong means a tunnel (promise 4)."""
+        client = arrival.context.client
+        arrival.refusal = self._refusal(arrival)
+        if arrival.refusal is None and not isinstance(arrival.wanted, Unclear):
+            arrival.registry = await self._registry(arrival.wanted, client_of(client))
+
+    def _refusal(self, arrival: Arrival) -> str | None:
+        client, destination = arrival.context.client, _place(arrival.destination)
+        if self._running.draining:
+            return "the cache is not running"
+        if destination == arrival.came_in_at:
+            self._running.parts().events.warn("not_redirected", client=client_of(client))
+            return "this port is for connections that a firewall redirects, see scripts/redirect.sh"
+        if client.peername is not None and self._is_ours(_place(client.peername), destination):
+            self._running.parts().events.warn(
+                "redirect_loop",
+                host=f"{bracketed(destination[0])}:{destination[1]}",
+                do="exempt the proxy's user from the redirect: scripts/redirect.sh check",
+            )
+            return "the proxy's own connection was redirected to it"
+        return None
+
+    async def _registry(self, wanted: Origin, client: str) -> Origin | None:
+        hosts = self._running.parts().hosts
+        try:
+            if wanted.scheme == "http":
+                found = await hosts.is_registry(wanted)
+            else:
+                found = await hosts.intercepts(wanted, client)
+        except Exception:
+            logger.exception("the decision on a connection failed")
+            return None
+        return wanted if found else None
+
+
+def _place(address: Any) -> _Place:
+    """Host and port of a socket's address, which has more in it for IPv6."""
+    return address[0], address[1]

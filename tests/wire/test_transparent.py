@@ -1,0 +1,414 @@
+"""The transparent road: a gateway redirects, and the name that the client says decides.
+
+Everything is in network namespaces (see rig.networks): clients, the gateway with the proxy and the
+rules of scripts/redirect.sh, and beyond it the rig's hosts at addresses of their own.
+"""
+
+import socket
+import socketserver
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rig.client import DirectClient, RedirectedClient
+from rig.corporate import CorporateProxy
+from rig.faults import FaultServer
+from rig.images import ImageFactory
+from rig.needs import need
+from rig.networks import Doors, Networks
+from rig.process import eventually, program
+from rig.proxy import Entrepot
+from rig.upstreams import WEB_BODY, Upstreams
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "redirect.sh"
+HUB = "hub.example.test"
+REGISTRY = "registry.example.test"
+WEB = "plainweb.example.test"
+FAULT = "fault.example.test"
+PLAIN = "plain.example.test"
+RULES = ("--registry-port", "443", "--registry-port", "5000")
+TRANSPARENT = 3129
+OTHER_TRANSPARENT = 3131
+PUBLIC = "9.9.9.9"
+NOBODY = 65534
+GREETING = b"220 ready\r\n"
+
+
+class Greeter(socketserver.StreamRequestHandler):
+    """Speaks first, then says back each line."""
+
+    def handle(self) -> None:
+        self.wfile.write(GREETING)
+        for line in self.rfile:
+            self.wfile.write(line)
+
+
+class Greeters(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The networks; `addresses` are of both families, by name."""
+
+    networks: Networks
+    doors: Doors
+    addresses: dict[str, tuple[str, str]]
+    upstreams: Upstreams
+    resolve: list[str]
+
+    def at(self, family: int) -> dict[str, str]:
+        """Each name's address of a family, 4 or 6: what its clients' DNS says."""
+        return {name: both[family == 6] for name, both in self.addresses.items()}
+
+    def redirect(self, *words: str) -> str:
+        """Run the script on the gateway; return what it says."""
+        finished = self.networks.gateway.run("sh", SCRIPT, *words)
+        assert finished.returncode == 0, finished
+        return finished.stdout
+
+
+@pytest.fixture(scope="module")
+def world(upstreams: Upstreams, fault_server: FaultServer) -> Iterator[World]:
+    """Hosts at the far end, each with one address of both families, and doors to the rig."""
+    need("ip", "nft", "nsenter", "unshare")
+    with ExitStack() as stack:
+        networks = Networks()
+        stack.callback(networks.stop)
+        doors = Doors(networks.beyond)
+        stack.callback(doors.close)
+        greeter = stack.enter_context(Greeters(("127.0.0.1", 0), Greeter))
+        thread = threading.Thread(target=greeter.serve_forever, args=(0.01,))
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(greeter.shutdown)
+        yield _built(
+            World(networks, doors, {}, upstreams, []),
+            {
+                "greeter.example.test": greeter.server_address[1],
+                FAULT: fault_server.port,
+                PLAIN: upstreams.nginx.plain_port,
+            },
+        )
+
+
+def _built(world: World, ports: dict[str, int]) -> World:
+    """Give each name its addresses and doors; `ports` are those that do not lead to TLS."""
+    names = ("greeter.example.test", HUB, REGISTRY, "auth.example.test", "cdn.example.test")
+    for number, name in enumerate((*names, WEB, FAULT, PLAIN, "evil.example.test"), start=10):
+        world.addresses[name] = four, six = world.networks.add_beyond(number)
+        port = 5000 if name == PLAIN else 443
+        world.doors.open((four, six), port, ports.get(name, world.upstreams.nginx.tls_port))
+        # The proxy reaches some registries by IPv4, others by IPv6.
+        address = f"[{six}]" if name in (REGISTRY, FAULT) else four
+        world.resolve.append(f"{name}:{port}:{address}")
+    return world
+
+
+@contextmanager
+def proxied(
+    world: World, folder: Path, *, user: int = 0, other: bool = False, **options: str
+) -> Iterator[Entrepot]:
+    """Run a proxy on the gateway, as a user who may read the rig's files; `other`: a second one."""
+    port, transparent = (3130, OTHER_TRANSPARENT) if other else (3128, TRANSPARENT)
+    capabilities = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    proxy = Entrepot(
+        folder / "entrepot",
+        {
+            "listen": f":{port}",
+            "transparent": f":{transparent}",
+            "upstream_ca": str(world.upstreams.authority.pem),
+            "resolve": world.resolve,
+            **options,
+        },
+        network=world.networks.gateway,
+        wrapper=[program("setpriv"), f"--reuid={user}", *capabilities] if user else (),
+    )
+    proxy.port = port
+    try:
+        proxy.start()
+        yield proxy
+    finally:
+        proxy.kill9()
+
+
+@pytest.fixture(scope="module")
+def entrepot(world: World, rig_folder: Path) -> Iterator[Entrepot]:
+    """The proxy that most of these tests share, and the rules for its clients."""
+    world.redirect("install", *RULES)
+    with proxied(world, rig_folder / "transparent") as proxy:
+        yield proxy
+
+
+@pytest.fixture(params=[4, 6], ids=["IPv4", "IPv6"])
+def family(request: pytest.FixtureRequest) -> int:
+    chosen: int = request.param
+    return chosen
+
+
+def client_of(world: World, family: int, *trusted: bytes) -> RedirectedClient:
+    """A client of that family that trusts these authorities (PEM) alone."""
+    context = ssl.create_default_context(cadata=b"".join(trusted).decode())
+    return RedirectedClient(world.networks.clients, world.at(family), context)
+
+
+def exchange(connection: socket.socket, sent: bytes) -> bytes:
+    """Send bytes and return everything up to the end of the connection."""
+    with connection:
+        connection.sendall(sent)
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+def test_a_registry_is_cached(
+    world: World, entrepot: Entrepot, images: ImageFactory, family: int
+) -> None:
+    """An unlisted registry is found by the probe of its name; its second pull costs no bytes."""
+    client = client_of(world, family, entrepot.ca_pem)
+    image = images.image(f"transparent-{family}")
+    for host, repository in ((HUB, "acme/app"), (REGISTRY, "public/app")):
+        world.upstreams.push(image, f"{host}/{repository}:{family}")
+        base = f"https://{host}/v2/{repository}"
+        manifest = f"{base}/manifests/{family}"
+        headers = {}
+        if host == REGISTRY:
+            headers["Authorization"] = client.authorization(manifest)
+        assert client.manifest(manifest, headers).digest == image.root.digest
+        layer = image.layers[0]
+        blob = f"{base}/blobs/{layer.digest}"
+        first = client.get(blob, headers)
+        entrepot.await_stored([layer.digest])
+        mark = world.upstreams.mark()
+        second = client.get(blob, headers)
+        assert [a.body for a in (first, second)] == [layer.read()] * 2
+        assert second.cache_status == "entrepot; hit"
+        assert not world.upstreams.requests(mark)
+        assert f"probed host=https://{host} registry=True" in entrepot.log
+
+
+def test_the_log_names_the_listener(entrepot: Entrepot) -> None:
+    """The line that says where clients are accepted has each road, in both families."""
+    (line,) = (line for line in entrepot.log.splitlines() if " listening " in line)
+    roads = dict(word.split("=", 1) for word in line.split() if "=" in word)
+    for road, port in (("on", 3128), ("transparent", TRANSPARENT)):
+        assert set(roads[road].split(",")) == {f"0.0.0.0:{port}", f"[::]:{port}"}
+
+
+def test_another_host_is_tunnelled_untouched(world: World, entrepot: Entrepot, family: int) -> None:
+    """Promise 4: what is no registry shows its own certificate and gets the client's bytes."""
+    web = world.upstreams.web_authority
+    client = client_of(world, family, web.pem.read_bytes())
+    direct = DirectClient(world.upstreams.nginx.tls_port, web.client_context())
+    assert client.certificate(WEB) == direct.certificate(WEB)
+    assert client.get(f"https://{WEB}/").body == WEB_BODY
+    assert (world.at(family)[WEB], 443) in world.doors.connections
+    assert f"host=https://{WEB}" in entrepot.log
+
+
+def test_a_client_that_names_no_host_is_tunnelled(
+    world: World, entrepot: Entrepot, family: int
+) -> None:
+    """Without SNI the address alone decides nothing: a registry's own certificate is seen."""
+    with_name = client_of(world, family, entrepot.ca_pem)
+    assert with_name.certificate(FAULT)
+    context = world.upstreams.authority.client_context()
+    context.check_hostname = False
+    with (
+        world.networks.clients.connect(world.at(family)[FAULT], 443) as raw,
+        context.wrap_socket(raw) as tls,
+    ):
+        assert tls.getpeercert()
+
+
+def test_a_name_is_reached_by_name(
+    world: World, entrepot: Entrepot, images: ImageFactory, family: int
+) -> None:
+    """A client that has a registry's name lead to a server of its own gets nothing stored."""
+    image = images.image(f"evil-{family}")
+    world.upstreams.push(image, f"{HUB}/acme/evil:1")
+    evil = world.at(family)["evil.example.test"]
+    context = ssl.create_default_context(cadata=entrepot.ca_pem.decode())
+    client = RedirectedClient(world.networks.clients, {HUB: evil}, context)
+    layer = image.layers[0]
+    assert client.get(f"https://{HUB}/v2/acme/evil/blobs/{layer.digest}").body == layer.read()
+    assert (evil, 443) not in world.doors.connections
+
+
+def test_another_host_inside_is_refused(world: World, entrepot: Entrepot) -> None:
+    """What SNI and Host name must agree: the answer is 421, and the line says so."""
+    client = client_of(world, 4, entrepot.ca_pem)
+    answer = client.get(f"https://{HUB}/v2/", {"Host": REGISTRY})
+    assert answer.status == 421
+    assert "misdirected" in entrepot.log
+
+
+def test_a_plain_registry_is_found_by_host(
+    world: World, entrepot: Entrepot, images: ImageFactory, family: int
+) -> None:
+    """Plain HTTP whose Host names a registry is cached; whose Host does not, is passed through."""
+    image = images.image(f"plain-{family}")
+    world.upstreams.push(image, f"{PLAIN}:5000/acme/plain:{family}")
+    layer, address = image.layers[0], world.at(family)[PLAIN]
+
+    def get(host: str) -> bytes:
+        lines = [f"GET /v2/acme/plain/blobs/{layer.digest} HTTP/1.1", f"Host: {host}"]
+        request = "\r\n".join([*lines, "Connection: close", "", ""]).encode()
+        return exchange(world.networks.clients.connect(address, 5000), request)
+
+    assert get(f"{PLAIN}:5000").endswith(layer.read())
+    entrepot.await_stored([layer.digest])
+    assert b"entrepot; hit" in get(f"{PLAIN}:5000")
+    came = world.doors.connections.count((address, 5000))
+    other = get("elsewhere.example.test:5000")
+    assert other.startswith(b"HTTP/1.1 404")
+    assert b"entrepot" not in other
+    assert world.doors.connections.count((address, 5000)) == came + 1
+
+
+@pytest.mark.parametrize("sent", [b"", b"EHLO me\n", b"\x16\x03\x01\x00\x00\n", b"GET /\n"])
+def test_other_protocols_pass(world: World, entrepot: Entrepot, sent: bytes) -> None:
+    """Promise 4: whoever speaks first, and whatever it is, both sides get each other's bytes."""
+    address = world.at(4)["greeter.example.test"]
+    assert entrepot.daemon.running()
+    with world.networks.clients.connect(address, 443) as connection:
+        connection.sendall(sent)
+        stream = connection.makefile("rb")
+        assert stream.readline() == GREETING
+        connection.sendall(b"more\n")
+        connection.shutdown(socket.SHUT_WR)
+        assert stream.read() == sent + b"more\n"
+
+
+def test_a_client_without_the_certificate_is_tunnelled_from_then_on(
+    world: World, entrepot: Entrepot
+) -> None:
+    """Promise 7: one refused certificate, and that client reaches the registry itself."""
+    stranger = client_of(world, 6, world.upstreams.authority.pem.read_bytes())
+    with pytest.raises(ssl.SSLCertVerificationError):
+        stranger.certificate(REGISTRY)
+    eventually(
+        lambda: f"certificate_refused client=fd77:1::2 host={REGISTRY}" in entrepot.log,
+        within=5,
+        what="the refusal",
+    )
+    assert stranger.certificate(REGISTRY)
+    assert client_of(world, 4, entrepot.ca_pem).certificate(REGISTRY), "another client's fault"
+
+
+def test_a_connection_that_nobody_redirected_is_refused(
+    world: World, entrepot: Entrepot, family: int
+) -> None:
+    """Who connects to the port itself gets one clear answer, and no connection to itself."""
+    gateway = "10.77.1.1" if family == 4 else "fd77:1::1"
+    request = b"GET /v2/ HTTP/1.1\r\nHost: 10.77.1.1:3129\r\n\r\n"
+    answer = exchange(world.networks.clients.connect(gateway, TRANSPARENT), request)
+    assert answer.startswith(b"HTTP/1.1 421")
+    assert b"scripts/redirect.sh" in answer
+    assert "not_redirected client=" in entrepot.log
+    assert "Traceback" not in entrepot.log
+
+
+@contextmanager
+def rules(world: World, *words: str) -> Iterator[None]:
+    """Have other rules than those of these tests for a while."""
+    world.redirect("install", *words)
+    try:
+        yield
+    finally:
+        world.redirect("install", *RULES)
+
+
+def test_a_public_address_is_refused(world: World, entrepot: Entrepot) -> None:
+    """A client with a public address gets nothing here either, where the rules let it come."""
+    world.networks.clients.script(f"ip address add {PUBLIC}/32 dev uplink")
+    world.networks.gateway.script(f"ip route add {PUBLIC}/32 via 10.77.1.2")
+    with rules(world, "--from", PUBLIC), world.networks.clients.entered():
+        connection = socket.create_connection(
+            (world.at(4)[WEB], 443), 30, source_address=(PUBLIC, 0)
+        )
+        assert exchange(connection, b"") == b""
+    assert f"{PUBLIC} killed by block_global" in entrepot.log
+
+
+@pytest.fixture
+def local(world: World, entrepot: Entrepot, folder: Path) -> Iterator[Entrepot]:
+    """A proxy, not run by root, for what the gateway itself connects to from a public address."""
+    assert entrepot.daemon.running(), "its rules are put back afterwards"
+    gateway = world.networks.gateway
+    gateway.script(
+        f"ip address add {PUBLIC}/32 dev lo; ip route change 10.77.2.0/24 dev outer src {PUBLIC}"
+    )
+    folder.chmod(0o777)
+    local = ("--local", "--user", "nobody", "--port", str(OTHER_TRANSPARENT))
+    with rules(world, *local), proxied(world, folder, user=NOBODY, other=True) as proxy:
+        yield proxy
+    gateway.script(f"ip route change 10.77.2.0/24 dev outer; ip address del {PUBLIC}/32 dev lo")
+
+
+def test_the_machine_itself_is_a_client(world: World, local: Entrepot) -> None:
+    """With --local its own connections come here, whatever its address, but not the proxy's."""
+    context = ssl.create_default_context(cadata=local.ca_pem.decode())
+    for family in (4, 6):
+        client = RedirectedClient(world.networks.gateway, world.at(family), context)
+        assert client.get(f"https://{HUB}/v2/").status == 200
+        web = world.upstreams.web_authority.client_context()
+        client = RedirectedClient(world.networks.gateway, world.at(family), web)
+        assert client.get(f"https://{WEB}/").body == WEB_BODY
+    assert "redirect_loop" not in local.log
+
+
+def test_a_loop_is_broken(world: World, entrepot: Entrepot, folder: Path) -> None:
+    """Rules that redirect the proxy's own connections too cost a connection, not the proxy."""
+    assert entrepot.daemon.running(), "its rules are put back afterwards"
+    wrong = ("--local", "--user", "nobody", "--port", str(OTHER_TRANSPARENT))  # it runs as root
+    with rules(world, *wrong), proxied(world, folder, other=True) as proxy:
+        for family in (4, 6):
+            address = world.at(family)["greeter.example.test"]
+            connection = world.networks.gateway.connect(address, 443)
+            assert exchange(connection, b"EHLO me\n") == b""
+        assert proxy.log.count("redirect_loop host=") == 2
+
+
+def test_through_a_corporate_proxy(world: World, entrepot: Entrepot, folder: Path) -> None:
+    """Registries are asked for there by name, tunnels by the address that the client chose."""
+    assert entrepot.daemon.running(), "its rules are put back afterwards"
+    addresses = world.addresses[WEB]
+    tls = world.upstreams.nginx.tls_port
+    corporate = CorporateProxy(
+        [
+            *world.upstreams.resolve,
+            *(f"{where}:443:127.0.0.1:{tls}" for where in (addresses[0], f"[{addresses[1]}]")),
+        ]
+    )
+    four, _ = world.networks.add_beyond(99)
+    world.doors.open([four], 8080, corporate.port)
+    url = corporate.url.replace(f"127.0.0.1:{corporate.port}", f"{four}:8080")
+    try:
+        with (
+            rules(world, "--port", str(OTHER_TRANSPARENT)),
+            proxied(world, folder, other=True, upstream_proxy=url) as proxy,
+        ):
+            for family in (4, 6):
+                client = client_of(world, family, proxy.ca_pem)
+                assert client.get(f"https://{HUB}/v2/").status == 200
+                assert client.get(f"https://{HUB}/v2/acme/app/tags/list").status in (200, 404)
+                web = client_of(world, family, world.upstreams.web_authority.pem.read_bytes())
+                assert web.get(f"https://{WEB}/").body == WEB_BODY
+    finally:
+        corporate.stop()
+    assert not corporate.refused
+    assert {f"{HUB}:443", f"{addresses[0]}:443", f"[{addresses[1]}]:443"} <= {*corporate.targets}
+
+
+def test_it_fails_closed(world: World, entrepot: Entrepot) -> None:
+    """While no proxy listens, what is redirected fails, and what is not goes its way."""
+    assert entrepot.daemon.running(), "its rules are put back afterwards"
+    with rules(world, "--port", "3999"):
+        address = world.at(4)[WEB]
+        with pytest.raises(ConnectionRefusedError):
+            world.networks.clients.connect(address, 443)
+        world.networks.clients.connect(world.at(4)[PLAIN], 5000).close()
