@@ -241,6 +241,8 @@ class Option:
 OPTIONS = (
     Option("config", "str", "FILE", "read options from this TOML file", parse_path, in_file=False),
     Option("listen", "str", "[HOST]:PORT", "accept clients here (default :3128)", Listen.parse),
+    Option("data", "str", "DIR", "keep blobs, index and authority here", parse_path),
+    Option("size", "str", "SIZE", "keep at most this (half the free disk)", parse_size),
     Option(
         "transparent",
         "str",
@@ -248,8 +250,6 @@ OPTIONS = (
         "accept clients that a firewall redirects",
         Listen.parse,
     ),
-    Option("data", "str", "DIR", "keep blobs, index and authority here", parse_path),
-    Option("size", "str", "SIZE", "keep at most this (half the free disk)", parse_size),
     Option("scrub", "str", "DURATION", "verify all that is stored this often", parse_rest),
     Option("idle", "str", "DURATION", "drop a client that does nothing (5min)", parse_duration),
     Option("connect_timeout", "str", "DURATION", "to connect to a registry (3s)", parse_duration),

@@ -56,9 +56,9 @@ def accepts(port: int) -> bool:
     return True
 
 
-def answers(port: int, path: str, status: int = 200) -> bool:
+def answers(port: int, path: str, status: int = 200, host: str = "127.0.0.1") -> bool:
     """Whether a plain HTTP GET of the loopback port gives `status`."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == status

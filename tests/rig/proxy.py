@@ -52,7 +52,9 @@ class Entrepot:
         self._network = network
         self.folder = folder
         self.data = Path(str(options.get("data", folder / "data")))
-        self.port = free_port()
+        host, _, port = str(options.get("listen", "")).rpartition(":")
+        self.port = int(port) if port else free_port()
+        self.address = "::1" if host.startswith("[") else "127.0.0.1"
         self._takes_default_port = runner == "mitmdump"
         given = {"listen": f"127.0.0.1:{self.port}", "data": str(self.data), **options}
         self.daemon = Daemon(
@@ -71,7 +73,7 @@ class Entrepot:
 
     def _answers(self) -> bool:
         with self._entered():
-            return answers(self.port, "/healthz")
+            return answers(self.port, "/healthz", host=self.address)
 
     def _entered(self) -> AbstractContextManager[None]:
         return self._network.entered() if self._network else nullcontext()
@@ -109,7 +111,7 @@ class Entrepot:
 
     def local(self, path: str) -> Answer:
         """GET something that the proxy itself serves, by plain HTTP."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.address, self.port, timeout=10)
         try:
             with self._entered():
                 connection.connect()
@@ -144,14 +146,14 @@ class Entrepot:
         context = ssl.create_default_context(cadata=self.ca_pem.decode())
         for pem in also_trusted:
             context.load_verify_locations(pem)
-        return Client(self.port, context, timeout=timeout)
+        return Client(self.port, context, timeout=timeout, proxy_address=self.address)
 
     def stranger(self, *trusted: Path) -> Client:
         """Return a client that does not trust the proxy's authority."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         for pem in trusted:
             context.load_verify_locations(pem)
-        return Client(self.port, context)
+        return Client(self.port, context, proxy_address=self.address)
 
     def route(self) -> Route:
         """Return the environment that sends real clients here."""

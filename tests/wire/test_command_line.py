@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 Finished = subprocess.CompletedProcess[str]
 MITMDUMP = "from mitmproxy.tools.main import mitmdump; mitmdump()"
 RUNNERS: tuple[Runner, ...] = ("serve", "mitmdump")
-MITMPROXYS = ("Loading script ", "proxy listening at ", "Error logged during startup, exiting...")
+MITMPROXYS = (
+    "Loading script ",
+    "roxy listening at ",
+    "Error logged during startup, exiting...",
+)
 FINGERPRINT = r"(?:[0-9A-F]{2}:){31}[0-9A-F]{2}"
 
 
@@ -111,6 +115,7 @@ def test_a_wrong_config_file_is_one_clear_line(
     [
         (("--size", "0"), "size: expected a size"),
         (("--listen", "here"), "listen: expected :PORT or HOST:PORT"),
+        (("--transparent", "3129"), "transparent: expected :PORT or HOST:PORT"),
         (("--resolve", "a:b"), "resolve: expected HOST:PORT:ADDR[:PORT]"),
         (("--registry", "a b"), "registry: "),
         (("--permit", "*.example.test"), "permit: expected a DNS name"),
@@ -149,6 +154,29 @@ def test_a_port_in_use_ends_the_start(tmp_path: Path, runner: Runner) -> None:
         else:
             finished = mitmdump(tmp_path, f"entrepot_listen={address}")
     assert "address already in use" in complaint(finished)
+
+
+def test_two_roads_need_two_ports(tmp_path: Path) -> None:
+    """The same port for both, or one that stands in the other's way, is said before the start."""
+    port = free_port()
+    same = entrepot(tmp_path, "serve", "--listen", f":{port}", "--transparent", f":{port}")
+    assert f"listen and transparent are both :{port}, want two ports" in complaint(same)
+    words = ("--data", "data", "--listen", f"127.0.0.1:{port}", "--transparent", f":{port}")
+    inside = complaint(entrepot(tmp_path, "serve", *words))
+    assert inside.endswith(f"cannot listen on :{port}: address already in use; see --transparent")
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_it_listens_for_redirected_clients_where_told(
+    start_entrepot: "StartEntrepot", runner: Runner
+) -> None:
+    """Both roads at once, by either command; the ready line names each."""
+    port = free_port()
+    proxy = start_entrepot(runner=runner, transparent=f"127.0.0.1:{port}")
+    said = f"listening on=127.0.0.1:{proxy.port} transparent=127.0.0.1:{port} data="
+    eventually(lambda: said in proxy.log, within=10, what="said")
+    assert listening(proxy.pid) == {("127.0.0.1", proxy.port), ("127.0.0.1", port)}
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
@@ -212,6 +240,7 @@ def test_mitmdump_runs_the_cache(
         "save_stream_file=flows",
         "hardump=flows.har",
         "mode=socks5",
+        "mode=transparent",
     ],
 )
 def test_what_would_break_a_promise_is_refused(tmp_path: Path, setting: str) -> None:

@@ -129,7 +129,6 @@ def proxied(
         network=world.networks.gateway,
         wrapper=[program("setpriv"), f"--reuid={user}", *capabilities] if user else (),
     )
-    proxy.port = port
     try:
         proxy.start()
         yield proxy

@@ -23,7 +23,7 @@ from mitmproxy.proxy.layers.http._upstream_proxy import HttpUpstreamProxy
 from entrepot.mitm.firstbytes import Unclear, wanted
 from entrepot.mitm.limits import inside_tls
 from entrepot.mitm.serving import ServingLayer
-from entrepot.reference import Origin, bracketed
+from entrepot.reference import Origin
 
 PATIENCE = 2.0
 """Seconds for a client to say whom it wants. One that is slower is tunnelled, so uncached."""
@@ -105,9 +105,6 @@ class Arrival(layer.Layer):
     def _tunnel(self) -> layer.Layer:
         if self.context.server.via is None:
             return layers.TCPLayer(self.context, ignore=True)
-        # mitmproxy writes the address into a CONNECT as it is.
-        host, port = self.destination[:2]
-        self.context.server.address = (bracketed(host), port)
         stack = HttpUpstreamProxy.make(self.context, send_connect=True)
         stack /= layers.TCPLayer(self.context, ignore=True)
         return stack[0]
