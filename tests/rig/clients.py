@@ -54,6 +54,7 @@ class Dockerd:
         self.daemon = Daemon(
             "dockerd",
             [
+                *route.within,
                 *with_empty("/etc/docker", "/run"),  # its key, certs.d; plugins
                 program("dockerd"),
                 f"--config-file={config}",
@@ -182,6 +183,7 @@ class Skopeo:
         self.folder = folder
         env = _containers_environment(folder, route)
         argv = [
+            *route.within,
             *with_empty("/var/lib"),  # it remembers blobs in /var/lib/containers/cache
             program("skopeo"),
             f"--policy={folder / 'policy.json'}",
@@ -234,6 +236,7 @@ class Podman:
         self.folder = folder
         env = _containers_environment(folder, route)
         argv = [
+            *route.within,
             *with_empty("/var/lib"),  # as skopeo
             program("podman"),
             f"--root={folder / 'root'}",

@@ -8,10 +8,14 @@ _SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A proxy URL and a file of certificates to trust instead of the system's."""
+    """A proxy URL, if any, and a file of certificates to trust instead of the system's.
+
+    `within` are words before a client's command: where it runs.
+    """
 
     proxy_url: str
     ca_file: Path
+    within: tuple[str, ...] = ()
 
     def environment(self) -> dict[str, str]:
         return {

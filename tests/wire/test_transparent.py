@@ -9,8 +9,7 @@ import socketserver
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,24 +17,23 @@ import pytest
 from rig.client import DirectClient, RedirectedClient
 from rig.corporate import CorporateProxy
 from rig.faults import FaultServer
+from rig.gateway import OTHER_TRANSPARENT, TRANSPARENT, World
 from rig.images import ImageFactory
-from rig.needs import need
-from rig.networks import Doors, Networks
-from rig.process import eventually, program
+from rig.needs import need, need_root
+from rig.process import eventually
 from rig.proxy import Entrepot
 from rig.upstreams import WEB_BODY, Upstreams
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "redirect.sh"
 HUB = "hub.example.test"
 REGISTRY = "registry.example.test"
 WEB = "plainweb.example.test"
 FAULT = "fault.example.test"
 PLAIN = "plain.example.test"
 RULES = ("--registry-port", "443", "--registry-port", "5000")
-TRANSPARENT = 3129
-OTHER_TRANSPARENT = 3131
 PUBLIC = "9.9.9.9"
 NOBODY = 65534
+EVIL = "evil.example.test"
+GREETER = "greeter.example.test"
 GREETING = b"220 ready\r\n"
 
 
@@ -52,95 +50,32 @@ class Greeters(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
 
-@dataclass(frozen=True, slots=True)
-class World:
-    """The networks; `addresses` are of both families, by name."""
-
-    networks: Networks
-    doors: Doors
-    addresses: dict[str, tuple[str, str]]
-    upstreams: Upstreams
-    resolve: list[str]
-
-    def at(self, family: int) -> dict[str, str]:
-        """Each name's address of a family, 4 or 6: what its clients' DNS says."""
-        return {name: both[family == 6] for name, both in self.addresses.items()}
-
-    def redirect(self, *words: str) -> str:
-        """Run the script on the gateway; return what it says."""
-        finished = self.networks.gateway.run("sh", SCRIPT, *words)
-        assert finished.returncode == 0, finished
-        return finished.stdout
-
-
 @pytest.fixture(scope="module")
 def world(upstreams: Upstreams, fault_server: FaultServer) -> Iterator[World]:
-    """Hosts at the far end, each with one address of both families, and doors to the rig."""
+    """The rig's hosts, each at an address of both families, and one that speaks first."""
+    need_root()
     need("ip", "nft", "nsenter", "unshare")
     with ExitStack() as stack:
-        networks = Networks()
-        stack.callback(networks.stop)
-        doors = Doors(networks.beyond)
-        stack.callback(doors.close)
         greeter = stack.enter_context(Greeters(("127.0.0.1", 0), Greeter))
         thread = threading.Thread(target=greeter.serve_forever, args=(0.01,))
         thread.start()
         stack.callback(thread.join)
         stack.callback(greeter.shutdown)
-        yield _built(
-            World(networks, doors, {}, upstreams, []),
-            {
-                "greeter.example.test": greeter.server_address[1],
-                FAULT: fault_server.port,
-                PLAIN: upstreams.nginx.plain_port,
-            },
-        )
-
-
-def _built(world: World, ports: dict[str, int]) -> World:
-    """Give each name its addresses and doors; `ports` are those that do not lead to TLS."""
-    names = ("greeter.example.test", HUB, REGISTRY, "auth.example.test", "cdn.example.test")
-    for number, name in enumerate((*names, WEB, FAULT, PLAIN, "evil.example.test"), start=10):
-        world.addresses[name] = four, six = world.networks.add_beyond(number)
-        port = 5000 if name == PLAIN else 443
-        world.doors.open((four, six), port, ports.get(name, world.upstreams.nginx.tls_port))
-        # The proxy reaches some registries by IPv4, others by IPv6.
-        address = f"[{six}]" if name in (REGISTRY, FAULT) else four
-        world.resolve.append(f"{name}:{port}:{address}")
-    return world
-
-
-@contextmanager
-def proxied(
-    world: World, folder: Path, *, user: int = 0, other: bool = False, **options: str
-) -> Iterator[Entrepot]:
-    """Run a proxy on the gateway, as a user who may read the rig's files; `other`: a second one."""
-    port, transparent = (3130, OTHER_TRANSPARENT) if other else (3128, TRANSPARENT)
-    capabilities = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
-    proxy = Entrepot(
-        folder / "entrepot",
-        {
-            "listen": f":{port}",
-            "transparent": f":{transparent}",
-            "upstream_ca": str(world.upstreams.authority.pem),
-            "resolve": world.resolve,
-            **options,
-        },
-        network=world.networks.gateway,
-        wrapper=[program("setpriv"), f"--reuid={user}", *capabilities] if user else (),
-    )
-    try:
-        proxy.start()
-        yield proxy
-    finally:
-        proxy.kill9()
+        world = World(upstreams)
+        stack.callback(world.stop)
+        for name in (HUB, REGISTRY, "auth.example.test", "cdn.example.test", WEB, EVIL):
+            world.add(name)
+        world.add(GREETER, target=greeter.server_address[1])
+        world.add(FAULT, target=fault_server.port)
+        world.add(PLAIN, 5000, upstreams.nginx.plain_port)
+        yield world
 
 
 @pytest.fixture(scope="module")
 def entrepot(world: World, rig_folder: Path) -> Iterator[Entrepot]:
     """The proxy that most of these tests share, and the rules for its clients."""
     world.redirect("install", *RULES)
-    with proxied(world, rig_folder / "transparent") as proxy:
+    with world.proxied(rig_folder / "transparent") as proxy:
         yield proxy
 
 
@@ -229,7 +164,7 @@ def test_a_name_is_reached_by_name(
     """A client that has a registry's name lead to a server of its own gets nothing stored."""
     image = images.image(f"evil-{family}")
     world.upstreams.push(image, f"{HUB}/acme/evil:1")
-    evil = world.at(family)["evil.example.test"]
+    evil = world.at(family)[EVIL]
     context = ssl.create_default_context(cadata=entrepot.ca_pem.decode())
     client = RedirectedClient(world.networks.clients, {HUB: evil}, context)
     layer = image.layers[0]
@@ -271,7 +206,7 @@ def test_a_plain_registry_is_found_by_host(
 @pytest.mark.parametrize("sent", [b"", b"EHLO me\n", b"\x16\x03\x01\x00\x00\n", b"GET /\n"])
 def test_other_protocols_pass(world: World, entrepot: Entrepot, sent: bytes) -> None:
     """Promise 4: whoever speaks first, and whatever it is, both sides get each other's bytes."""
-    address = world.at(4)["greeter.example.test"]
+    address = world.at(4)[GREETER]
     assert entrepot.daemon.running()
     with world.networks.clients.connect(address, 443) as connection:
         connection.sendall(sent)
@@ -343,7 +278,7 @@ def local(world: World, entrepot: Entrepot, folder: Path) -> Iterator[Entrepot]:
     )
     folder.chmod(0o777)
     local = ("--local", "--user", "nobody", "--port", str(OTHER_TRANSPARENT))
-    with rules(world, *local), proxied(world, folder, user=NOBODY, other=True) as proxy:
+    with rules(world, *local), world.proxied(folder, user=NOBODY, other=True) as proxy:
         yield proxy
     gateway.script(f"ip route change 10.77.2.0/24 dev outer; ip address del {PUBLIC}/32 dev lo")
 
@@ -364,12 +299,28 @@ def test_a_loop_is_broken(world: World, entrepot: Entrepot, folder: Path) -> Non
     """Rules that redirect the proxy's own connections too cost a connection, not the proxy."""
     assert entrepot.daemon.running(), "its rules are put back afterwards"
     wrong = ("--local", "--user", "nobody", "--port", str(OTHER_TRANSPARENT))  # it runs as root
-    with rules(world, *wrong), proxied(world, folder, other=True) as proxy:
+    with rules(world, *wrong), world.proxied(folder, other=True) as proxy:
         for family in (4, 6):
-            address = world.at(family)["greeter.example.test"]
+            address = world.at(family)[GREETER]
             connection = world.networks.gateway.connect(address, 443)
             assert exchange(connection, b"EHLO me\n") == b""
         assert proxy.log.count("redirect_loop host=") == 2
+
+
+def test_a_tunnel_ends_when_nothing_passes(world: World, entrepot: Entrepot, folder: Path) -> None:
+    """The watch on clients that do nothing knows a tunnel, which may rest twelve times as long."""
+    assert entrepot.daemon.running(), "its rules are put back afterwards"
+    with (
+        rules(world, "--port", str(OTHER_TRANSPARENT)),
+        world.proxied(folder, other=True, idle="0.1s") as proxy,
+    ):
+        with world.networks.clients.connect(world.at(4)[GREETER], 443) as connection:
+            connection.sendall(b"EHLO me\n")
+            with suppress(ConnectionResetError):
+                while connection.recv(1000):
+                    pass
+        dropped = 'idle_dropped client=10.77.1.2 reason="nothing passed the tunnel"'
+        eventually(lambda: dropped in proxy.log, within=5, what="said")
 
 
 def test_through_a_corporate_proxy(world: World, entrepot: Entrepot, folder: Path) -> None:
@@ -389,7 +340,7 @@ def test_through_a_corporate_proxy(world: World, entrepot: Entrepot, folder: Pat
     try:
         with (
             rules(world, "--port", str(OTHER_TRANSPARENT)),
-            proxied(world, folder, other=True, upstream_proxy=url) as proxy,
+            world.proxied(folder, other=True, upstream_proxy=url) as proxy,
         ):
             for family in (4, 6):
                 client = client_of(world, family, proxy.ca_pem)
