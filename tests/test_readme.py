@@ -27,6 +27,10 @@ OTHERS_OPTIONS = {
     "--url",
     "--docker-only",
     "--unit",  # scripts/docker-proxy.sh
+    "--from",  # scripts/redirect.sh
+    "--local",
+    "--registry-port",
+    "--user",
     "--force",  # entrepot ca create
     "--hosts-dir",  # ctr
     "--listen-port",  # mitmdump
@@ -76,6 +80,9 @@ def test_scripts_take_the_options_named() -> None:
     """What the README has clients type is what the scripts' own help says."""
     install = (ROOT / "ca/install.sh").read_text(encoding="utf-8")
     docker = (ROOT / "scripts/docker-proxy.sh").read_text(encoding="utf-8")
+    redirect = (ROOT / "scripts/redirect.sh").read_text(encoding="utf-8")
+    for word in ("install", "check", "uninstall", "--from", "--registry-port", "--local", "--user"):
+        assert word in redirect
     for word in ("install", "check", "uninstall", "--url", "--fingerprint", "--docker-only"):
         assert word in install
     for word in ("install", "check", "uninstall", "--unit"):

@@ -108,6 +108,17 @@ def test_nothing_else_is_touched(gateway: Gateway) -> None:
     assert (nothing.returncode, nothing.stdout) == (0, "Nothing to remove.\n")
 
 
+def test_the_unit(gateway: Gateway) -> None:
+    """What scripts/entrepot-redirect.service runs at the start and at the stop does that."""
+    unit = SCRIPT.with_name("entrepot-redirect.service").read_text()
+    before = gateway.rules()
+    for key, installed in (("ExecStart", True), ("ExecStop", False)):
+        (command,) = (line.split() for line in unit.splitlines() if line.startswith(key))
+        assert command[:2] == [f"{key}=/bin/sh", f"/opt/entrepot/scripts/{SCRIPT.name}"]
+        assert gateway.run(*command[2:]).returncode == 0
+        assert (gateway.rules() != before) is installed
+
+
 def test_another_install_replaces(gateway: Gateway) -> None:
     """There is never more than one table of ours, and it is the last one that was asked for."""
     gateway.run("install", "--port", "4000")

@@ -35,7 +35,9 @@ class Transparent:
         The kernel knows no original address of it, where it tracks no connections at all, and
         mitmproxy would close each with a line of its own.
         """
-        original = platform.original_addr
+        engine, original = self._running.engine, platform.original_addr
+        if engine is None or engine.foundation.config.transparent is None:
+            return
 
         def original_or_own(client: socket.socket) -> _Place:
             with contextlib.suppress(OSError):
