@@ -4,6 +4,7 @@ Everything is in network namespaces (see rig.networks): clients, the gateway wit
 rules of scripts/redirect.sh, and beyond it the rig's hosts at addresses of their own.
 """
 
+import signal
 import socket
 import socketserver
 import ssl
@@ -16,7 +17,7 @@ import pytest
 
 from rig.client import DirectClient, RedirectedClient
 from rig.corporate import CorporateProxy
-from rig.faults import FaultServer
+from rig.faults import FaultServer, Gate
 from rig.gateway import OTHER_TRANSPARENT, TRANSPARENT, World
 from rig.images import ImageFactory
 from rig.needs import need, need_root
@@ -321,6 +322,31 @@ def test_a_tunnel_ends_when_nothing_passes(world: World, entrepot: Entrepot, fol
                     pass
         dropped = 'idle_dropped client=10.77.1.2 reason="nothing passed the tunnel"'
         eventually(lambda: dropped in proxy.log, within=5, what="said")
+
+
+def test_a_stop_takes_nobody_new(
+    world: World, entrepot: Entrepot, folder: Path, faults: FaultServer
+) -> None:
+    """While the last transfers end, who comes is told so."""
+    assert entrepot.daemon.running(), "its rules are put back afterwards"
+    path, content = faults.add_blob("app", b"late" * 100_000)
+    content.gate = Gate(1000)
+    address = world.at(4)[WEB]
+    with (
+        rules(world, "--port", str(OTHER_TRANSPARENT)),
+        world.proxied(folder, other=True) as proxy,
+        client_of(world, 4, proxy.ca_pem).open("GET", f"https://{FAULT}{path}") as stream,
+    ):
+        assert stream.read(4) == b"late"
+        proxy.daemon.signal(signal.SIGTERM)
+
+        def refused() -> bool:
+            connection = world.networks.clients.connect(address, 443)
+            return exchange(connection, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 503")
+
+        eventually(refused, within=5, what="refused")
+        content.gate.open()
+        assert len(stream.read()) == 400_000 - 4
 
 
 def test_through_a_corporate_proxy(world: World, entrepot: Entrepot, folder: Path) -> None:

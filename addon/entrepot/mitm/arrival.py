@@ -21,6 +21,7 @@ from mitmproxy.proxy.layers.http._http1 import make_error_response
 from mitmproxy.proxy.layers.http._upstream_proxy import HttpUpstreamProxy
 
 from entrepot.mitm.firstbytes import Unclear, wanted
+from entrepot.mitm.heads import Refusal
 from entrepot.mitm.limits import inside_tls
 from entrepot.mitm.serving import ServingLayer
 from entrepot.reference import Origin
@@ -50,7 +51,7 @@ class Arrival(layer.Layer):
         self.came_in_at = came_in_at
         self.wanted: Origin | Unclear = Unclear.YET
         self.registry: Origin | None = None
-        self.refusal: str | None = None
+        self.refusal: Refusal | None = None
         self._received = b""
         self._timer = commands.RequestWakeup(PATIENCE)
         self._child: layer.Layer | None = None
@@ -86,8 +87,8 @@ class Arrival(layer.Layer):
     def _decide(self) -> layer.CommandGenerator[None]:
         yield EntrepotArrivalHook(self)
         if self.refusal is not None:
-            readable = b" HTTP/1." in self._received
-            yield from self._end(make_error_response(421, self.refusal) if readable else b"")
+            answer = make_error_response(self.refusal.status, self.refusal.reason)
+            yield from self._end(answer if b" HTTP/1." in self._received else b"")
             return
         self._child = self._tunnel() if self.registry is None else self._inside(self.registry)
         yield from self._child.handle_event(events.Start())

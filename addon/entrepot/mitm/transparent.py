@@ -13,6 +13,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from entrepot.mitm.arrival import Arrival
 from entrepot.mitm.firstbytes import Unclear
+from entrepot.mitm.heads import Refusal
 from entrepot.mitm.running import Running, client_of
 from entrepot.reference import Origin, bracketed
 
@@ -86,20 +87,20 @@ class Transparent:
         if arrival.refusal is None and not isinstance(arrival.wanted, Unclear):
             arrival.registry = await self._registry(arrival.wanted, client_of(client))
 
-    def _refusal(self, arrival: Arrival) -> str | None:
+    def _refusal(self, arrival: Arrival) -> Refusal | None:
         client, destination = arrival.context.client, _place(arrival.destination)
         if self._running.draining:
-            return "the cache is not running"
+            return Refusal(503, "the cache is not running")
         if destination == arrival.came_in_at:
             self._running.parts().events.warn("not_redirected", client=client_of(client))
-            return "this port is for connections that a firewall redirects, see scripts/redirect.sh"
+            return Refusal(421, "this port is for what scripts/redirect.sh redirects to it")
         if client.peername is not None and self._is_ours(_place(client.peername), destination):
             self._running.parts().events.warn(
                 "redirect_loop",
                 host=f"{bracketed(destination[0])}:{destination[1]}",
                 do="exempt the proxy's user from the redirect: scripts/redirect.sh check",
             )
-            return "the proxy's own connection was redirected to it"
+            return Refusal(421, "the proxy's own connection was redirected to it")
         return None
 
     async def _registry(self, wanted: Origin, client: str) -> Origin | None:
