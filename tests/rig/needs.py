@@ -16,8 +16,10 @@ _PACKAGES = {
     "nginx": "nginx-light",
     "podman": "podman",
     "runc": "runc",
+    "openssl": "openssl",
     "setpriv": "util-linux",
     "skopeo": "skopeo",
+    "squid": "squid-openssl",
     "unshare": "util-linux",
 }
 

@@ -28,7 +28,7 @@ class Connections:
         if self._running.engine is None or self._running.draining:
             flow.response = http.Response.make(503, "the cache is not running\n")
             return
-        if not await self._intercepts(flow):
+        if flow.response is None and not await self._intercepts(flow):
             flow.metadata[TUNNEL] = True
             self._tunnels.add(flow.client_conn.id)
 
