@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = {
     # 0: pure values and parsers
     "reference": 0,
+    "bypass": 0,
     "endpoint": 0,
     "headers": 0,
     "account": 0,
@@ -38,6 +39,7 @@ LEVELS = {
     "datafolder": 2,
     "entries": 2,
     "index": 2,
+    "itself": 2,
     "objects": 2,
     "growing": 2,
     "gunzip": 2,

@@ -1,22 +1,25 @@
 """The configuration: one table of options, read from the command line, mitmproxy, TOML.
 
 A value that is given (command line or mitmproxy option) wins over the environment, which wins over
-the file, which wins over the default; a repeatable option is replaced whole, never added to.
+the file, which wins over the default; a repeatable option is replaced whole, never added to. Only
+``HTTPS_PROXY`` and ``NO_PROXY``, which were set for other programs as well, come after the file.
 """
 
 import base64
 import contextlib
 import difflib
 import re
+import stat
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 from urllib.parse import unquote
 
+from entrepot.bypass import Bypass, parse_no_proxy
 from entrepot.reference import HostPort, Origin, bracketed, is_ip_address, parse_host, parse_port
 
 Given: TypeAlias = Mapping[str, str | bool | Sequence[str]]
@@ -91,6 +94,8 @@ class UpstreamProxy:
     port: int
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
+    by_environment: bool = field(default=False, repr=False)
+    """Whether it is a variable of the environment that names it."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -268,7 +273,21 @@ OPTIONS = (
     ),
     Option("upstream_ca", "str", "FILE", "also trust these CAs for registries", parse_path),
     Option("resolve", "repeatable", "HOST:PORT:ADDR[:PORT]", "as curl's --resolve", Resolve.parse),
-    Option("upstream_proxy", "str", "URL", "use this proxy", UpstreamProxy.parse, secret=True),
+    Option(
+        "upstream_proxy",
+        "str",
+        "URL",
+        "reach everything through this proxy (HTTPS_PROXY)",
+        UpstreamProxy.parse,
+        secret=True,
+    ),
+    Option(
+        "no_proxy",
+        "repeatable",
+        "HOST",
+        "but this host, .domain, address or network directly (NO_PROXY)",
+        Bypass.parse,
+    ),
     Option("registry", "repeatable", "HOST[:PORT]", "always intercept this host", HostPort.parse),
     Option("only_listed", "flag", "", "intercept only what --registry lists"),
     Option("permit", "repeatable", "DOMAIN", "a new authority signs for these only", parse_domain),
@@ -297,6 +316,7 @@ class Config:
     upstream_ca: Path | None = None
     resolve: tuple[Resolve, ...] = ()
     upstream_proxy: UpstreamProxy | None = None
+    no_proxy: tuple[Bypass, ...] = ()
     registry: tuple[HostPort, ...] = ()
     only_listed: bool = False
     permit: tuple[str, ...] = ()
@@ -312,9 +332,11 @@ class Config:
         if (file := given_values.pop("config", None)) is not None:
             in_file = [option for option in OPTIONS if option.in_file]
             values |= _read_all(_read_file(_expand(file, home)), in_file, str(file))
+            _demand_private(_expand(file, home), values)
         if data := environ.get("ENTREPOT_DATA"):
             values |= _read_all({"data": data}, OPTIONS, "ENTREPOT_DATA")
         values |= given_values
+        values = _proxy_by_environment(environ, values) | values
         config = cls(**{name: _expand(value, home) for name, value in values.items()})
         if config.transparent == config.listen and config.listen.port:
             raise ConfigError(f"listen and transparent are both {config.listen}, want two ports")
@@ -327,6 +349,36 @@ def _default_data(environ: Mapping[str, str], home: Path, *, root: bool) -> Path
     shared = Path(environ.get("XDG_DATA_HOME", ""))
     # The XDG base directory specification has relative paths ignored.
     return (shared if shared.is_absolute() else home / ".local/share") / "entrepot"
+
+
+def _proxy_by_environment(environ: Mapping[str, str], chosen: Collection[str]) -> Values:
+    """What the variables that every program knows say; the upper-case ones first, as Go does."""
+    values: Values = {"no_proxy": parse_no_proxy(_first(environ, "NO_PROXY", "no_proxy"))}
+    url = _first(environ, "HTTPS_PROXY", "https_proxy")
+    if url and "upstream_proxy" not in chosen:
+        url = url if "://" in url else f"http://{url}"
+        values |= _read_all({"upstream_proxy": url}, OPTIONS, "HTTPS_PROXY")
+        values["upstream_proxy"] = replace(values["upstream_proxy"], by_environment=True)
+    return values
+
+
+def _first(environ: Mapping[str, str], *names: str) -> str:
+    return next((environ[name] for name in names if environ.get(name)), "")
+
+
+def _demand_private(file: Path, values: Values) -> None:
+    """Refuse a file that others can read and that holds a password.
+
+    The group may read it where root owns it, so that a service need not own its configuration.
+    """
+    proxy = values.get("upstream_proxy")
+    if proxy is None or not proxy.password:
+        return
+    found = file.stat()
+    if found.st_mode & stat.S_IROTH or (found.st_mode & stat.S_IRGRP and found.st_uid != 0):
+        raise ConfigError(
+            f"{file} holds the password of upstream_proxy and others can read it: chmod 600 {file}"
+        )
 
 
 def _expand(value: Any, home: Path) -> Any:

@@ -28,6 +28,7 @@ from entrepot.mitm.memory import Memory
 from entrepot.mitm.passing import Passing
 from entrepot.mitm.requests import Requests
 from entrepot.mitm.resolving import resolve_on
+from entrepot.mitm.roads import Loops, Roads
 from entrepot.mitm.running import Running
 from entrepot.mitm.sending import Sending
 from entrepot.mitm.transparent import Transparent
@@ -47,12 +48,14 @@ class Entrepot:
         self._running = Running()
         self._starting: asyncio.Task[None] | None = None
         self.addons = [
+            Loops(self._running),
             Connections(self._running),
             Transparent(self._running),
             Idle(self._running),
             Handshakes(),
             Requests(self._running),
             Passing(self._running),
+            Roads(self._running),
             Sending(self._running),
             Memory(),
         ]

@@ -8,7 +8,7 @@ from mitmproxy.proxy import layer
 from entrepot.mitm import flows
 from entrepot.mitm.running import Running, client_of
 from entrepot.mitm.serving import TUNNEL, choose_layer
-from entrepot.reference import Origin, bracketed
+from entrepot.reference import Origin
 
 logger = logging.getLogger(__name__)
 
@@ -28,17 +28,9 @@ class Connections:
         if self._running.engine is None or self._running.draining:
             flow.response = http.Response.make(503, "the cache is not running\n")
             return
-        if not await self._intercepts(flow):
+        if flow.response is None and not await self._intercepts(flow):
             flow.metadata[TUNNEL] = True
             self._tunnels.add(flow.client_conn.id)
-
-    def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
-        """Put an IPv6 address into brackets, which mitmproxy asks the next proxy for without."""
-        request = flow.request
-        if ":" in request.host:
-            request.authority = f"{bracketed(request.host)}:{request.port}"
-            if "host" in request.headers:
-                request.headers["host"] = request.authority
 
     async def _intercepts(self, flow: http.HTTPFlow) -> bool:
         """Whether to intercept; whatever goes wrong means a tunnel (promise 4)."""
