@@ -110,7 +110,7 @@ def test_an_ipv6_host_is_named_as_it_must_be(start_entrepot: "StartEntrepot") ->
         with greeter() as port:
             proxy.places["[2001:db8::1]:443"] = ("127.0.0.1", port)
             client = start_entrepot(upstream_proxy=proxy.url, only_listed=True).client()
-            with client.connect("[2001:db8::1]") as raw:
+            with client.connect("2001:db8::1") as raw:
                 assert raw.recv(100) == GREETING
     finally:
         proxy.stop()
