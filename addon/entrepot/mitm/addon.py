@@ -1,8 +1,8 @@
-"""The addon: one life, and the hooks in five parts.
+"""The addon: one life, and the hooks in its parts.
 
 A request goes: ``connections`` decides intercept or tunnel; ``requests`` answers what can be
-cached; ``passing`` watches what is not; ``sending`` feeds the bodies that ``serving`` streams;
-``memory`` clears away what closed connections leave.
+cached; ``passing`` watches what is not, ``pushed`` takes in what is pushed; ``sending`` feeds the
+bodies that ``serving`` streams; ``memory`` clears away what closed connections leave.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from entrepot.mitm.handshakes import Handshakes
 from entrepot.mitm.idle import Idle
 from entrepot.mitm.memory import Memory
 from entrepot.mitm.passing import Passing
+from entrepot.mitm.pushed import Pushed
 from entrepot.mitm.requests import Requests
 from entrepot.mitm.resolving import resolve_on
 from entrepot.mitm.running import Running
@@ -47,6 +48,7 @@ class Entrepot:
             Handshakes(),
             Requests(self._running),
             Passing(self._running),
+            Pushed(self._running),
             Sending(self._running),
             Memory(),
         ]
