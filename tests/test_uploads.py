@@ -19,7 +19,9 @@ from entrepot.cache import Cache
 from entrepot.driver import Driver
 from entrepot.endpoint import Blob, parse_endpoint
 from entrepot.events import Events
+from entrepot.keeping import Keeping
 from entrepot.message import Request
+from entrepot.mitm.pushed import tee
 from entrepot.outage import Outage
 from entrepot.pushes import Pushes
 from entrepot.reference import Digest, Origin, Repository
@@ -113,6 +115,16 @@ class World:
     def unclaimed(self) -> bool:
         """Whether no room is held."""
         return self.store.claim(self.store.partials / "all", LIMIT - 1_000_000)
+
+    def hold(self) -> threading.Event:
+        """Let the disk hang until the event is set."""
+        held = threading.Event()
+
+        def wait() -> None:
+            held.wait(20)
+
+        self.pushes._drafts.submit(wait)  # noqa: SLF001 no disk hangs for the asking
+        return held
 
     def waiting(self) -> int:
         """Bytes that wait in memory."""
@@ -575,12 +587,7 @@ async def test_a_disk_that_does_not_keep_up(start: Start) -> None:
         watched = world.watch("PUT", f"{PLACE}?digest={DIGEST}")
         assert watched is not None
         piece, most = bytes(65536), 0
-        held = threading.Event()
-
-        def hold() -> None:
-            held.wait(20)
-
-        world.pushes._drafts.submit(hold)  # noqa: SLF001
+        held = world.hold()
         for _ in range(1000):
             watched.add(piece)
             most = max(most, world.waiting())
@@ -593,6 +600,52 @@ async def test_a_disk_that_does_not_keep_up(start: Start) -> None:
         assert world.events.counts["push_unkept"] == 1
         await monolithic(world)
         assert await world.bytes_of() == DATA
+
+
+@in_loop
+async def test_a_pull_waits_for_what_was_just_pushed(start: Start) -> None:
+    """A blob that is being written is not fetched again; whoever only asks for it does not wait."""
+    async with start() as world:
+        held = world.hold()
+        await monolithic(world)
+        access = world.driver.access
+        request = Request("GET", ORIGIN, f"/v2/app/blobs/{DIGEST}")
+        access.allow(APP, access.credential(request), [DIGEST], access.asked(1e9))
+        pull = asyncio.create_task(world.cache.handle(request, Blob("app", DIGEST)))
+        await asyncio.wait([pull], timeout=0.1)
+        assert not pull.done()
+        held.set()
+        answer = await pull
+        assert (answer.status, answer.value("Cache-Status")) == (200, "entrepot; hit")
+        answer.close()
+
+
+@in_loop
+async def test_a_pull_does_not_wait_for_ever() -> None:
+    """Promise 7: a disk that hangs holds up a pull for a while only, and a stop not at all."""
+    keeping, forever = Keeping(0.01), asyncio.Event()
+    keeping.start("blob", forever.wait())
+    await keeping.settled("blob")
+    await keeping.settled("other")
+    await keeping.stop(0.01)
+
+
+@in_loop
+async def test_what_goes_wrong_here_does_not_reach_the_push(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Promise 7: an error in taking bytes in costs the blob; the bytes go on to the registry."""
+    async with start() as world:
+        world.begin()
+        watched = world.watch("PUT", f"{PLACE}?digest={DIGEST}")
+        assert watched is not None
+        passed = tee(watched)
+        assert passed(DATA[:1000]) == DATA[:1000]
+        watched._sink = None  # type: ignore[assignment]  # noqa: SLF001 as no code of ours does
+        with caplog.at_level("ERROR"):
+            assert passed(DATA[1000:]) == DATA[1000:]
+        assert "taking in what is pushed failed" in caplog.text
+        assert passed(b"") == b""
 
 
 @in_loop

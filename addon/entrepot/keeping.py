@@ -8,14 +8,16 @@ import asyncio
 from collections.abc import Coroutine, Hashable
 from typing import Any
 
-_PULL_WAITS_SECONDS = 5.0
+PULL_SECONDS = 5.0
 """A disk that takes longer must not hold up a pull: it fetches instead."""
 
 
 class Keeping:
     """Running work by what it stores; belongs to one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, pull_seconds: float = PULL_SECONDS) -> None:
+        """``pull_seconds`` is how long a pull waits."""
+        self._pull_seconds = pull_seconds
         self._tasks: dict[Hashable, set[asyncio.Task[object]]] = {}
 
     def start(self, what: Hashable, work: Coroutine[Any, Any, object]) -> None:
@@ -33,7 +35,7 @@ class Keeping:
     async def settled(self, what: Hashable) -> None:
         """Wait while ``what`` is being stored, but not for ever."""
         if tasks := self._tasks.get(what):
-            await asyncio.wait(tasks, timeout=_PULL_WAITS_SECONDS)
+            await asyncio.wait(tasks, timeout=self._pull_seconds)
 
     async def stop(self, seconds: float) -> None:
         """Wait for all of it so long, then end it."""

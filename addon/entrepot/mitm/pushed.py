@@ -5,6 +5,7 @@ function gives back goes to the server. An exception in it would end the connect
 leaves it: what goes wrong here costs the cache a blob, never the push.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -40,7 +41,7 @@ class Pushed:
             return
         flow.metadata[WATCHED] = watched
         if flows.has_content(flow):
-            flow.request.stream = _tee(watched)
+            flow.request.stream = tee(watched)
         else:
             watched.add(b"")
 
@@ -61,7 +62,7 @@ class Pushed:
             watched.broken()
 
 
-def _tee(watched: Watched) -> Callable[[bytes], bytes]:
+def tee(watched: Watched) -> Callable[[bytes], bytes]:
     """Take in each piece that passes, and give it back."""
 
     def passed(data: bytes) -> bytes:
@@ -69,7 +70,8 @@ def _tee(watched: Watched) -> Callable[[bytes], bytes]:
             watched.add(data)
         except Exception:
             logger.exception("taking in what is pushed failed")
-            watched.broken()
+            with contextlib.suppress(Exception):
+                watched.broken()
         return data
 
     return passed
