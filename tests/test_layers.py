@@ -30,6 +30,7 @@ LEVELS = {
     "breaker": 1,
     "tokens": 1,
     "content": 1,
+    "pushing": 1,
     # 2: disk and network
     "events": 2,
     "storage_reasons": 2,
@@ -56,6 +57,9 @@ LEVELS = {
     "body": 2,
     "pieces": 2,
     "download": 2,
+    "drafts": 2,
+    "watched": 2,
+    "keeping": 2,
     # 3: the engine
     "signing": 3,
     "driver": 3,
@@ -66,6 +70,8 @@ LEVELS = {
     "blobs": 3,
     "fetches": 3,
     "manifests": 3,
+    "uploads": 3,
+    "pushes": 3,
     "cache": 3,
     "hosts": 3,
     "logins": 3,

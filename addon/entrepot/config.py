@@ -271,6 +271,7 @@ OPTIONS = (
         "private images too, without anybody being asked whether they may",
         parse_network,
     ),
+    Option("no_keep_pushed", "flag", "", "store nothing of what clients push"),
     Option("upstream_ca", "str", "FILE", "also trust these CAs for registries", parse_path),
     Option("resolve", "repeatable", "HOST:PORT:ADDR[:PORT]", "as curl's --resolve", Resolve.parse),
     Option(
@@ -313,6 +314,7 @@ class Config:
     max_stale: float = 30 * 86400.0
     offline: bool = False
     offline_private: tuple[IPv4Network | IPv6Network, ...] = ()
+    no_keep_pushed: bool = False
     upstream_ca: Path | None = None
     resolve: tuple[Resolve, ...] = ()
     upstream_proxy: UpstreamProxy | None = None
