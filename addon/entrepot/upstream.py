@@ -26,11 +26,19 @@ from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, ProtocolError, ProxyError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ProxyError,
+)
 from urllib3.util.ssltransport import SSLTransport
 
 from entrepot.bypass import Bypass, is_direct
 from entrepot.config import Resolve, UpstreamProxy
+from entrepot.connecting import NameTimeoutError, connect
 from entrepot.gunzip import Gunzip, is_encoded
 from entrepot.head import Response
 from entrepot.headers import ContentRange
@@ -301,6 +309,21 @@ class _Connection(urllib3.connection.HTTPConnection):
     def connect(self) -> None:
         self._served = False
         super().connect()
+
+    def _new_conn(self) -> socket.socket:
+        """As urllib3's own, but the deadline is one for the name and all of its addresses."""
+        seconds = self.timeout if isinstance(self.timeout, int | float) else CONNECT_SECONDS
+        try:
+            return connect(self._dns_host, self.port or 0, seconds, self.socket_options or ())
+        except NameTimeoutError as error:
+            late = socket.gaierror(socket.EAI_AGAIN, str(error))
+            raise NameResolutionError(self.host, self, late) from error
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, str(error)) from error
+        except OSError as error:
+            raise NewConnectionError(self, str(error)) from error
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         with self._stale_where_it_served():
