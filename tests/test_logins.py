@@ -284,7 +284,6 @@ def test_the_memory_ends(run: Run) -> None:
         status(401, bytes(1_000_000), BASIC),
         status(200, b"<p>log in to the wireless network</p>"),
         status(403, REFUSAL, VERSION),
-        status(429, b"", {"Retry-After": "3"}),
         status(501, b"", VERSION),
         redirect("/v2/elsewhere"),
     ],

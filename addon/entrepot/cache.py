@@ -17,6 +17,8 @@ from entrepot.reference import Digest, Repository, Tag
 from entrepot.upstream import UpstreamError
 
 STOP_SECONDS = 2.0
+_WITHOUT = "a token is wanted, and the token server did not give one; try again in a minute"
+"""What would else be a 401, which blames the client's login."""
 
 
 class Cache:
@@ -44,11 +46,16 @@ class Cache:
         repository = Repository(request.origin, endpoint.name)
         try:
             if isinstance(endpoint, Blob):
-                return await self._blobs.answer(request, repository, endpoint.digest)
-            return await self._manifests.answer(request, repository, endpoint.reference)
+                answer = await self._blobs.answer(request, repository, endpoint.digest)
+            else:
+                answer = await self._manifests.answer(request, repository, endpoint.reference)
         except UpstreamError as error:
             self._driver.events.warn("upstream_failed", of=repository, reason=error)
             return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
+        if answer.status == 401 and request.without_token:
+            answer.close()
+            return error_answer(503, "UNAVAILABLE", _WITHOUT)
+        return answer
 
     async def changed(self, method: str, request: Request, endpoint: Blob | Manifest) -> None:
         """Forget what a client's successful PUT or DELETE made untrue."""

@@ -39,6 +39,7 @@ from entrepot.message import (
     field_values,
 )
 from entrepot.outage import Outage
+from entrepot.patience import FAILURES
 from entrepot.reference import Origin
 from entrepot.tokens import Realms
 from entrepot.upstream import Reply, UpstreamError
@@ -133,9 +134,8 @@ class Logins:
         """Take our own token off a request: it counts as one that shows nothing."""
         if request.value("Authorization") != f"Bearer {self._our_token}":
             return request
-        self._outage.told_to_go_without_token(request.origin)
         kept = tuple(pair for pair in request.headers if pair[0].lower() != "authorization")
-        return replace(request, headers=kept)
+        return replace(request, headers=kept, without_token=True)
 
     def challenged(self, origin: Origin, values: list[str]) -> None:
         """Take in the ``WWW-Authenticate`` of any 401: its realm, and that not all is open."""
@@ -161,12 +161,15 @@ class Logins:
         how, began = ("fwd=bypass", "detail=token"), self._driver.clock()
         if self._driver.is_away(request.origin):
             return self._token_of_ours(request)
+        # Ours is of no use for a push, which had better wait.
+        brief = not tokens.asks_to_write(request, content)
         try:
-            reply = await self._send(request, content if request.method == "POST" else None)
+            form = content if request.method == "POST" else None
+            reply = await self._send(request, form, brief=brief)
         except UpstreamError as error:
             self._driver.events.warn("upstream_failed", of=request.origin, reason=error)
             return self._token_of_ours(request)
-        if reply.status in _AWAY:
+        if reply.status in FAILURES:
             reply.close()
             return self._token_of_ours(request)
         if reply.status == 401:
@@ -220,7 +223,7 @@ class Logins:
         except UpstreamError as error:
             self._driver.events.warn("upstream_failed", of=origin, reason=error)
             return self._go_on(request)
-        if answer.status in _AWAY:
+        if answer.status in FAILURES:
             answer.close()
             return self._go_on(request)
         return answer
