@@ -200,7 +200,7 @@ def test_who_was_told_to_go_without_a_token_is_not_refused_for_it(
 ) -> None:
     """Upstream is asked again for tags after a minute, for content by digest after ten."""
     outage = world.outage()
-    outage.told_to_go_without_token(ORIGIN)
+    outage.told_to_go_without_token(ORIGIN, [ORIGIN])
     world.wait(after)
     assert outage.may_ask(request_, by_digest=False) is tag
     assert outage.may_ask(request_, by_digest=True) is digest

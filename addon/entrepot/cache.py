@@ -27,6 +27,7 @@ class Cache:
     def __init__(self, driver: Driver, outage: Outage | None = None) -> None:
         outage = outage or Outage(driver)
         self._driver = driver
+        self._outage = outage
         self._fetches = Fetches(driver)
         self._blobs = Blobs(driver, self._fetches, outage)
         self._manifests = Manifests(driver, outage)
@@ -52,7 +53,7 @@ class Cache:
         except UpstreamError as error:
             self._driver.events.warn("upstream_failed", of=repository, reason=error)
             return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
-        if answer.status == 401 and request.without_token:
+        if answer.status == 401 and self._outage.wants_token(request):
             answer.close()
             return error_answer(503, "UNAVAILABLE", _WITHOUT)
         return answer

@@ -211,9 +211,9 @@ class Logins:
         origin, known = request.origin, self._known(request.origin)
         servers = known.servers if known is not None else ()
         if any(map(self._driver.is_away, (origin, *servers))):
-            return self._go_on(request)
+            return self._go_on(request, *servers)
         if self._outage.goes_without_token(origin):
-            return self._go_on(request)
+            return _document(request, {}, _LOCALLY)  # not told anew: that would have no end
         try:
             answer = await self._anonymous_ping(request, known)
             if answer.status in _AWAY:
@@ -228,9 +228,9 @@ class Logins:
             return self._go_on(request)
         return answer
 
-    def _go_on(self, request: Request) -> Answer:
+    def _go_on(self, request: Request, *servers: Origin) -> Answer:
         """Answer that no token is needed."""
-        self._outage.told_to_go_without_token(request.origin)
+        self._outage.told_to_go_without_token(request.origin, (request.origin, *servers))
         return _document(request, {}, _LOCALLY)
 
     async def _anonymous_ping(self, request: Request, known: _Said | None) -> Answer:

@@ -145,7 +145,10 @@ class Manifests:
             if found is None and not hopeful:
                 raise
         else:
-            if answer.status not in FAILURES or not known or (found := await kept()) is None:
+            if answer.status not in FAILURES:
+                return answer
+            found = await kept() if known else None
+            if found is None and not hopeful:
                 return answer
             answer.close()
         if found is not None:

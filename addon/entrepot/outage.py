@@ -44,6 +44,15 @@ class Kept:
     checked: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """That clients of a registry were told to go on without a token."""
+
+    at: float
+    away: frozenset[Origin]
+    """The registry, or its token server."""
+
+
 class Outage:
     """Belongs to one event loop."""
 
@@ -53,7 +62,7 @@ class Outage:
         self._driver = driver
         self._max_stale = max_stale
         self._private = private
-        self._told: dict[Origin, float] = {}
+        self._told: dict[Origin, _Told] = {}
         """When clients of a registry were last told to go on without a token."""
         self._listed: OrderedDict[tuple[Repository, Digest], Digest] = OrderedDict()
         """By what an object is listed that was served so."""
@@ -67,14 +76,26 @@ class Outage:
             return False
         return self._driver.may_ask(request.origin, spare=True)
 
-    def told_to_go_without_token(self, origin: Origin) -> None:
-        """Take in that clients of a registry were told so just now."""
-        self._told[origin] = self._driver.clock()
+    def told_to_go_without_token(self, origin: Origin, away: Collection[Origin]) -> None:
+        """Take in that clients of a registry were told so just now, and who is away."""
+        self._told[origin] = _Told(self._driver.clock(), frozenset(away))
 
     def goes_without_token(self, origin: Origin, within: float = _WITHOUT_TOKEN_SECONDS) -> bool:
         """Whether clients of a registry were told so within the last minute, or ``within``."""
         told = self._told.get(origin)
-        return told is not None and self._driver.clock() < told + within
+        return told is not None and self._driver.clock() < told.at + within
+
+    def wants_token(self, request: Request) -> bool:
+        """Whether a client shows none only since none is to be had now."""
+        if request.without_token:
+            return True
+        told = self._told.get(request.origin)
+        return (
+            told is not None
+            and self.goes_without_token(request.origin)
+            and not identity_fields(request)
+            and any(map(self._driver.breakers.is_away, told.away))
+        )
 
     def is_fresh_enough(self, entry: TagEntry) -> bool:
         """Whether what a tag was then may be served now."""
