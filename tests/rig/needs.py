@@ -11,6 +11,8 @@ _PACKAGES = {
     "containerd": "containerd",
     "ctr": "containerd",
     "docker": "docker.io",
+    "ip": "iproute2",
+    "nft": "nftables",
     "docker-registry": "docker-registry",
     "dockerd": "docker.io",
     "ip": "iproute2",
