@@ -262,10 +262,22 @@ class FaultServer:
         return [f"{name}:443:127.0.0.1:{self.port}" for name in self.names]
 
     def reset(self) -> None:
-        """Forget all routes but `/v2/`, and the record."""
+        """Forget all routes but `/v2/`, what is done instead, and the record."""
+        self.instead = None
         ping = status(200, b"{}", {"Docker-Distribution-Api-Version": "registry/2.0"})
         self.routes = {"/v2/": ping}
         self.requests = []
+
+    def limit_after(self, number: int, text: str) -> None:
+        """Serve so many requests more; then answer 429, without a word of when to come again."""
+        limited = error(429, "TOOMANYREQUESTS", text)
+        left = iter(range(number))
+
+        def answer(exchange: Exchange) -> None:
+            route = self.routes.get(exchange.request.path, limited)
+            (limited if next(left, None) is None else route)(exchange)
+
+        self.instead = answer
 
     def show(self, context: ssl.SSLContext) -> None:
         """Show another certificate on connections that come from now on."""
