@@ -39,6 +39,9 @@ seconds then, and a pull asks many."""
 
 _SMALL = 256 * 1024
 _MOST_TRIALS = 1000
+_DRIP_SECONDS = 0.5
+"""How long after its deadline a head that comes byte by byte is given up."""
+
 _DAWDLING_SECONDS = 10.0
 _FORWARDED_NEUTRAL = frozenset({"accept", "user-agent", "accept-language"})
 
@@ -263,7 +266,8 @@ class Driver:
 
     async def _in_time(self, origin: Origin, send: Callable[[], Reply]) -> Reply:
         try:
-            return await self.call(send, self._answer_seconds)
+            # A moment more than the deadlines below, which know who it was that hung.
+            return await self.call(send, self._answer_seconds + _DRIP_SECONDS)
         except TimeoutError:
             raise UpstreamError(
                 f"{origin}: no answer in time", passing=True, silent=origin, slow=True

@@ -16,6 +16,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -416,18 +417,16 @@ class Upstream:
 
         ``follow`` says which redirects to follow; ``downgrade`` lets them lead from https to
         plain http. A redirect that may not be followed is returned as it came. ``content`` is
-        the request's body; it goes to no redirect. ``seconds`` bounds each wait for an answer,
-        where the usual ones are too long. Content that came compressed though nobody asked for it
-        is decoded; what is no content, or is passed on (``Follow.NO``), stays as it came. Raises
-        :class:`UpstreamError`.
+        the request's body; it goes to no redirect. ``seconds`` bounds the wait for an answer, with
+        connections and redirects, where the usual deadlines are too long. Content that came
+        compressed though nobody asked for it is decoded; what is no content, or is passed on
+        (``Follow.NO``), stays as it came. Raises :class:`UpstreamError`.
 
         Where the server ends an idle connection just as it is used again, the request is sent
         once more on a new one: so it must be one that is safe to repeat (RFC 9110 section 9.2.2).
         """
-        timeout = self._timeout
-        if seconds is not None:
-            timeout = urllib3.Timeout(connect=min(seconds, self._connect_seconds), read=seconds)
-        reply = self._send(method, target, headers, timeout, content)
+        until = None if seconds is None else time.monotonic() + seconds
+        reply = self._send(method, target, headers, self._timeout_until(until), content)
         for _ in range(MAX_REDIRECTS):
             following = self._next(reply, follow, downgrade=downgrade)
             if following is None:
@@ -436,11 +435,17 @@ class Upstream:
             if following.origin != target.origin:
                 headers = tuple((k, v) for k, v in headers if k.lower() in _KEEP_CROSS_HOST)
             target = following
-            reply = self._send(method, target, headers, timeout)
+            reply = self._send(method, target, headers, self._timeout_until(until))
         if self._next(reply, follow, downgrade=downgrade) is not None:
             reply.close()
             raise UpstreamError(f"{target.origin}: more than {MAX_REDIRECTS} redirects")
         return _plain(reply, follow)
+
+    def _timeout_until(self, until: float | None) -> urllib3.Timeout:
+        if until is None:
+            return self._timeout
+        left = max(until - time.monotonic(), 0.01)  # urllib3 takes no 0
+        return urllib3.Timeout(total=left, connect=min(left, self._connect_seconds))
 
     def _next(self, reply: Reply, follow: Follow, *, downgrade: bool) -> Target | None:
         """Where to go on to; None where ``reply`` is what the caller gets."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 
 from rig.away import ALICE, Away, Fault
-from rig.client import Answer, Client
+from rig.client import Answer, Client, ConnectRefusedError
 from rig.images import KIB, ImageFactory
 
 WARM_TAG, WARM_DIGEST, COLD = "warm, by tag", "warm, by digest", "cold"
@@ -57,7 +57,9 @@ class Column:
         self._login = ALICE if kind == "private" or case == PUSH else None
         self._shown: str | None = None
         away.publish(self._image, self._name)
-        if case not in (COLD, PUSH):
+        if case in (COLD, PUSH):
+            away.entrepot.client().get(away.base)  # it is known to be a registry
+        else:
             self._prepare()
 
     def _prepare(self) -> None:
@@ -74,6 +76,8 @@ class Column:
             step, answer = self._push(client) if self._case == PUSH else self._pull(client)
         except TimeoutError:
             return Got("waits", 0, "", time.monotonic() - began, 0)
+        except ConnectRefusedError as error:
+            return Got("CONNECT", error.status, "", time.monotonic() - began, 0)
         except (OSError, HTTPException):
             return Got("cut", 0, "", time.monotonic() - began, 0)
         seconds = time.monotonic() - began
