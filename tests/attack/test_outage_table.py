@@ -12,7 +12,7 @@ import pytest
 from rig.away import FAULTS, Away, Fault
 from rig.images import ImageFactory
 from rig.needs import need, need_root
-from rig.network import isolated
+from rig.isolated import isolated
 from rig.outage_table import (
     CASES,
     COLD,
@@ -44,7 +44,7 @@ deadlines are the default ones: 3 s to connect, 5 s for an answer.
 
 *revalidated*: the tag is confirmed. *stale*: it is what it last was, with a `Warning`.
 *unconfirmed*: content by digest that anybody may have. *hit*: a remembered decision. *fetched*:
-from upstream. Bold: it fails, there and so.
+from upstream. *202*: the upload begins. Bold: it fails, there and so.
 
 """
 

@@ -18,7 +18,7 @@ from rig.certs import Authority
 from rig.client import basic
 from rig.faults import Content, Exchange, FaultServer, Handler, error, redirect, status
 from rig.images import Image
-from rig.network import Network
+from rig.isolated import Network
 from rig.process import eventually
 from rig.proxy import Entrepot
 

@@ -15,8 +15,6 @@ _PACKAGES = {
     "nft": "nftables",
     "docker-registry": "docker-registry",
     "dockerd": "docker.io",
-    "ip": "iproute2",
-    "nft": "nftables",
     "nginx": "nginx-light",
     "nsenter": "util-linux",
     "podman": "podman",

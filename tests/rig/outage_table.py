@@ -21,6 +21,7 @@ _SHORT = {
     "entrepot; hit; detail=stale": "stale",
     "entrepot; hit; detail=unconfirmed": "unconfirmed",
     "entrepot; fwd=miss; stored": "fetched",
+    "entrepot; fwd=bypass; detail=upload": "202",
 }
 
 
