@@ -11,8 +11,8 @@ import pytest
 
 from rig.away import FAULTS, Away, Fault
 from rig.images import ImageFactory
-from rig.needs import need, need_root
 from rig.isolated import isolated
+from rig.needs import need, need_root
 from rig.outage_table import (
     CASES,
     COLD,
