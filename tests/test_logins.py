@@ -709,6 +709,21 @@ def test_clients_go_on_without_a_token_for_a_minute(run: Run, code: int) -> None
     run(scenario)
 
 
+def test_who_needs_no_token_is_not_told_to_go_without(run: Run) -> None:
+    """An open registry is asked again as soon as it answers."""
+
+    async def scenario(world: World) -> None:
+        world.server.routes["/v2/"] = OPEN
+        await world.get("/v2/")
+        world.now += REMEMBERED_SECONDS
+        world.server.routes["/v2/"] = status(503)
+        assert (await world.get("/v2/")).how == LOCALLY
+        world.server.routes["/v2/"] = OPEN
+        assert (await world.get("/v2/")).how == ASKED
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
 def test_a_token_server_that_is_away_is_stood_in_for(run: Run, code: int) -> None:
     """By a token that counts as none, and that is said of the request that shows it."""

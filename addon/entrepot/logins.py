@@ -229,8 +229,10 @@ class Logins:
         return answer
 
     def _go_on(self, request: Request, *servers: Origin) -> Answer:
-        """Answer that no token is needed."""
-        self._outage.told_to_go_without_token(request.origin, (request.origin, *servers))
+        """Answer that no token is needed; nothing else is to be said where that is always so."""
+        known = self._remembered.get(request.origin)
+        if known is None or known.status == 401:
+            self._outage.told_to_go_without_token(request.origin, (request.origin, *servers))
         return _document(request, {}, _LOCALLY)
 
     async def _anonymous_ping(self, request: Request, known: _Said | None) -> Answer:
@@ -284,8 +286,9 @@ class Logins:
         """Learn from a ping's answer, and forget what it shows to be so no more."""
         origin, challenges = request.origin, field_values(reply.headers, "WWW-Authenticate")
         known = self._remembered.get(origin)
-        # To somebody, only a challenge says what anybody would hear.
+        # To somebody, only a challenge says what anybody would hear; a failure says nothing.
         telling = reply.status == 401 or not identity_fields(request)
+        telling = telling and reply.status not in FAILURES
         if known is not None and telling:
             same = (known.status, known.challenges) == (reply.status, challenges)
             if not same:

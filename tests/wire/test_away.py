@@ -268,6 +268,11 @@ def test_anybody_pulls_what_is_public_without_a_token_server(
         if restarted:
             assert client.get(f"{TOKENS}/v2/").cache_status == OFFLINE
             assert {answer.cache_status for answer in answers[1:]} == {UNCONFIRMED}
+            layer, url = image.layers[0], f"{base}/blobs/{image.layers[0].digest}"
+            part = client.get(url, {"Range": "bytes=10-19"})
+            assert (part.status, part.body) == (206, layer.read()[10:20])
+            head = client.head(url)
+            assert (head.status, head.headers["Content-Length"]) == (200, str(layer.size))
 
 
 def test_a_token_server_alone_may_be_down(
