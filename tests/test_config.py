@@ -502,10 +502,47 @@ def test_unreadable_file_is_named(tmp_path: Path) -> None:
         load({"config": str(tmp_path)})
 
 
+def test_registry_is_a_list_or_a_table(toml: Toml) -> None:
+    """A table's hosts are intercepted like listed ones, and it may hold accounts."""
+    ghcr = HostPort("ghcr.io")
+    assert load(toml('registry = ["ghcr.io"]')).registry == (ghcr,)
+    file = toml('[registry."ghcr.io"]\n[registry."docker.io"]\nclients = "10.0.0.0/8"')
+    hub = (HostPort("registry-1.docker.io"), HostPort("index.docker.io"))
+    config = load(file)
+    assert config.registry == (ghcr, *hub)
+    assert [table.key for table in config.accounts] == ["ghcr.io", "docker.io"]
+    # The option replaces the list, and takes no account away.
+    config = load({**file, "registry": ["quay.io", "ghcr.io"]})
+    assert config.registry == (HostPort("quay.io"), ghcr, *hub)
+    assert len(config.accounts) == 2
+
+
+def test_a_password_in_the_file_needs_a_file_of_ones_own(toml: Toml) -> None:
+    """Where others can read the file, the error names it and quotes no password."""
+    file = toml(f'[registry."ghcr.io"]\nusername = "fleet"\npassword = "{SECRET}"')
+    path = Path(file["config"])
+    for mode in (0o644, 0o640, 0o604):
+        path.chmod(mode)
+        with pytest.raises(ConfigError, match=f"^{path}: registry: 'ghcr.io': .*0600") as raised:
+            load(file)
+        assert SECRET not in "".join(traceback.format_exception(raised.value))
+    path.chmod(0o600)
+    config = load(file)
+    assert config.accounts[0].accounts[0][1].password == SECRET
+    assert SECRET not in repr(config)
+
+
+def test_a_wrong_registry_table_is_one_clear_line(toml: Toml) -> None:
+    """The file, the registry and the key are named."""
+    file = toml('[registry."ghcr.io"]\nusrname = "fleet"')
+    with pytest.raises(ConfigError, match=r"registry: 'ghcr\.io': unknown key 'usrname', did you"):
+        load(file)
+
+
 def test_options_are_the_fields_of_config() -> None:
-    """Every field has its option, and the table is named alike everywhere."""
+    """Every field has its option (`accounts` is `registry` too), named alike everywhere."""
     names = [option.name for option in OPTIONS if option.in_file]
-    assert sorted(names) == sorted(Config.__dataclass_fields__)
+    assert sorted([*names, "accounts"]) == sorted(Config.__dataclass_fields__)
     option = next(option for option in OPTIONS if option.name == "upstream_ca")
     assert (option.flag, option.mitmproxy) == ("--upstream-ca", "entrepot_upstream_ca")
 

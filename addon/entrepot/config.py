@@ -6,18 +6,21 @@ the file, which wins over the default; a repeatable option is replaced whole, ne
 
 import base64
 import contextlib
-import difflib
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 from urllib.parse import unquote
 
+from entrepot.networks import Network, parse_network
 from entrepot.reference import HostPort, Origin, bracketed, is_ip_address, parse_host, parse_port
+from entrepot.registries import RegistryTable, Surroundings, read_registries
+from entrepot.spelling import nearest
 
 Given: TypeAlias = Mapping[str, str | bool | Sequence[str]]
 Values: TypeAlias = dict[str, Any]
@@ -165,13 +168,6 @@ def parse_rest(text: str) -> float:
     return 0.0 if text == "0" else parse_duration(text)
 
 
-def parse_network(text: str) -> IPv4Network | IPv6Network:
-    """Read an address or a CIDR block."""
-    with contextlib.suppress(ValueError):
-        return ip_network(text)
-    raise ValueError(f"expected an address or a network such as 10.0.0.0/8, got {text!r}")
-
-
 def parse_path(text: str) -> Path:
     """Read a path; ValueError where it is empty or holds a NUL."""
     if not text or "\0" in text:
@@ -280,7 +276,8 @@ class Config:
     """What the administrator decided.
 
     `size` is in bytes, None to choose at first start; times are in seconds, `scrub` 0 for never,
-    `max_stale` 0 for no stale tag at all.
+    `max_stale` 0 for no stale tag at all. `accounts` are the tables of `registry`, whose hosts are
+    in `registry` too.
     """
 
     data: Path
@@ -293,11 +290,12 @@ class Config:
     answer_timeout: float = 5.0
     max_stale: float = 30 * 86400.0
     offline: bool = False
-    offline_private: tuple[IPv4Network | IPv6Network, ...] = ()
+    offline_private: tuple[Network, ...] = ()
     upstream_ca: Path | None = None
     resolve: tuple[Resolve, ...] = ()
     upstream_proxy: UpstreamProxy | None = None
     registry: tuple[HostPort, ...] = ()
+    accounts: tuple[RegistryTable, ...] = ()
     only_listed: bool = False
     permit: tuple[str, ...] = ()
 
@@ -309,13 +307,21 @@ class Config:
         """
         values: Values = {"data": _default_data(environ, home, root=root)}
         given_values = _read_all(given, OPTIONS, "the options")
+        tables: list[RegistryTable] = []
         if (file := given_values.pop("config", None)) is not None:
             in_file = [option for option in OPTIONS if option.in_file]
-            values |= _read_all(_read_file(_expand(file, home)), in_file, str(file))
+            content, exposed = _read_file(_expand(file, home))
+            if isinstance(content.get("registry"), Mapping):
+                around = Surroundings(environ, home, exposed)
+                tables = _read_tables(content.pop("registry"), around, str(file))
+            values |= _read_all(content, in_file, str(file))
         if data := environ.get("ENTREPOT_DATA"):
             values |= _read_all({"data": data}, OPTIONS, "ENTREPOT_DATA")
         values |= given_values
-        config = cls(**{name: _expand(value, home) for name, value in values.items()})
+        hosts = (host for table in tables for host in table.hosts)
+        values["registry"] = tuple(dict.fromkeys((*values.get("registry", ()), *hosts)))
+        values = {name: _expand(value, home) for name, value in values.items()}
+        config = cls(**values, accounts=tuple(tables))
         if config.transparent == config.listen and config.listen.port:
             raise ConfigError(f"listen and transparent are both {config.listen}, want two ports")
         return config
@@ -340,7 +346,7 @@ def _read_all(source: Mapping[str, object], options: Collection[Option], where: 
     values: Values = {}
     for name, value in source.items():
         if name not in known:
-            raise ConfigError(f"{where}: unknown option {name!r}, {_nearest(name, known)}")
+            raise ConfigError(f"{where}: unknown option {name!r}, {nearest(name, known)}")
         try:
             values[name] = known[name].read(value)
         except ValueError as error:
@@ -348,15 +354,19 @@ def _read_all(source: Mapping[str, object], options: Collection[Option], where: 
     return values
 
 
-def _nearest(name: str, known: Collection[str]) -> str:
-    if close := difflib.get_close_matches(name, known, n=1):
-        return f"did you mean {close[0]!r}?"
-    return f"expected one of {', '.join(known)}"
-
-
-def _read_file(file: Path) -> Values:
+def _read_tables(tables: Values, around: Surroundings, where: str) -> list[RegistryTable]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return read_registries(tables, around)
+    except ValueError as error:
+        raise ConfigError(f"{where}: registry: {error}") from None
+
+
+def _read_file(file: Path) -> tuple[Values, bool]:
+    """What a TOML file says, and whether others than its owner can read it."""
+    try:
+        with file.open("rb") as opened:
+            exposed = bool(stat.S_IMODE(os.fstat(opened.fileno()).st_mode) & 0o077)
+            return tomllib.loads(opened.read().decode()), exposed
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -17,16 +17,13 @@ which would only tell them to get a token.
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TypeAlias
 
 from entrepot.access import Credential, identity_fields
 from entrepot.driver import Driver
 from entrepot.entries import StoredManifest, TagEntry
 from entrepot.message import Request
+from entrepot.networks import Network, is_in
 from entrepot.reference import Digest, Origin, Repository
-
-Network: TypeAlias = IPv4Network | IPv6Network
 
 MAX_STALE = 30 * 86400.0
 _WITHOUT_TOKEN_SECONDS = 60.0
@@ -115,7 +112,7 @@ class Outage:
         driver = self._driver
         if driver.access.is_allowed(repository, who, digest, driver.clock()):
             return True
-        if self._is_private_client(request.client):
+        if is_in(request.client, self._private):
             return True
         listing = self._listed.get((repository, digest))
         return await self._was_public(repository, digest) or (
@@ -136,13 +133,3 @@ class Outage:
             self._listed.move_to_end((repository, one))
         while len(self._listed) > _MOST_LISTED:
             self._listed.popitem(last=False)
-
-    def _is_private_client(self, client: str) -> bool:
-        if not self._private:
-            return False
-        try:
-            address = ip_address(client.partition("%")[0])
-        except ValueError:
-            return False
-        mapped = getattr(address, "ipv4_mapped", None) or address
-        return any(mapped in network for network in self._private)

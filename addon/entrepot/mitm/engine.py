@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from entrepot.access import Access
+from entrepot.accounts import Accounts
 from entrepot.admin.pages import Pages
 from entrepot.cache import Cache
 from entrepot.config import Config
@@ -82,6 +83,7 @@ class Engine:
             proxy=config.upstream_proxy,
             connect_seconds=config.connect_timeout,
         )
+        self.accounts = Accounts(config.accounts)
         access, realms = Access(secrets.token_bytes(32)), Realms()
         driver = Driver(
             foundation.store,
