@@ -123,6 +123,13 @@ class Driver:
             threading.Thread(target=self._try, args=(origin, loop), daemon=True).start()
         return ask is Ask.NOW
 
+    def may_ask_as(self, request: Request, *, spare: bool) -> bool:
+        """Whether to ask a request's registry, and the token server that its account needs."""
+        server = self.signer.server_needed(request)
+        return (server is None or self.may_ask(server, spare=spare)) and self.may_ask(
+            request.origin, spare=spare
+        )
+
     def is_away(self, origin: Origin) -> bool:
         """Whether a host does not answer; it is tried again meanwhile, where that is due."""
         away = self.offline or self.breakers.is_away(origin)
@@ -152,7 +159,7 @@ class Driver:
         downgrade: bool = False,
     ) -> Reply:
         """Ask upstream what the client asked, as the client. Raises ``UpstreamError``."""
-        self._demand(request.origin)
+        self._demand(request)
         send = self._sender(request, method, extra, follow, downgrade=downgrade)
         return await self._heard(request.origin, send)
 
@@ -190,7 +197,7 @@ class Driver:
         ``UpstreamError``.
         """
         if not brief:
-            self._demand(request.origin)
+            self._demand(request)
         seconds = self._answer_seconds if brief else None
 
         def send(fields: Fields) -> Reply:
@@ -215,11 +222,11 @@ class Driver:
             found.setdefault(str(origin), {})["ratelimit"] = asdict(limit)
         return found
 
-    def _demand(self, origin: Origin) -> None:
-        """Raise where a host is not to be asked now."""
-        if not self.may_ask(origin, spare=False):
+    def _demand(self, request: Request) -> None:
+        """Raise where a registry, or what its account needs, is not to be asked now."""
+        if not self.may_ask_as(request, spare=False):
             why = "the proxy is offline" if self.offline else "it does not answer; asked again soon"
-            raise UpstreamError(f"{origin}: {why}")
+            raise UpstreamError(f"{request.origin}: {why}")
 
     async def _heard(
         self, origin: Origin, send: Callable[[], Reply], *, last: bool = True
@@ -232,7 +239,8 @@ class Driver:
             if last:
                 self._failed(error)
             raise
-        self._answered(origin)
+        for one in (origin, *self.signer.take_answered()):
+            self._answered(one)
         self.limits.note(origin, reply.headers, self.wall())
         if reply.status == 429:
             self._limited(origin)
@@ -284,7 +292,7 @@ class Driver:
         seconds = self._answer_seconds if brief else None
         send = self._sender(request, method, extra, follow, downgrade=downgrade, seconds=seconds)
         if not brief:
-            self._demand(request.origin)
+            self._demand(request)
         for attempts in count(1):
             try:
                 reply = await self._heard(request.origin, send, last=False)

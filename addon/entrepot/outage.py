@@ -54,9 +54,10 @@ class Outage:
 
     def may_ask(self, request: Request) -> bool:
         """Whether to ask upstream, where there is something that could be served instead."""
-        if self.goes_without_token(request.origin) and not identity_fields(request):
+        shows_nothing = request.account is None and not identity_fields(request)
+        if shows_nothing and self.goes_without_token(request.origin):
             return False
-        return self._driver.may_ask(request.origin, spare=True)
+        return self._driver.may_ask_as(request, spare=True)
 
     def told_to_go_without_token(self, origin: Origin) -> None:
         """Take in that clients of a registry were told so just now."""
