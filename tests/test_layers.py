@@ -38,6 +38,8 @@ LEVELS = {
     "storage_reasons": 2,
     "verify": 2,
     "disk": 2,
+    "credential_helper": 2,
+    "docker_config": 2,
     "database": 2,
     "datafolder": 2,
     "entries": 2,

@@ -309,7 +309,19 @@ def test_a_silent_token_server_is_named(world: World) -> None:
     assert world.signer.server_needed(request) is None
 
 
-@pytest.mark.parametrize("answer", [b"", b"[]", b"{}", b'{"token": 1}', b"\xff", b"x" * 100_000])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"token": 1}',
+        b'{"token": "a\\r\\nHost: b"}',
+        b'{"token": "\\u00e9"}',
+        b"\xff",
+        b"x" * 100_000,
+    ],
+)
 def test_junk_for_a_token_is_none(world: World, answer: bytes) -> None:
     """The registry's refusal is the answer then."""
     world.server.routes[PATH] = challenge()

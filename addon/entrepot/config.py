@@ -8,7 +8,6 @@ import base64
 import contextlib
 import os
 import re
-import stat
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from urllib.parse import unquote
 
 from entrepot.networks import Network, parse_network
 from entrepot.reference import HostPort, Origin, bracketed, is_ip_address, parse_host, parse_port
-from entrepot.registries import RegistryTable, Surroundings, read_registries
+from entrepot.registries import RegistryTable, Surroundings, is_exposed, read_registries
 from entrepot.spelling import nearest
 
 Given: TypeAlias = Mapping[str, str | bool | Sequence[str]]
@@ -266,6 +265,7 @@ OPTIONS = (
     Option("resolve", "repeatable", "HOST:PORT:ADDR[:PORT]", "as curl's --resolve", Resolve.parse),
     Option("upstream_proxy", "str", "URL", "use this proxy", UpstreamProxy.parse, secret=True),
     Option("registry", "repeatable", "HOST[:PORT]", "always intercept this host", HostPort.parse),
+    Option("docker_config", "str", "FILE", "use the logins of docker's config.json", parse_path),
     Option("only_listed", "flag", "", "intercept only what --registry lists"),
     Option("permit", "repeatable", "DOMAIN", "a new authority signs for these only", parse_domain),
 )
@@ -296,6 +296,7 @@ class Config:
     upstream_proxy: UpstreamProxy | None = None
     registry: tuple[HostPort, ...] = ()
     accounts: tuple[RegistryTable, ...] = ()
+    docker_config: Path | None = None
     only_listed: bool = False
     permit: tuple[str, ...] = ()
 
@@ -365,7 +366,7 @@ def _read_file(file: Path) -> tuple[Values, bool]:
     """What a TOML file says, and whether others than its owner can read it."""
     try:
         with file.open("rb") as opened:
-            exposed = bool(stat.S_IMODE(os.fstat(opened.fileno()).st_mode) & 0o077)
+            exposed = is_exposed(os.fstat(opened.fileno()))
             return tomllib.loads(opened.read().decode()), exposed
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error

@@ -15,7 +15,9 @@ A key is ``HOST[:PORT]`` over TLS, ``http://HOST[:PORT]`` where the login may go
 can read. Nothing here quotes a password.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+import os
+import stat
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +30,7 @@ Prefix = tuple[str, ...]
 """The first components of repository names; none for the whole registry."""
 
 DOCKER_HUB = "docker.io"
-_DOCKER_HUB_HOSTS = ("registry-1.docker.io", "index.docker.io")
+DOCKER_HUB_HOSTS = ("registry-1.docker.io", "index.docker.io")
 _LARGEST_SECRET = 64 * 1024
 _PASSWORDS = ("password", "password_file", "password_env")
 _LOGIN_KEYS = ("username", *_PASSWORDS)
@@ -94,7 +96,7 @@ def read_registries(tables: Mapping[str, object], around: Surroundings) -> list[
 def read_key(key: str) -> tuple[tuple[Origin, ...], tuple[HostPort, ...]]:
     """The origins and hosts that a key names. Raises ValueError."""
     if key == DOCKER_HUB:
-        hosts = tuple(map(HostPort, _DOCKER_HUB_HOSTS))
+        hosts = tuple(map(HostPort, DOCKER_HUB_HOSTS))
     elif "://" in key:
         origin = Origin.parse(key)
         return (origin,), (HostPort(origin.host, origin.port),)
@@ -118,6 +120,18 @@ def read_password(file: Path) -> str:
     if not text.isprintable() or len(content) > _LARGEST_SECRET:
         raise ValueError(f"{file} holds more than one line with a password")
     return text
+
+
+def exposed_files(tables: Iterable[RegistryTable]) -> list[Path]:
+    """The password files that others than their owner can read."""
+    sources = (account.source for table in tables for _, account in table.accounts)
+    files = {source.file for source in sources if isinstance(source, PasswordFile)}
+    return sorted(file for file in files if is_exposed(file.stat()))
+
+
+def is_exposed(found: os.stat_result) -> bool:
+    """Whether others than its owner can read a file."""
+    return bool(stat.S_IMODE(found.st_mode) & 0o077)
 
 
 def _read_registry(key: str, table: object, around: Surroundings) -> RegistryTable:

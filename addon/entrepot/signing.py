@@ -277,7 +277,7 @@ class Signer:
             if reply.status >= 500 or reply.status == 429:
                 raise UpstreamError(f"{realm.origin}: it answered {reply.status}", passing=True)
             issued = parse_issued(reply.read_all(MAX_SIZE)) if reply.status == 200 else None
-        if issued is None:
+        if issued is None or not _is_sendable(issued.tokens[0]):
             return reply.status, None
         early = min(_EARLY_SECONDS, issued.seconds / 2)
         return 200, _Shown(f"Bearer {issued.tokens[0]}", began + issued.seconds - early)
@@ -329,6 +329,11 @@ def _token_request(
     fields: Fields = () if login is None else (("Authorization", _basic(login)),)
     mark = "&" if "?" in path else "?"
     return "GET", f"{path}{mark}{wanted}" if wanted else path, fields, None
+
+
+def _is_sendable(token: str) -> bool:
+    """Whether a token can stand in a header field."""
+    return token.isascii() and token.isprintable()
 
 
 def _put(table: OrderedDict[_K, _V], key: _K, value: _V) -> None:

@@ -16,12 +16,15 @@ from entrepot.accounts import Accounts
 from entrepot.admin.pages import Pages
 from entrepot.cache import Cache
 from entrepot.config import Config
+from entrepot.credential_helper import CredentialHelper
+from entrepot.docker_config import DockerConfig, read_docker_config
 from entrepot.driver import Driver
 from entrepot.events import Events, log_to_stderr
 from entrepot.hosts import Hosts
 from entrepot.logins import Logins
 from entrepot.message import CHUNK
 from entrepot.outage import Outage
+from entrepot.registries import exposed_files
 from entrepot.scrub import Scrubber
 from entrepot.storage_reasons import storage_reason
 from entrepot.store import Store, StoreError
@@ -48,6 +51,7 @@ class Foundation:
     roots: Roots
     bundle: Path
     """A file of all roots, for mitmproxy's own connections."""
+    accounts: Accounts
 
     @classmethod
     def lay(cls, config: Config) -> Self:
@@ -63,11 +67,12 @@ class Foundation:
             authority, _ = ensure(config.data / "ca", permit=config.permit, now=datetime.now(UTC))
             bundle = config.data / "upstream-ca.pem"
             bundle.write_bytes(roots.pem())
+            accounts = _find_accounts(config, events)
         except OSError as error:
             raise StartError(f"cannot start: {storage_reason(error)}") from error
         except (ValueError, StoreError, AuthorityError) as error:
             raise StartError(str(error)) from error
-        return cls(config, events, store, authority, roots, bundle)
+        return cls(config, events, store, authority, roots, bundle, accounts)
 
 
 class Engine:
@@ -83,7 +88,7 @@ class Engine:
             proxy=config.upstream_proxy,
             connect_seconds=config.connect_timeout,
         )
-        self.accounts = Accounts(config.accounts)
+        self.accounts = foundation.accounts
         access, realms = Access(secrets.token_bytes(32)), Realms()
         driver = Driver(
             foundation.store,
@@ -126,6 +131,22 @@ class Engine:
             self._scrubber.stop()
         await self.cache.close()
         self.foundation.store.close()
+
+
+def _find_accounts(config: Config, events: Events) -> Accounts:
+    """The accounts of the configuration and of docker's. Raises ValueError."""
+    for file in exposed_files(config.accounts):
+        events.warn("password_readable", file=file, by="others", run=f"chmod 600 {file}")
+
+    def make_helper(name: str, server: str) -> CredentialHelper:
+        return CredentialHelper(name, server, events, _steady)
+
+    docker = DockerConfig()
+    if config.docker_config is not None:
+        docker = read_docker_config(config.docker_config, make_helper)
+    for key in docker.skipped:
+        events.warn("docker_config_skipped", file=config.docker_config, key=key)
+    return Accounts(config.accounts, docker.found)
 
 
 def _steady() -> float:
