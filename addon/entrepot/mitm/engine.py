@@ -14,6 +14,7 @@ from typing import Self
 from entrepot.access import Access
 from entrepot.accounts import Accounts
 from entrepot.admin.pages import Pages
+from entrepot.behalf import Behalf
 from entrepot.cache import Cache
 from entrepot.config import Config
 from entrepot.credential_helper import CredentialHelper
@@ -110,7 +111,8 @@ class Engine:
             only_listed=config.only_listed,
             permits=foundation.authority.permits,
         )
-        self.logins = Logins(driver, realms, self.hosts, outage)
+        self.behalf = Behalf(driver, self.accounts, realms, self.hosts)
+        self.logins = Logins(driver, realms, self.hosts, outage, self.behalf)
         self.pages = Pages(
             foundation.authority.certificate_pem,
             lambda: dict(self.events.counts),

@@ -29,6 +29,8 @@ class Way(Enum):
 
     CACHE = auto()
     LOGINS = auto()
+    LISTS = auto()
+    """Upstream, asked as an account."""
     PASS = auto()
     """Upstream, through mitmproxy."""
 
@@ -60,7 +62,7 @@ class Requests:
         if problem is not None:
             self._misdirected(flow, problem)
             return
-        if note.way is Way.PASS and self._running.parts().foundation.config.offline:
+        if note.way in (Way.PASS, Way.LISTS) and self._running.parts().foundation.config.offline:
             self._refuse(flow, error_answer(503, "UNAVAILABLE", "the proxy is offline"))
             return
         flow.metadata[NOTE] = note
@@ -80,11 +82,15 @@ class Requests:
         if request is not received:
             del flow.request.headers["authorization"]
         endpoint = parse_endpoint(request.method, request.path, request.query)
+        if not flows.has_content(flow):
+            request = self._running.parts().behalf.take(request, endpoint)
         return Note(request, endpoint, self._way(flow, request, endpoint))
 
     def _way(self, flow: http.HTTPFlow, request: Request, endpoint: Endpoint) -> Way:
         if Cache.is_cacheable(request.method, endpoint):
             return Way.PASS if flows.has_content(flow) else Way.CACHE
+        if request.account is not None:
+            return Way.LISTS
         logins, size = self._running.parts().logins, flows.content_size(flow)
         return Way.LOGINS if logins.takes(request, endpoint, size) else Way.PASS
 
@@ -132,9 +138,12 @@ class Requests:
 
     async def _answer_registry(self, note: Note, content: bytes) -> Answer:
         parts, request = self._running.parts(), note.request
-        if not isinstance(note.endpoint, Blob | Manifest) or note.way is Way.LOGINS:
+        if note.way is Way.LISTS:
+            answer = await parts.behalf.list(request)
+        elif isinstance(note.endpoint, Blob | Manifest) and note.way is not Way.LOGINS:
+            answer = await parts.cache.handle(request, note.endpoint)
+        else:
             return await parts.logins.handle(request, content)
-        answer = await parts.cache.handle(request, note.endpoint)
         if answer.status == 401:
             challenges = field_values(answer.headers, "WWW-Authenticate")
             parts.logins.challenged(request.origin, challenges)
