@@ -532,6 +532,35 @@ def test_a_password_in_the_file_needs_a_file_of_ones_own(toml: Toml) -> None:
     assert SECRET not in repr(config)
 
 
+@pytest.mark.parametrize("spec", ["@/etc/htpasswd", "any", "joe:secret", "ldaps:a:b:c:d"])
+def test_proxyauth_is_mitmproxys(spec: str) -> None:
+    """A file, one login, or a directory; the error quotes nothing of it."""
+    assert load({"proxyauth": spec}).proxyauth == spec
+    assert spec not in repr(load({"proxyauth": spec}))
+
+
+@pytest.mark.parametrize("spec", ["", "@", SECRET, f":{SECRET}", f"joe:{SECRET}:x"])
+def test_a_wrong_proxyauth_is_not_quoted(spec: str) -> None:
+    """A password may stand in it."""
+    with pytest.raises(ConfigError, match="proxyauth: expected @FILE") as raised:
+        load({"proxyauth": spec})
+    assert SECRET not in "".join(traceback.format_exception(raised.value))
+
+
+def test_a_password_of_the_proxy_stands_where_nobody_else_reads(toml: Toml) -> None:
+    """As for accounts; a file's name may stand anywhere."""
+    file = toml(f'proxyauth = "joe:{SECRET}"')
+    Path(file["config"]).chmod(0o644)
+    with pytest.raises(ConfigError, match="proxyauth: a password may stand only in a file") as e:
+        load(file)
+    assert SECRET not in str(e.value)
+    Path(file["config"]).chmod(0o600)
+    assert load(file).proxyauth == f"joe:{SECRET}"
+    file = toml('proxyauth = "@/etc/x:y"')
+    Path(file["config"]).chmod(0o644)
+    assert load(file).proxyauth == "@/etc/x:y"
+
+
 def test_a_wrong_registry_table_is_one_clear_line(toml: Toml) -> None:
     """The file, the registry and the key are named."""
     file = toml('[registry."ghcr.io"]\nusrname = "fleet"')

@@ -72,6 +72,7 @@ LEVELS = {
     "manifests": 3,
     "cache": 3,
     "hosts": 3,
+    "admission": 3,
     "behalf": 3,
     "logins": 3,
     # 4: glue

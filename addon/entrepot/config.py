@@ -183,6 +183,14 @@ def parse_domain(text: str) -> str:
     raise ValueError(f"expected a DNS name such as example.com, got {text!r}")
 
 
+def parse_proxyauth(text: str) -> str:
+    """Check what mitmproxy's `proxyauth` takes; the ValueError quotes none of it."""
+    file, colon = text.startswith("@") and len(text) > 1, text.count(":")
+    if text == "any" or file or text.startswith("ldap") or (colon == 1 and text[0] != ":"):
+        return text
+    raise ValueError("expected @FILE (of htpasswd), USER:PASSWORD without another colon, or ldap:…")
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option, for every place where it can be said.
@@ -267,6 +275,15 @@ OPTIONS = (
     Option("registry", "repeatable", "HOST[:PORT]", "always intercept this host", HostPort.parse),
     Option("docker_config", "str", "FILE", "use the logins of docker's config.json", parse_path),
     Option("only_listed", "flag", "", "intercept only what --registry lists"),
+    Option("allow_client", "repeatable", "CIDR", "only these clients are served", parse_network),
+    Option(
+        "proxyauth",
+        "str",
+        "SPEC",
+        "ask clients for a password: @HTPASSWD or USER:PASSWORD, as mitmproxy's",
+        parse_proxyauth,
+        secret=True,
+    ),
     Option("permit", "repeatable", "DOMAIN", "a new authority signs for these only", parse_domain),
 )
 
@@ -298,6 +315,8 @@ class Config:
     accounts: tuple[RegistryTable, ...] = ()
     docker_config: Path | None = None
     only_listed: bool = False
+    allow_client: tuple[Network, ...] = ()
+    proxyauth: str | None = field(default=None, repr=False)
     permit: tuple[str, ...] = ()
 
     @classmethod
@@ -316,6 +335,9 @@ class Config:
                 around = Surroundings(environ, home, exposed)
                 tables = _read_tables(content.pop("registry"), around, str(file))
             values |= _read_all(content, in_file, str(file))
+            if exposed and ":" in (values.get("proxyauth") or "@").partition("@")[0]:
+                reason = "a password may stand only in a file of mode 0600 (chmod 600)"
+                raise ConfigError(f"{file}: proxyauth: {reason}")
         if data := environ.get("ENTREPOT_DATA"):
             values |= _read_all({"data": data}, OPTIONS, "ENTREPOT_DATA")
         values |= given_values

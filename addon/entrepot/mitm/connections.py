@@ -28,6 +28,11 @@ class Connections:
         if self._running.engine is None or self._running.draining:
             flow.response = http.Response.make(503, "the cache is not running\n")
             return
+        refusal = self._running.parts().admission.refuse(client_of(flow.client_conn))
+        if refusal is not None:
+            flows.put_answer(flow, refusal)
+        if flow.response is not None:  # or mitmproxy asks for a password
+            return
         if not await self._intercepts(flow):
             flow.metadata[TUNNEL] = True
             self._tunnels.add(flow.client_conn.id)

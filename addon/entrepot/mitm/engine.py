@@ -14,6 +14,7 @@ from typing import Self
 from entrepot.access import Access
 from entrepot.accounts import Accounts
 from entrepot.admin.pages import Pages
+from entrepot.admission import Admission
 from entrepot.behalf import Behalf
 from entrepot.cache import Cache
 from entrepot.config import Config
@@ -90,6 +91,7 @@ class Engine:
             connect_seconds=config.connect_timeout,
         )
         self.accounts = foundation.accounts
+        self.admission = Admission(config.allow_client, self.events)
         access, realms = Access(secrets.token_bytes(32)), Realms()
         driver = Driver(
             foundation.store,

@@ -44,6 +44,8 @@ def needed(config: Config, current: Any) -> dict[str, Any]:
         if config.upstream_proxy.username is not None:
             pair = f"{config.upstream_proxy.username}:{config.upstream_proxy.password or ''}"
             values["upstream_auth"] = pair
+    if config.proxyauth is not None:
+        values["proxyauth"] = config.proxyauth
     values["mode"] = [f"{mode}@{_listen(config, current)}"]
     if config.transparent is not None:
         values["mode"].append(f"transparent@{_at(config.transparent)}")

@@ -12,8 +12,10 @@ from mitmproxy import http
 
 from entrepot.cache import Cache
 from entrepot.endpoint import Blob, Endpoint, Manifest, parse_endpoint
+from entrepot.logins import LARGEST_FORM
 from entrepot.message import Answer, Request, error_answer, field_values
 from entrepot.mitm import flows
+from entrepot.mitm.passwords import pardon
 from entrepot.mitm.running import Running, client_of
 from entrepot.mitm.serving import SELF
 
@@ -52,7 +54,20 @@ class Requests:
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Look at a request before its body comes; none is held but a small form for a token."""
-        if flow.request.host == SELF or self._running.engine is None:
+        if self._running.engine is None:
+            return
+        refusal = self._running.engine.admission.refuse(client_of(flow.client_conn))
+        if refusal is not None:
+            self._refuse(flow, refusal)
+            return
+        pardon(flow)
+        if flow.response is not None:
+            flow.metadata[ANSWERED] = True
+            size = flows.content_size(flow)
+            if size is None or size > LARGEST_FORM:
+                flow.kill()  # mitmproxy cannot both answer and stream the body
+            return
+        if flow.request.host == SELF:
             return
         note = await self._note(flow)
         if note is None:
