@@ -1,5 +1,7 @@
 """Real clients pull without a login what an account may read; with one, as themselves."""
 
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,10 +11,12 @@ from rig.clients import Containerd, Dockerd, Podman, RealClient, Skopeo
 from rig.command import Finished, check
 from rig.images import ImageFactory
 from rig.proxy import Entrepot
+from rig.registry import HTPASSWD
 from rig.upstreams import Upstreams
 
 if TYPE_CHECKING:
     from conftest import StartEntrepot
+    from e2e.conftest import Drivers
 
 TOKENS, BASIC, PART = "registry.example.test", "basic.example.test", "private"
 LOGIN = 'username = "alice"\npassword = "wonderland"\n'
@@ -100,3 +104,30 @@ def test_a_push_is_not_done_as_the_account(
             else:
                 pushed = client.push(name, new)
             assert pushed.returncode != 0, pushed
+
+
+def test_docker_shows_the_proxys_password(
+    start_entrepot: "StartEntrepot",
+    folder: Path,
+    running: ExitStack,
+    drivers: "Drivers",
+    upstreams: Upstreams,
+    images: ImageFactory,
+) -> None:
+    """`HTTPS_PROXY=http://user:password@proxy` is all that it needs; without, it gets nothing."""
+    passwords = folder / "htpasswd"
+    passwords.write_text(HTPASSWD)
+    proxy = start_entrepot(proxyauth=f"@{passwords}")
+    name, route = upstreams.push(images.image("hub"), "hub.example.test/app:1"), proxy.route()
+    for url, works in ((proxy.url, False), (proxy.url.replace("//", "//alice:wonderland@"), True)):
+        client = Dockerd(
+            folder / f"docker-{works}",
+            replace(route, proxy_url=url),
+            storage_driver=drivers.docker,
+        )
+        running.callback(client.stop)
+        client.start()
+        pulled = client.pull(name)
+        assert (pulled.returncode == 0) == works, pulled
+        assert works or "Proxy Authentication Required" in pulled.stderr
+    assert "wonderland" not in proxy.log
