@@ -64,7 +64,7 @@ class Behalf:
         account = self._accounts.of(request.origin, endpoint.name, request.client)
         return request if account is None else replace(request, account=account)
 
-    async def list(self, request: Request) -> Answer:
+    async def list(self, request: Request, endpoint: Tags | Referrers) -> Answer:
         """Upstream's own list, to the account."""
         fields = (pair for pair in end_to_end(request.headers) if pair[0].lower() not in _REPLACED)
         try:
@@ -74,7 +74,9 @@ class Behalf:
         except UpstreamError as error:
             self._driver.events.warn("upstream_failed", of=request.origin, reason=error)
             return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
-        return await self._driver.relay(request, reply, how=("fwd=bypass", "detail=account"))
+        return await self._driver.relay(
+            request, reply, how=("fwd=bypass", f"detail={endpoint.detail}")
+        )
 
     async def pinged(self, request: Request, answer: Answer) -> Answer:
         """What a client that shows nothing gets for its ping, where ``answer`` is upstream's."""

@@ -249,7 +249,7 @@ class Signer:
     def _refuse(self, place: _Key, login: Login) -> None:
         with self._lock:
             _put(self._refused, place, (login, self._clock() + _REST_SECONDS))
-        self._events.warn("login_refused", by=place[1], account=login.username)
+        self._events.warn("login_refused", by=place[1], account=place[0].username)
 
     # Tokens
 

@@ -148,7 +148,7 @@ def test_lists_are_read_as_the_account(
         upstreams.push(images.image("account"), f"{host}/private/lists:1")
         answer = client.get(f"https://{host}/v2/private/lists/tags/list?n=5")
         assert (answer.status, answer.json()) == (200, {"name": "private/lists", "tags": ["1"]})
-        assert answer.cache_status == "entrepot; fwd=bypass; detail=account"
+        assert answer.cache_status == "entrepot; fwd=bypass; detail=tags"
         mark = upstreams.mark()
         # This registry knows no referrers.
         url = f"https://{host}/v2/private/lists/referrers/{images.image('account').digest}"

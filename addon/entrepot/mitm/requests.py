@@ -11,7 +11,7 @@ from enum import Enum, auto
 from mitmproxy import http
 
 from entrepot.cache import Cache
-from entrepot.endpoint import Blob, Endpoint, Manifest, parse_endpoint
+from entrepot.endpoint import Blob, Endpoint, Manifest, Referrers, Tags, parse_endpoint
 from entrepot.logins import LARGEST_FORM
 from entrepot.message import Answer, Request, error_answer, field_values
 from entrepot.mitm import flows
@@ -153,8 +153,8 @@ class Requests:
 
     async def _answer_registry(self, note: Note, content: bytes) -> Answer:
         parts, request = self._running.parts(), note.request
-        if note.way is Way.LISTS:
-            answer = await parts.behalf.list(request)
+        if note.way is Way.LISTS and isinstance(note.endpoint, Tags | Referrers):
+            answer = await parts.behalf.list(request, note.endpoint)
         elif isinstance(note.endpoint, Blob | Manifest) and note.way is not Way.LOGINS:
             answer = await parts.cache.handle(request, note.endpoint)
         else:
