@@ -28,9 +28,9 @@ class Connections:
         if self._running.engine is None or self._running.draining:
             flow.response = http.Response.make(503, "the cache is not running\n")
             return
-        refusal = self._running.parts().admission.refuse(client_of(flow.client_conn))
+        refusal = self._running.parts().admission.refusal(client_of(flow.client_conn))
         if refusal is not None:
-            flows.put_answer(flow, refusal)
+            flow.response = http.Response.make(403, f"{refusal}\n")
         if flow.response is not None:  # or mitmproxy asks for a password
             return
         if not await self._intercepts(flow):

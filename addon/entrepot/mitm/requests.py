@@ -56,9 +56,9 @@ class Requests:
         """Look at a request before its body comes; none is held but a small form for a token."""
         if self._running.engine is None:
             return
-        refusal = self._running.engine.admission.refuse(client_of(flow.client_conn))
+        refusal = self._running.engine.admission.refusal(client_of(flow.client_conn))
         if refusal is not None:
-            self._refuse(flow, refusal)
+            self._refuse(flow, error_answer(403, "DENIED", refusal))
             return
         pardon(flow)
         if flow.response is not None:
