@@ -1,6 +1,7 @@
 """The configuration: what each option takes, which source wins, what an error says."""
 
 import contextlib
+import os
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from entrepot.bypass import Bypass
 from entrepot.config import (
     OPTIONS,
     Config,
@@ -24,6 +26,7 @@ from entrepot.config import (
     parse_size,
 )
 from entrepot.reference import HostPort
+from rig.needs import need_root
 
 HOME = Path("/home/me")
 SECRET = "hunter2"  # noqa: S105 it must never be seen again
@@ -46,6 +49,7 @@ def toml(tmp_path: Path) -> Callable[[str], dict[str, str]]:
     def write(text: str) -> dict[str, str]:
         file = tmp_path / "entrepot.toml"
         file.write_text(text, encoding="utf-8")
+        file.chmod(0o600)
         return {"config": str(file)}
 
     return write
@@ -362,6 +366,7 @@ def test_every_option_in_a_file(toml: Toml) -> None:
         upstream_ca = "/etc/ca.pem"
         resolve = ["ghcr.io:443:127.0.0.1"]
         upstream_proxy = "http://me:secret@p:1"
+        no_proxy = [".corp.example", "10.0.0.0/8"]
         registry = ["ghcr.io", "[::1]:5000"]
         only_listed = true
         permit = ["example.com"]
@@ -373,10 +378,87 @@ def test_every_option_in_a_file(toml: Toml) -> None:
         upstream_ca=Path("/etc/ca.pem"),
         resolve=(Resolve("ghcr.io", 443, "127.0.0.1", 443),),
         upstream_proxy=UpstreamProxy("http", "p", 1, "me", "secret"),
+        no_proxy=(Bypass.parse(".corp.example"), Bypass.parse("10.0.0.0/8")),
         registry=(HostPort("ghcr.io"), HostPort("::1", 5000)),
         only_listed=True,
         permit=("example.com",),
     )
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "refused"),
+    [
+        (0o600, 0, False),
+        (0o640, 0, False),
+        (0o640, 1, True),
+        (0o644, 0, True),
+        (0o604, 0, True),
+        (0o400, 1, False),
+    ],
+)
+def test_a_file_with_a_password_is_for_few_eyes(
+    toml: Toml,
+    mode: int,
+    owner: int,
+    refused: bool,  # noqa: FBT001
+) -> None:
+    """Nobody else may read it; its group may where root owns it, as for a service's file."""
+    need_root()
+    options = toml(f'upstream_proxy = "http://me:{SECRET}@p:1"')
+    os.chown(options["config"], owner, -1)
+    Path(options["config"]).chmod(mode)
+    if not refused:
+        assert load(options).upstream_proxy is not None
+        return
+    with pytest.raises(ConfigError, match="chmod 600") as caught:
+        load(options)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_file_without_a_password_may_be_read_by_all(toml: Toml) -> None:
+    """A user's name is no secret."""
+    options = toml('upstream_proxy = "http://me@p:1"')
+    Path(options["config"]).chmod(0o644)
+    assert load(options).upstream_proxy is not None
+
+
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({"HTTPS_PROXY": "http://a:1"}, "http://a:1"),
+        ({"https_proxy": "http://a:1"}, "http://a:1"),
+        ({"HTTPS_PROXY": "http://a:1", "https_proxy": "http://b:1"}, "http://a:1"),
+        ({"HTTPS_PROXY": "", "https_proxy": "b:1"}, "http://b:1"),
+        ({"HTTP_PROXY": "http://a:1", "ALL_PROXY": "http://a:1"}, None),
+        ({}, None),
+    ],
+)
+def test_the_environment_names_a_proxy(environ: dict[str, str], url: str | None) -> None:
+    """HTTPS_PROXY does, as it does for docker and curl; a scheme may be missing."""
+    config = load({}, environ)
+    proxy = config.upstream_proxy
+    assert (proxy.url if proxy else None) == url
+    assert proxy is None or proxy.by_environment
+
+
+def test_what_was_given_wins_over_the_environments_proxy(toml: Toml) -> None:
+    """Those variables were set for other programs as well: even the file comes before them."""
+    environ = {"HTTPS_PROXY": "http://a:1", "NO_PROXY": "a.example,b.example"}
+    file = toml('upstream_proxy = "http://file:1"\nno_proxy = ["file.example"]')
+    config = load(file, environ)
+    assert config.upstream_proxy == UpstreamProxy("http", "file", 1)
+    assert config.no_proxy == (Bypass.parse("file.example"),)
+    given_list = load({**file, "no_proxy": ["given.example"]}, environ)
+    assert given_list.no_proxy == (Bypass.parse("given.example"),)
+    only_url = load({"upstream_proxy": "http://given:1"}, environ)
+    assert only_url.no_proxy == (Bypass.parse("a.example"), Bypass.parse("b.example"))
+
+
+def test_an_unusable_proxy_in_the_environment_is_no_way_past_it() -> None:
+    """What cannot be used is an error, not silence, and shows no password."""
+    with pytest.raises(ConfigError, match=r"HTTPS_PROXY: .*http\[s\]://") as caught:
+        load({}, {"HTTPS_PROXY": f"socks5://me:{SECRET}@p:1"})
+    assert SECRET not in str(caught.value)
 
 
 def test_size_in_a_file_may_be_a_number(toml: Toml) -> None:
@@ -521,7 +603,7 @@ def test_a_password_in_the_file_needs_a_file_of_ones_own(toml: Toml) -> None:
     """Where others can read the file, the error names it and quotes no password."""
     file = toml(f'[registry."ghcr.io"]\nusername = "fleet"\npassword = "{SECRET}"')
     path = Path(file["config"])
-    for mode in (0o644, 0o640, 0o604):
+    for mode in (0o644, 0o604, 0o666):
         path.chmod(mode)
         with pytest.raises(ConfigError, match=f"^{path}: registry: 'ghcr.io': .*0600") as raised:
             load(file)
@@ -551,7 +633,9 @@ def test_a_password_of_the_proxy_stands_where_nobody_else_reads(toml: Toml) -> N
     """As for accounts; a file's name may stand anywhere."""
     file = toml(f'proxyauth = "joe:{SECRET}"')
     Path(file["config"]).chmod(0o644)
-    with pytest.raises(ConfigError, match="proxyauth: a password may stand only in a file") as e:
+    with pytest.raises(
+        ConfigError, match="holds the password of proxyauth and others can read it"
+    ) as e:
         load(file)
     assert SECRET not in str(e.value)
     Path(file["config"]).chmod(0o600)

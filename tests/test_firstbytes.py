@@ -101,6 +101,6 @@ def test_the_end_is_not_waited_for_without_end(begun: bytes) -> None:
 
 @given(st.binary(max_size=200), st.integers(0, len(HELLO)), st.sampled_from([HELLO, HEAD]))
 def test_any_bytes_have_an_answer(noise: bytes, at: int, sent: bytes) -> None:
-    """No bytes are an error, and no other host comes out of damaged ones than was in them."""
+    """No bytes are an error, however a client begins."""
     found = wanted(sent[:at] + noise + sent[at + len(noise) :], 5000)
     assert isinstance(found, Unclear | Origin)

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = {
     # 0: pure values and parsers
     "reference": 0,
+    "bypass": 0,
     "endpoint": 0,
     "headers": 0,
     "account": 0,
@@ -33,6 +34,7 @@ LEVELS = {
     "breaker": 1,
     "tokens": 1,
     "content": 1,
+    "pushing": 1,
     # 2: disk and network
     "events": 2,
     "storage_reasons": 2,
@@ -44,6 +46,7 @@ LEVELS = {
     "datafolder": 2,
     "entries": 2,
     "index": 2,
+    "itself": 2,
     "objects": 2,
     "growing": 2,
     "gunzip": 2,
@@ -60,6 +63,9 @@ LEVELS = {
     "body": 2,
     "pieces": 2,
     "download": 2,
+    "drafts": 2,
+    "watched": 2,
+    "keeping": 2,
     # 3: the engine
     "signing": 3,
     "driver": 3,
@@ -70,6 +76,8 @@ LEVELS = {
     "blobs": 3,
     "fetches": 3,
     "manifests": 3,
+    "uploads": 3,
+    "pushes": 3,
     "cache": 3,
     "hosts": 3,
     "admission": 3,

@@ -13,6 +13,7 @@ from entrepot.fetches import Fetches
 from entrepot.manifests import Manifests
 from entrepot.message import Answer, Request, error_answer
 from entrepot.outage import Outage
+from entrepot.pushes import Pushes
 from entrepot.reference import Digest, Repository, Tag
 from entrepot.upstream import UpstreamError
 
@@ -25,6 +26,7 @@ class Cache:
     def __init__(self, driver: Driver, outage: Outage | None = None) -> None:
         outage = outage or Outage(driver)
         self._driver = driver
+        self.pushes = Pushes(driver)
         self._fetches = Fetches(driver)
         self._blobs = Blobs(driver, self._fetches, outage)
         self._manifests = Manifests(driver, outage)
@@ -43,12 +45,21 @@ class Cache:
         """Answer GET or HEAD of a blob or a manifest; never raises for what upstream does."""
         repository = Repository(request.origin, endpoint.name)
         try:
+            if request.method == "GET":
+                await self._pushed(repository, endpoint)
             if isinstance(endpoint, Blob):
                 return await self._blobs.answer(request, repository, endpoint.digest)
             return await self._manifests.answer(request, repository, endpoint.reference)
         except UpstreamError as error:
             self._driver.events.warn("upstream_failed", of=repository, reason=error)
             return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
+
+    async def _pushed(self, repository: Repository, endpoint: Blob | Manifest) -> None:
+        """Wait a while for what was pushed just now."""
+        if isinstance(endpoint, Blob):
+            await self.pushes.blob_settled(repository, endpoint.digest)
+        else:
+            await self.pushes.manifests_settled(repository)
 
     async def changed(self, method: str, request: Request, endpoint: Blob | Manifest) -> None:
         """Forget what a client's successful PUT or DELETE made untrue."""
@@ -62,9 +73,11 @@ class Cache:
             digest: Digest = reference
             driver.access.forget(repository, digest)
             self._fetches.forget(repository, digest)
+            self.pushes.forget(repository, digest)
             await driver.stored(lambda: store.unlink(repository, digest), None)
 
     async def close(self) -> None:
-        """Stop every download, keeping what it has, and end the driver's threads."""
+        """Stop downloads, keeping what they have, drop unfinished pushes, end the threads."""
         await self._fetches.stop(STOP_SECONDS)
+        await self.pushes.stop(STOP_SECONDS)
         self._driver.close()

@@ -1,7 +1,8 @@
 """The configuration: one table of options, read from the command line, mitmproxy, TOML.
 
 A value that is given (command line or mitmproxy option) wins over the environment, which wins over
-the file, which wins over the default; a repeatable option is replaced whole, never added to.
+the file, which wins over the default; a repeatable option is replaced whole, never added to. Only
+``HTTPS_PROXY`` and ``NO_PROXY``, which were set for other programs as well, come after the file.
 """
 
 import base64
@@ -10,12 +11,13 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 from urllib.parse import unquote
 
+from entrepot.bypass import Bypass, parse_no_proxy
 from entrepot.networks import Network, parse_network
 from entrepot.reference import HostPort, Origin, bracketed, is_ip_address, parse_host, parse_port
 from entrepot.registries import RegistryTable, Surroundings, is_exposed, read_registries
@@ -93,6 +95,8 @@ class UpstreamProxy:
     port: int
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
+    by_environment: bool = field(default=False, repr=False)
+    """Whether it is a variable of the environment that names it."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -269,9 +273,24 @@ OPTIONS = (
         "private images too, without anybody being asked whether they may",
         parse_network,
     ),
+    Option("no_keep_pushed", "flag", "", "store nothing of what clients push"),
     Option("upstream_ca", "str", "FILE", "also trust these CAs for registries", parse_path),
     Option("resolve", "repeatable", "HOST:PORT:ADDR[:PORT]", "as curl's --resolve", Resolve.parse),
-    Option("upstream_proxy", "str", "URL", "use this proxy", UpstreamProxy.parse, secret=True),
+    Option(
+        "upstream_proxy",
+        "str",
+        "URL",
+        "reach everything through this proxy (HTTPS_PROXY)",
+        UpstreamProxy.parse,
+        secret=True,
+    ),
+    Option(
+        "no_proxy",
+        "repeatable",
+        "HOST",
+        "but this host, .domain, address or network directly (NO_PROXY)",
+        Bypass.parse,
+    ),
     Option("registry", "repeatable", "HOST[:PORT]", "always intercept this host", HostPort.parse),
     Option("docker_config", "str", "FILE", "use the logins of docker's config.json", parse_path),
     Option("only_listed", "flag", "", "intercept only what --registry lists"),
@@ -308,9 +327,11 @@ class Config:
     max_stale: float = 30 * 86400.0
     offline: bool = False
     offline_private: tuple[Network, ...] = ()
+    no_keep_pushed: bool = False
     upstream_ca: Path | None = None
     resolve: tuple[Resolve, ...] = ()
     upstream_proxy: UpstreamProxy | None = None
+    no_proxy: tuple[Bypass, ...] = ()
     registry: tuple[HostPort, ...] = ()
     accounts: tuple[RegistryTable, ...] = ()
     docker_config: Path | None = None
@@ -335,12 +356,12 @@ class Config:
                 around = Surroundings(environ, home, exposed)
                 tables = _read_tables(content.pop("registry"), around, str(file))
             values |= _read_all(content, in_file, str(file))
-            if exposed and ":" in (values.get("proxyauth") or "@").partition("@")[0]:
-                reason = "a password may stand only in a file of mode 0600 (chmod 600)"
-                raise ConfigError(f"{file}: proxyauth: {reason}")
+            if exposed:
+                _demand_no_password(file, values)
         if data := environ.get("ENTREPOT_DATA"):
             values |= _read_all({"data": data}, OPTIONS, "ENTREPOT_DATA")
         values |= given_values
+        values = _proxy_by_environment(environ, values) | values
         hosts = (host for table in tables for host in table.hosts)
         values["registry"] = tuple(dict.fromkeys((*values.get("registry", ()), *hosts)))
         values = {name: _expand(value, home) for name, value in values.items()}
@@ -356,6 +377,34 @@ def _default_data(environ: Mapping[str, str], home: Path, *, root: bool) -> Path
     shared = Path(environ.get("XDG_DATA_HOME", ""))
     # The XDG base directory specification has relative paths ignored.
     return (shared if shared.is_absolute() else home / ".local/share") / "entrepot"
+
+
+def _proxy_by_environment(environ: Mapping[str, str], chosen: Collection[str]) -> Values:
+    """What the variables that every program knows say; the upper-case ones first, as Go does."""
+    values: Values = {"no_proxy": parse_no_proxy(_first(environ, "NO_PROXY", "no_proxy"))}
+    url = _first(environ, "HTTPS_PROXY", "https_proxy")
+    if url and "upstream_proxy" not in chosen:
+        url = url if "://" in url else f"http://{url}"
+        values |= _read_all({"upstream_proxy": url}, OPTIONS, "HTTPS_PROXY")
+        values["upstream_proxy"] = replace(values["upstream_proxy"], by_environment=True)
+    return values
+
+
+def _first(environ: Mapping[str, str], *names: str) -> str:
+    return next((environ[name] for name in names if environ.get(name)), "")
+
+
+def _demand_no_password(file: Path, values: Values) -> None:
+    """Refuse a file that others can read and that holds a password."""
+    proxy, own = values.get("upstream_proxy"), values.get("proxyauth") or ""
+    held = {
+        "upstream_proxy": proxy is not None and bool(proxy.password),
+        "proxyauth": ":" in own and not own.startswith("@"),
+    }
+    for name in (name for name, holds in held.items() if holds):
+        raise ConfigError(
+            f"{file} holds the password of {name} and others can read it: chmod 600 {file}"
+        )
 
 
 def _expand(value: Any, home: Path) -> Any:

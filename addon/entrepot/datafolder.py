@@ -1,8 +1,8 @@
 """The data folder: one process, one format, two databases, and what a kill leaves behind.
 
 Layout: ``lock``, ``format``, ``ca/`` (the authority), ``blobs/`` and ``index/`` (diskcache),
-``partial/`` (unfinished downloads), ``upstream-ca.pem`` (roots for mitmproxy). Folders are 0700
-and files 0600.
+``partial/`` (unfinished downloads and pushes), ``upstream-ca.pem`` (roots for mitmproxy). Folders
+are 0700 and files 0600.
 """
 
 import fcntl
@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 
 FORMAT = "1"
+PUSHED = "push-"
+"""Begins the names of unfinished pushes: they end with the process that took them in."""
 
 
 def lock(folder: Path) -> int:
@@ -44,8 +46,8 @@ def check_format(folder: Path) -> None:
 
 
 def forget_old(partials: Path, before: float) -> None:
-    """Remove unfinished downloads that nobody continued since a time, and those without a byte."""
+    """Remove unfinished pushes, downloads that nobody continued since a time, and empty ones."""
     for path in partials.iterdir():
         state = path.stat()
-        if state.st_mtime < before or state.st_size == 0:
+        if path.name.startswith(PUSHED) or state.st_mtime < before or state.st_size == 0:
             path.unlink()

@@ -15,7 +15,7 @@ from entrepot.driver import Driver
 from entrepot.entries import StoredManifest, TagEntry
 from entrepot.headers import normalise_accept
 from entrepot.manifest import MAX_SIZE, is_cacheable, listed_digests
-from entrepot.message import Answer, Fields, Request, cache_status, error_answer
+from entrepot.message import Answer, Fields, Request, cache_status, error_answer, said_digest
 from entrepot.outage import Kept, Outage
 from entrepot.patience import FAILURES
 from entrepot.permission import Shown
@@ -317,7 +317,7 @@ class Manifests:
             await permission.refused(driver, reply, repository, digest, who)
             return await driver.relay(request, reply)
         # A body that ends where the connection does may be cut; only a digest would show it.
-        by_tag_only = digest is None and permission.said_digest(reply) is None
+        by_tag_only = digest is None and said_digest(reply.headers) is None
         media_type = reply.value("Content-Type") or ""
         if not is_cacheable(media_type) or reply.value("Content-Encoding"):
             return await driver.relay(request, reply)
@@ -348,7 +348,7 @@ class Manifests:
     ) -> Answer:
         """Verify, store and answer a manifest that upstream sent."""
         driver, store = self._driver, self._driver.store
-        claimed = reference if isinstance(reference, Digest) else permission.said_digest(reply)
+        claimed = reference if isinstance(reference, Digest) else said_digest(reply.headers)
         digest = Digest.of(content, claimed.algorithm if claimed else "sha256")
         if claimed is not None and digest != claimed:
             driver.events.warn("mismatch", digest=claimed, of=repository, reason="manifest")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from entrepot.account import Account
-from entrepot.reference import Origin
+from entrepot.reference import Digest, Origin
 
 Fields = tuple[tuple[str, str], ...]
 """Header fields in the order they came, names as they were spelt."""
@@ -41,6 +41,14 @@ def field_values(fields: Iterable[tuple[str, str]], name: str) -> list[str]:
     """Every value of the field ``name`` (any case), in order."""
     wanted = name.lower()
     return [value for key, value in fields if key.lower() == wanted]
+
+
+def said_digest(fields: Fields) -> Digest | None:
+    """``Docker-Content-Digest`` of an answer, where it is one that can be verified."""
+    try:
+        return Digest.parse(", ".join(field_values(fields, "Docker-Content-Digest")))
+    except ValueError:
+        return None
 
 
 def end_to_end(fields: Fields) -> Fields:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from entrepot.access import Asked, Credential
 from entrepot.driver import Driver
 from entrepot.headers import parse_challenges
-from entrepot.message import Answer, Fields, Request, field_values
+from entrepot.message import Answer, Fields, Request, field_values, said_digest
 from entrepot.reference import Digest, Repository
 from entrepot.upstream import Reply
 
@@ -39,7 +39,7 @@ class Shown:
     @classmethod
     def by(cls, reply: Reply, asked: Asked) -> "Shown":
         """Read the head of a 200, a 206, or a 416 to a request for the first byte."""
-        return cls(asked, said_digest(reply), _whole_size(reply))
+        return cls(asked, said_digest(reply.headers), _whole_size(reply))
 
     def is_named(self, digest: Digest) -> bool:
         """Whether upstream says itself that it is this object."""
@@ -125,14 +125,6 @@ def _refuses_anybody(reply: Reply, who: Credential) -> bool:
     with_token = any(name.lower() == "authorization" for name, _ in reply.asked)
     ended = any(challenge.params.get("error") == "invalid_token" for challenge in bearer)
     return not (reply.status == 401 and bearer and (ended or not with_token))
-
-
-def said_digest(reply: Reply) -> Digest | None:
-    """``Docker-Content-Digest``, where it is one that can be verified."""
-    try:
-        return Digest.parse(reply.value("Docker-Content-Digest") or "")
-    except ValueError:
-        return None
 
 
 def shareable(headers: Fields) -> Fields:

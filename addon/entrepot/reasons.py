@@ -18,6 +18,15 @@ from urllib3.util.ssl_match_hostname import CertificateError
 from entrepot.head import HeadError
 
 
+class TunnelRefusedError(OSError):
+    """The upstream proxy answered CONNECT, and not by opening a tunnel."""
+
+    def __init__(self, status: int) -> None:
+        wants = "it wants a user and password, or others (407)"
+        super().__init__(wants if status == 407 else f"it answered CONNECT with {status}")
+        self.status = status
+
+
 def reason_of(error: BaseException) -> str:
     """Why a request failed, in words that quote nothing of its URL."""
     match error:
@@ -46,6 +55,8 @@ def is_passing(error: BaseException) -> bool:
     match error:
         case ProxyError():
             return is_passing(error.original_error)
+        case TunnelRefusedError():
+            return error.status in (502, 503, 504)
         case NameResolutionError():
             return False
         case NewConnectionError() | ConnectTimeoutError():
@@ -101,7 +112,11 @@ def _protocol_reason(cause: BaseException) -> str:
 
 
 def _system_reason(error: BaseException) -> str:
+    if isinstance(error, TunnelRefusedError):
+        return str(error)
     cause = error.__cause__ or error.__context__ or error
+    if isinstance(cause, TimeoutError):
+        return "no answer in time"
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror.lower()
     return "it cannot be reached"

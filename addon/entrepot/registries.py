@@ -130,8 +130,12 @@ def exposed_files(tables: Iterable[RegistryTable]) -> list[Path]:
 
 
 def is_exposed(found: os.stat_result) -> bool:
-    """Whether others than its owner can read a file."""
-    return bool(stat.S_IMODE(found.st_mode) & 0o077)
+    """Whether others can read a file that may hold a password.
+
+    The group may where root owns it, so that a service need not own its configuration.
+    """
+    by_group = bool(found.st_mode & stat.S_IRGRP) and found.st_uid != 0
+    return by_group or bool(found.st_mode & stat.S_IROTH)
 
 
 def _read_registry(key: str, table: object, around: Surroundings) -> RegistryTable:

@@ -5,12 +5,12 @@ least recently. ``index`` holds small rows that nothing evicts by size, since th
 nothing; most that were not used for 90 days expire. Its rows:
 
 - *link*: this repository has this object, and its bytes may be given to whoever upstream
-  allows there. It is written where that registry delivered the bytes itself, or confirmed the
-  object and either delivered them once before or they are public. A registry's word
-  alone is never enough: else any server could claim to have a private blob of another and be
-  handed its bytes for the asking.
-- *held*: this registry delivered these bytes once. *public*: some registry that holds them
-  gave them to anybody within the last ten minutes.
+  allows there. It is written where that registry delivered the bytes itself, or took them in
+  from a client who pushed them by this proxy, or confirmed the object and either did so once
+  before or they are public. A registry's word alone is never enough: else any server could claim
+  to have a private blob of another and be handed its bytes for the asking.
+- *held*: this registry delivered these bytes once, or took them in from a client. *public*: some
+  registry that holds them gave them to anybody within the last ten minutes.
 - *anyone*: when this repository's registry last gave this object to somebody anonymous;
   *closed*: when it last refused the repository to such. They count while upstream is away.
 - *tag*: what a tag last was, by normalised ``Accept``.
@@ -27,6 +27,7 @@ import json
 import os
 import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -186,7 +187,7 @@ class Store:
     def commit_blob(
         self, path: Path, repository: Repository, digest: Digest, media_type: str, *, public: bool
     ) -> None:
-        """Take over a whole, verified file that ``repository``'s registry delivered.
+        """Take over a whole, verified file that ``repository``'s registry delivered or took in.
 
         What is known of the bytes comes first: bytes that a kill left without it would be of no
         use to anybody, and fetched again.
@@ -330,6 +331,12 @@ class Store:
         """
         owner = Digest.of(str(origin).encode()).hex[:16]
         return self.partials / f"{digest.algorithm}-{digest.hex}-{owner}.part"
+
+    @_guarded
+    def draft(self) -> tuple[int, Path]:
+        """Make a file for what a client pushes, and open it; its owner closes and removes it."""
+        file, name = tempfile.mkstemp(".part", datafolder.PUSHED, self.partials)
+        return file, Path(name)
 
     @_guarded
     def claim(self, path: Path, size: int) -> bool:

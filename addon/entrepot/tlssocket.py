@@ -15,6 +15,11 @@ from urllib3.util.ssltransport import SSLTransport
 _RECEIVE = 128 * 1024
 
 
+def pending(transport: SSLTransport) -> int:
+    """Bytes that were taken from what carries it, and that nobody has read."""
+    return int(transport.sslobj.pending() + transport.incoming.pending)
+
+
 class WideSocket(SSLTransport):
     """TLS over a connected socket; reads give what has come, up to all that is asked for."""
 
@@ -69,7 +74,7 @@ class WideSocket(SSLTransport):
 
     def pending(self) -> int:
         """Bytes that were taken from the kernel, and that nobody has read."""
-        return self.sslobj.pending() + self.incoming.pending
+        return pending(self)
 
 
 class WideContext(ssl.SSLContext):

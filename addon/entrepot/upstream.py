@@ -11,6 +11,7 @@ No log line or error says more of a URL than scheme, host and port: the rest may
 
 import contextlib
 import queue
+import re
 import select
 import socket
 import ssl
@@ -25,16 +26,24 @@ from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, ProtocolError
+from urllib3.exceptions import HTTPError, ProtocolError, ProxyError
+from urllib3.util.ssltransport import SSLTransport
 
+from entrepot.bypass import Bypass, is_direct
 from entrepot.config import Resolve, UpstreamProxy
 from entrepot.gunzip import Gunzip, is_encoded
 from entrepot.head import Response
 from entrepot.headers import ContentRange
 from entrepot.message import Fields, field_values
-from entrepot.reasons import is_connected, is_passing, is_slow, reason_of
+from entrepot.reasons import (
+    TunnelRefusedError,
+    is_connected,
+    is_passing,
+    is_slow,
+    reason_of,
+)
 from entrepot.reference import Origin
-from entrepot.tlssocket import WideContext, WideSocket
+from entrepot.tlssocket import WideContext, WideSocket, pending
 from entrepot.trust import Roots
 
 MAX_REDIRECTS = 5
@@ -57,6 +66,9 @@ _SOCKET_OPTIONS = (
     # A request that nobody acknowledges fails after this many ms, not after the kernel's 15 min.
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000),
 )
+_REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: ([0-9]{3})\b")
+"""What ``http.client`` says of an answer to CONNECT."""
+
 _ENDED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _ENOUGH = 512
 """Bytes that tell how a body is encoded."""
@@ -227,7 +239,9 @@ class Reply:
     def is_ready(self) -> bool:
         """Whether bytes have come that nobody has read; True where nobody can know."""
         sock = getattr(self._response.connection, "sock", None)
-        if sock is None or (isinstance(sock, WideSocket) and sock.pending()):
+        if not isinstance(sock, socket.socket | WideSocket):  # TLS inside of TLS
+            return True
+        if isinstance(sock, WideSocket) and sock.pending():
             return True
         poll = select.poll()
         poll.register(sock, select.POLLIN)
@@ -281,7 +295,7 @@ class _Connection(urllib3.connection.HTTPConnection):
     @property
     def is_connected(self) -> bool:
         """Whether nothing waits to be read, in the socket or decrypted already."""
-        surplus = self.sock.pending() if isinstance(self.sock, WideSocket) else 0
+        surplus = pending(self.sock) if isinstance(self.sock, SSLTransport) else 0
         return super().is_connected and not surplus
 
     def connect(self) -> None:
@@ -310,7 +324,16 @@ class _Connection(urllib3.connection.HTTPConnection):
 
 
 class _TLSConnection(_Connection, urllib3.connection.HTTPSConnection):
-    """The same with TLS."""
+    """The same with TLS, perhaps in a tunnel through the upstream proxy."""
+
+    def _tunnel(self) -> None:
+        """Tell what becomes of CONNECT from what becomes of the connection inside of it."""
+        try:
+            super()._tunnel()
+        except (OSError, HTTPException) as error:
+            refused = _REFUSED_TUNNEL.match(str(error))
+            cause = TunnelRefusedError(int(refused[1])) if refused else error
+            raise ProxyError("no tunnel", cause) from error
 
 
 class _Pool(urllib3.HTTPConnectionPool):
@@ -330,33 +353,30 @@ class Upstream:
         *,
         resolve: tuple[Resolve, ...] = (),
         proxy: UpstreamProxy | None = None,
+        no_proxy: tuple[Bypass, ...] = (),
+        via: str | None = None,
         connect_seconds: float = CONNECT_SECONDS,
         read_seconds: float = READ_SECONDS,
     ) -> None:
+        """``resolve`` counts for what is reached without ``proxy``, which is told ``via``."""
         self._resolve = {(r.host, r.port): (r.address, r.target_port) for r in resolve}
         self._connect_seconds = connect_seconds
         self._timeout = urllib3.Timeout(connect=connect_seconds, read=read_seconds)
-        self._proxied = proxy is not None
+        self._no_proxy = no_proxy
         self._lock = threading.Lock()
-        context = WideContext(ssl.PROTOCOL_TLS_CLIENT)
-        roots.equip(context)
-        make: Callable[..., urllib3.PoolManager] = urllib3.PoolManager
+        self._pools = _equipped(urllib3.PoolManager, roots)
+        self._proxied: urllib3.PoolManager | None = None
         if proxy is not None:
-            headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
-            make = partial(
-                urllib3.ProxyManager,
-                proxy.url,
-                proxy_headers=headers,
-                proxy_ssl_context=roots.context(),
+            fields = {"Proxy-Authorization": proxy.authorization, "Via": via}
+            self._proxied = _equipped(
+                partial(
+                    urllib3.ProxyManager,
+                    proxy.url,
+                    proxy_headers={name: value for name, value in fields.items() if value},
+                    proxy_ssl_context=roots.context(),
+                ),
+                roots,
             )
-        self._pools = make(
-            num_pools=_POOLS,
-            maxsize=_CONNECTIONS_A_HOST,
-            retries=False,
-            ssl_context=context,
-            socket_options=_SOCKET_OPTIONS,
-        )
-        self._pools.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
 
     def send(
         self,
@@ -423,10 +443,12 @@ class Upstream:
         for name, value in (*headers, ("Host", target.origin.authority)):
             fields.add(name, value)
         pool = self._pool(target.origin)
+        in_plain = target.origin.scheme == "http" and self._way(target.origin) is not None
         ask = partial(
             pool.urlopen,
             method,
-            self._request_target(target),
+            # Absolute-form only for plain http through a proxy (RFC 9112 section 3.2.2).
+            f"{target.origin}{target.path}" if in_plain else target.path,
             body=content,
             headers=fields,
             redirect=False,
@@ -444,27 +466,48 @@ class Upstream:
                 response = ask()
         except (HTTPError, HTTPException, OSError, ValueError) as error:
             raise _failure(target, error) from None
+        if in_plain and response.status == 407:  # a client would take it for our own
+            response.close()
+            raise _failure(target, ProxyError("no passage", TunnelRefusedError(407)))
         return Reply(response, target, headers)
 
-    def _request_target(self, target: Target) -> str:
-        """Absolute-form only for plain http through a proxy (RFC 9112 section 3.2.2)."""
-        if self._proxied and target.origin.scheme == "http":
-            return f"{target.origin}{target.path}"
-        return target.path
+    def _way(self, origin: Origin) -> urllib3.PoolManager | None:
+        """The way through the upstream proxy; None where a host is reached directly."""
+        direct = self._proxied is None or is_direct(self._no_proxy, origin.host, origin.port)
+        return None if direct else self._proxied
 
     def _pool(self, origin: Origin) -> urllib3.HTTPConnectionPool:
         address, port = origin.host, origin.port
-        if not self._proxied:
+        proxied = self._way(origin)
+        if proxied is None:
             address, port = self._resolve.get((address, port), (address, port))
         options = {}
         if origin.scheme == "https" and address != origin.host:
             options = {"server_hostname": origin.host, "assert_hostname": origin.host}
         with self._lock:
-            return self._pools.connection_from_host(address, port, origin.scheme, options)
+            pools = proxied or self._pools
+            return pools.connection_from_host(address, port, origin.scheme, options)
 
     def close(self) -> None:
         """End every idle connection."""
         self._pools.clear()
+        if self._proxied is not None:
+            self._proxied.clear()
+
+
+def _equipped(make: Callable[..., urllib3.PoolManager], roots: Roots) -> urllib3.PoolManager:
+    """Pools whose connections are ours, and trust these roots."""
+    context = WideContext(ssl.PROTOCOL_TLS_CLIENT)
+    roots.equip(context)
+    pools = make(
+        num_pools=_POOLS,
+        maxsize=_CONNECTIONS_A_HOST,
+        retries=False,
+        ssl_context=context,
+        socket_options=_SOCKET_OPTIONS,
+    )
+    pools.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+    return pools
 
 
 def _end_idle(pool: urllib3.HTTPConnectionPool) -> None:

@@ -19,6 +19,7 @@ _EXPECTED = {
     "ca/mitmproxy-dhparam.pem",
     *(f"{cache}/{name}" for cache in ("blobs", "index") for name in _DATABASE),
 }
+_PUSHED = re.compile(r"push-[0-9a-z_]{8}\.part")
 _PARTIAL = re.compile(r"(sha256|sha512)-([0-9a-f]+)-[0-9a-f]{16}\.part")
 
 
@@ -76,6 +77,9 @@ def _blobs(data: Path, contents: Contents) -> set[str]:
 
 
 def _partial(path: Path, contents: Contents) -> None:
+    if _PUSHED.fullmatch(path.name):
+        contents.used += path.stat().st_size
+        return
     name = _PARTIAL.fullmatch(path.name)
     if name is None:
         contents.problems.append(f"partial/{path.name}: no name of a download")

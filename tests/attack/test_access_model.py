@@ -34,6 +34,7 @@ from attack.reference_registry import (
     BLOB_DIGESTS,
     CONTENT,
     MANIFEST_DIGESTS,
+    MANIFEST_TYPE,
     MEMBERS,
     ReferenceServer,
     Token,
@@ -43,7 +44,7 @@ from entrepot import tokens
 from entrepot.access import Access
 from entrepot.cache import Cache
 from entrepot.driver import Driver
-from entrepot.endpoint import Blob, Manifest
+from entrepot.endpoint import Blob, Manifest, parse_endpoint
 from entrepot.events import Events
 from entrepot.message import Answer, BodyError, Fields, Request
 from entrepot.reference import Digest, Repository, Tag
@@ -190,6 +191,7 @@ class AccessMachine(RuleBasedStateMachine):
     async def _end(self) -> None:
         await self._release()
         await self._settled()
+        await self.cache.pushes.stop(1)
         self.driver._store_pool.submit(self.store.disconnect)  # noqa: SLF001 upstream is shared
         self.driver._store_pool.shutdown(wait=True)  # noqa: SLF001
 
@@ -263,8 +265,9 @@ class AccessMachine(RuleBasedStateMachine):
         held = self.world.repositories[self._repository(where)]
         held.objects.add(digest)
         held.ever.add(digest)
-        if seen and digest in MEMBERS:
-            self._changed("PUT", where, digest)
+        if seen:
+            self.runner.run(self._push(self._repository(where), digest))
+            self._note("an object was pushed")
 
     @rule(where=st.integers(0, 5), digest=st.sampled_from(sorted(CONTENT)), seen=st.booleans())
     def delete(self, where: int, digest: Digest, seen: bool) -> None:  # noqa: FBT001
@@ -512,6 +515,26 @@ class AccessMachine(RuleBasedStateMachine):
             f"/v2/{repository.name}/{kind}/{last}",
             headers=(*fields, *([field] if field else [])),
         )
+
+    async def _push(self, repository: Repository, digest: Digest) -> None:
+        """Let an object pass to the registry, who takes it in."""
+        path, query, kind = f"/v2/{repository.name}/blobs/uploads/", f"digest={digest}", "a/blob"
+        method = "POST"
+        if digest in MEMBERS:
+            path, query, kind = f"/v2/{repository.name}/manifests/{digest}", "", MANIFEST_TYPE
+            method = "PUT"
+        endpoint = parse_endpoint(method, path, query)
+        fields = (("Authorization", "Basic alice"), ("Content-Type", kind))
+        request = Request(method, repository.origin, path, query, fields)
+        watched = self.cache.pushes.watch(request, endpoint, len(CONTENT[digest]))
+        assert watched is not None
+        for part in (CONTENT[digest], b""):
+            watched.add(part)
+        if isinstance(endpoint, Manifest):
+            await self.cache.changed(method, request, endpoint)
+        watched.answered(201, ())
+        await self.cache.pushes.blob_settled(repository, digest)
+        await self.cache.pushes.manifests_settled(repository)
 
     def _changed(self, method: str, where: int, digest: Digest) -> None:
         repository = self._repository(where)

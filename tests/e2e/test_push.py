@@ -83,7 +83,7 @@ def test_what_one_client_pushes_another_pulls(
     pusher: str,
     puller: str,
 ) -> None:
-    """A push passes through the proxy as it is, and is there for everybody who may have it."""
+    """A push passes as it is, and the first pull of it is a hit: one HEAD, no byte of content."""
     one, other = request.getfixturevalue(pusher), request.getfixturevalue(puller)
     image = images.image(f"pushed by {pusher}")
     upstreams.push(image, SOURCE)
@@ -92,8 +92,15 @@ def test_what_one_client_pushes_another_pulls(
     push(one, name)
     seen = upstreams.requests(mark)
     assert [put.status for put in seen.of(kind="manifest", method="PUT")] == [201]
+    mark = upstreams.mark()
     check(pull(other, name))
     assert config_of(other, name) == image.configs[0].digest
+    seen = upstreams.requests(mark)
+    assert not seen.of(kind="blob"), seen
+    # containerd gets a second token, for which the registry decides anew, by a HEAD too.
+    assert not seen.manifest_gets.of(status=200), seen
+    tag = f"/v2/alice/{pusher}/manifests/1"
+    assert len(seen.manifest_heads.of(status=200, path=tag)) == 1, seen
 
 
 Mover = Callable[[Image, str], None]

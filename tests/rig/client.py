@@ -204,6 +204,10 @@ class Client:
             raise
         words = answer.split(None, 2)
         if len(words) < 2 or words[1] != b"200":
+            length = re.search(rb"content-length: *(\d+)", answer, re.IGNORECASE)
+            end = len(answer) + (int(length[1]) if length else 0)
+            while len(answer) < end and (more := raw.recv(4096)):
+                answer += more
             raw.close()
             raise ConnectRefusedError(int(words[1]) if len(words) > 1 else 0, answer)
         return raw

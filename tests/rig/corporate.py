@@ -5,7 +5,7 @@ import contextlib
 import socket
 import socketserver
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -89,6 +89,41 @@ class _Handler(socketserver.StreamRequestHandler):
         with socket.create_connection(place) as upstream:
             self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             _join(self.connection, upstream)
+
+
+class RelayServer(socketserver.ThreadingTCPServer):
+    """Takes connections at a place and joins each to `target`; `taken` counts them."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 64
+
+    def __init__(self, place: tuple[str, int], target: tuple[str, int]) -> None:
+        super().__init__(place, _Relay)
+        self.target = target
+        self.taken = 0
+
+
+class _Relay(socketserver.BaseRequestHandler):
+    server: RelayServer
+
+    def handle(self) -> None:
+        self.server.taken += 1
+        with contextlib.suppress(OSError), socket.create_connection(self.server.target) as upstream:
+            _join(self.request, upstream)
+
+
+@contextlib.contextmanager
+def serving(server: socketserver.BaseServer) -> Iterator[None]:
+    """Serve on a thread of its own while the block runs."""
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _join(one: socket.socket, other: socket.socket) -> None:

@@ -346,7 +346,7 @@ class _Handler(BaseHTTPRequestHandler):
         handler = faults.routes.get(path, error(HTTPStatus.NOT_FOUND, "NOT_FOUND", "no such route"))
         handler(Exchange(self, request))
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = do_CONNECT = _answer  # noqa: N815
 
     def finish(self) -> None:
         if not self.broken:

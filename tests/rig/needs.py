@@ -19,8 +19,10 @@ _PACKAGES = {
     "nsenter": "util-linux",
     "podman": "podman",
     "runc": "runc",
+    "openssl": "openssl",
     "setpriv": "util-linux",
     "skopeo": "skopeo",
+    "squid": "squid-openssl",
     "unshare": "util-linux",
 }
 

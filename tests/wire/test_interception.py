@@ -1,11 +1,7 @@
 """Which hosts are intercepted, and that all others are left alone."""
 
 import socket
-import socketserver
 import ssl
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +9,7 @@ from cryptography import x509
 
 from rig.client import Client, ConnectRefusedError, DirectClient
 from rig.faults import FaultServer, error
+from rig.greeter import GREETING, greeter
 from rig.images import ImageFactory
 from rig.ports import free_port
 from rig.process import eventually
@@ -84,37 +81,15 @@ def test_a_bare_answer_on_v2_makes_no_registry(
     assert faults.of(path="/v2/", method="GET")
 
 
-class _Greeter(socketserver.BaseRequestHandler):
-    def handle(self) -> None:
-        self.request.sendall(b"220 ready\r\n")
-        while data := self.request.recv(4096):
-            self.request.sendall(b"echo " + data)
-
-
-@contextmanager
-def _greeter() -> Iterator[int]:
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Greeter)
-    server.daemon_threads = True
-    server.handle_error = lambda *_: None  # type: ignore[method-assign] # the probe hangs up
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 def test_a_server_that_speaks_first_is_heard(
     start_entrepot: "StartEntrepot", upstreams: Upstreams
 ) -> None:
     """Promise 4: a protocol in which the server greets first works through CONNECT."""
-    with _greeter() as port:
+    with greeter() as port:
         resolve = [*upstreams.resolve, f"mail.example.test:25:127.0.0.1:{port}"]
         client = start_entrepot(resolve=resolve).client()
         with client.connect("mail.example.test", 25) as raw:
-            assert raw.recv(4096) == b"220 ready\r\n"
+            assert raw.recv(4096) == GREETING
             raw.sendall(b"EHLO me\r\n")
             assert raw.recv(4096) == b"echo EHLO me\r\n"
 

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 HUB = "hub.example.test"
 WEB = "plainweb.example.test"
 LOOPBACK = "::1"
+FAR = "2001:db8::1"
+"""An address that only the corporate proxy reaches (RFC 3849)."""
 
 
 @pytest.fixture
 def literal(upstreams: Upstreams) -> Iterator[FaultServer]:
     """A registry without a name: its certificate is for the address."""
-    server = FaultServer(upstreams.authority, LOOPBACK)
+    server = FaultServer(upstreams.authority, LOOPBACK, FAR)
     yield server
     server.stop()
 
@@ -145,17 +147,17 @@ def test_through_a_corporate_proxy(
     start_entrepot: "StartEntrepot", upstreams: Upstreams, literal: FaultServer
 ) -> None:
     """An IPv6 literal is asked for there in brackets, to be cached and to be tunnelled."""
-    corporate = CorporateProxy([f"[{LOOPBACK}]:8443:127.0.0.1:{literal.port}"])
+    corporate = CorporateProxy([f"[{FAR}]:8443:127.0.0.1:{literal.port}"])
     try:
         proxy = start_entrepot(upstream_proxy=corporate.url)
         path, _ = literal.add_blob("acme/literal", b"blob" * 1000)
-        base = f"https://[{LOOPBACK}]:8443"
+        base = f"https://[{FAR}]:8443"
         pulled_twice(proxy.client(), proxy, base + path, b"blob" * 1000)
         assert proxy.client().get(f"{base}/v2/acme/literal/tags/list").status == 404
         stranger = proxy.stranger(upstreams.authority.pem)
         with pytest.raises(ssl.SSLCertVerificationError):
-            stranger.certificate(LOOPBACK, 8443)
-        assert stranger.certificate(LOOPBACK, 8443)
+            stranger.certificate(FAR, 8443)
+        assert stranger.certificate(FAR, 8443)
     finally:
         corporate.stop()
     assert not corporate.refused

@@ -2,7 +2,8 @@
 
 A request goes: ``connections`` decides intercept or tunnel after a CONNECT, ``transparent`` where a
 firewall redirected a connection; ``requests`` answers what can be cached; ``passing`` watches what
-is not; ``sending`` feeds the bodies that ``serving`` streams; ``memory`` clears away what closed
+is not, ``pushed`` takes in what is pushed; ``roads`` leads it past or by an upstream proxy;
+``sending`` feeds the bodies that ``serving`` streams; ``memory`` clears away what closed
 connections leave.
 """
 
@@ -26,8 +27,10 @@ from entrepot.mitm.handshakes import Handshakes
 from entrepot.mitm.idle import Idle
 from entrepot.mitm.memory import Memory
 from entrepot.mitm.passing import Passing
+from entrepot.mitm.pushed import Pushed
 from entrepot.mitm.requests import Requests
 from entrepot.mitm.resolving import resolve_on
+from entrepot.mitm.roads import Loops, Roads
 from entrepot.mitm.running import Running
 from entrepot.mitm.sending import Sending
 from entrepot.mitm.transparent import Transparent
@@ -47,12 +50,15 @@ class Entrepot:
         self._running = Running()
         self._starting: asyncio.Task[None] | None = None
         self.addons = [
+            Loops(self._running),
             Connections(self._running),
             Transparent(self._running),
             Idle(self._running),
             Handshakes(),
             Requests(self._running),
             Passing(self._running),
+            Roads(self._running),
+            Pushed(self._running),
             Sending(self._running),
             Memory(),
         ]

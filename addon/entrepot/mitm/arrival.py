@@ -12,7 +12,6 @@ Internals of mitmproxy 11.0 to 12.2, covered by ``tests/wire/test_transparent.py
 from dataclasses import dataclass
 
 from mitmproxy.connection import Address
-from mitmproxy.net.server_spec import ServerSpec
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import commands, events, layer, layers
 from mitmproxy.proxy.context import Context
@@ -40,14 +39,14 @@ class EntrepotArrivalHook(commands.StartHook):
 class Arrival(layer.Layer):
     """The first layer of a redirected connection.
 
-    The addon sets ``registry`` for a connection to look into, or ``refusal`` for one to close.
+    The addon sets ``registry`` for a connection to look into, ``refusal`` for one to close, and
+    the server's ``via`` where it is to be reached through an upstream proxy.
     """
 
-    def __init__(self, context: Context, came_in_at: Address, via: ServerSpec | None) -> None:
-        """``came_in_at`` is our own end; ``via`` the proxy through which to reach others."""
+    def __init__(self, context: Context, came_in_at: Address) -> None:
+        """``came_in_at`` is our own end."""
         context.layers.clear()
         super().__init__(context)
-        context.server.via = via
         self.came_in_at = came_in_at
         self.wanted: Origin | Unclear = Unclear.YET
         self.registry: Origin | None = None

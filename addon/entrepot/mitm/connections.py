@@ -8,7 +8,7 @@ from mitmproxy.proxy import layer
 from entrepot.mitm import flows
 from entrepot.mitm.running import Running, client_of
 from entrepot.mitm.serving import TUNNEL, choose_layer
-from entrepot.reference import Origin, bracketed
+from entrepot.reference import Origin
 
 logger = logging.getLogger(__name__)
 
@@ -31,19 +31,10 @@ class Connections:
         refusal = self._running.parts().admission.refusal(client_of(flow.client_conn))
         if refusal is not None:
             flow.response = http.Response.make(403, f"{refusal}\n")
-        if flow.response is not None:  # or mitmproxy asks for a password
-            return
-        if not await self._intercepts(flow):
+        # mitmproxy may have asked for a password already
+        if flow.response is None and not await self._intercepts(flow):
             flow.metadata[TUNNEL] = True
             self._tunnels.add(flow.client_conn.id)
-
-    def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
-        """Put an IPv6 address into brackets, which mitmproxy asks the next proxy for without."""
-        request = flow.request
-        if ":" in request.host:
-            request.authority = f"{bracketed(request.host)}:{request.port}"
-            if "host" in request.headers:
-                request.headers["host"] = request.authority
 
     async def _intercepts(self, flow: http.HTTPFlow) -> bool:
         """Whether to intercept; whatever goes wrong means a tunnel (promise 4)."""

@@ -6,7 +6,7 @@ import os
 import resource
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -23,6 +23,7 @@ from entrepot.docker_config import DockerConfig, read_docker_config
 from entrepot.driver import Driver
 from entrepot.events import Events, log_to_stderr
 from entrepot.hosts import Hosts
+from entrepot.itself import is_itself
 from entrepot.logins import Logins
 from entrepot.message import CHUNK
 from entrepot.outage import Outage
@@ -63,6 +64,7 @@ class Foundation:
         events = Events()
         log_to_stderr()
         _reuse_memory()
+        config = _past_itself(config, events)
         try:
             roots = Roots.find(config.upstream_ca)
             store = Store(config.data, config.size, events=events)
@@ -84,10 +86,15 @@ class Engine:
         config = foundation.config
         self.foundation = foundation
         self.events = foundation.events
+        self.proxy = config.upstream_proxy
+        self.via = f"1.1 entrepot-{secrets.token_hex(8)}"
+        """What the upstream proxy is told, by which a loop is known (RFC 9110 section 7.6.3)."""
         upstream = Upstream(
             foundation.roots,
             resolve=config.resolve,
-            proxy=config.upstream_proxy,
+            proxy=self.proxy,
+            no_proxy=config.no_proxy,
+            via=self.via,
             connect_seconds=config.connect_timeout,
         )
         self.accounts = foundation.accounts
@@ -151,6 +158,20 @@ def _find_accounts(config: Config, events: Events) -> Accounts:
     for key in docker.skipped:
         events.warn("docker_config_skipped", file=config.docker_config, key=key)
     return Accounts(config.accounts, docker.found)
+
+
+def _past_itself(config: Config, events: Events) -> Config:
+    """Leave out an upstream proxy that is this one, as a machine's own clients may be told of.
+
+    Raises :class:`StartError` where it was given on purpose.
+    """
+    proxy = config.upstream_proxy
+    if proxy is None or not is_itself(proxy, config.listen):
+        return config
+    if not proxy.by_environment:
+        raise StartError(f"upstream_proxy {proxy.url} is this proxy itself")
+    events.warn("proxy_ignored", of="HTTPS_PROXY", reason="it is this proxy itself")
+    return replace(config, upstream_proxy=None)
 
 
 def _steady() -> float:

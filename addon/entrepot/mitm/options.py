@@ -28,6 +28,7 @@ _REFUSED: Mapping[str, tuple[Any, str]] = {
     "stickycookie": (str, "one client's credentials would be sent for another"),
     "save_stream_file": (str, "credentials would be written to disk"),
     "hardump": (str, "credentials would be written to disk"),
+    "upstream_auth": (str, "it would go to registries too; see entrepot_upstream_proxy"),
 }
 
 
@@ -40,10 +41,8 @@ def needed(config: Config, current: Any) -> dict[str, Any]:
     values = {name: value for name, value in NEEDED.items() if name in current}
     mode = "regular"
     if config.upstream_proxy is not None:
+        # Its credentials are sent by roads: mitmproxy would send them to registries as well.
         mode = f"upstream:{config.upstream_proxy.url}"
-        if config.upstream_proxy.username is not None:
-            pair = f"{config.upstream_proxy.username}:{config.upstream_proxy.password or ''}"
-            values["upstream_auth"] = pair
     if config.proxyauth is not None:
         values["proxyauth"] = config.proxyauth
     values["mode"] = [f"{mode}@{_listen(config, current)}"]
@@ -80,7 +79,8 @@ def check(options: Any, config: Config | None = None) -> None:
     for name, (bad, why) in _REFUSED.items():
         value = getattr(options, name, None)
         if value == bad or (bad is str and value):
-            raise ConfigError(f"refusing to start with {name}={value!r}: {why}")
+            shown = "..." if name == "upstream_auth" else repr(value)
+            raise ConfigError(f"refusing to start with {name}={shown}: {why}")
     ours = ["regular", "upstream"]
     if config is not None and config.transparent is not None:
         ours.append("transparent")

@@ -14,14 +14,15 @@ How it hangs in mitmproxy 11.0 to 12.2, all of it internal and covered by
 - A request that is addressed to the proxy itself (origin-form, RFC 9112 section 3.2.1) gets the
   host ``SELF``, since afterwards it looks like one to be forwarded.
 - A CONNECT that is to be tunnelled opens its connection at once: an unreachable host is a 502
-  there, and protocols in which the server speaks first work.
+  there, and protocols in which the server speaks first work. Through an upstream proxy mitmproxy
+  would wait for the client's first bytes: :class:`tunnels.Road` opens its tunnel before.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from mitmproxy import http
+from mitmproxy import flow, http
 from mitmproxy.connection import Client
 from mitmproxy.net.http import status_codes
 from mitmproxy.net.tls import starts_like_tls_record
@@ -29,6 +30,7 @@ from mitmproxy.proxy import commands, events, layer, layers
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode, HttpStream, SendHttp, _events
+from mitmproxy.proxy.layers.http._base import HttpEvent
 from mitmproxy.proxy.layers.http._events import (
     RequestHeaders,
     RequestProtocolError,
@@ -39,6 +41,7 @@ from mitmproxy.proxy.layers.http._events import (
 
 from entrepot.message import Body
 from entrepot.mitm.limits import BoundedServer, BoundedTLS, inside_tls
+from entrepot.mitm.tunnels import Road, RoadOpened, is_on_its_way, named
 
 SELF = "entrepot.invalid"
 """The host of a request to the proxy itself; ``.invalid`` is nobody's (RFC 6761)."""
@@ -115,10 +118,47 @@ class ServingStream(HttpStream):
             return
         problem = yield commands.OpenConnection(self.context.server)
         if problem:
-            self.flow.response = http.Response.make(502, f"Cannot connect: {problem}\n")
+            self._refuse_connect(problem)
         else:
             self.child_layer = layers.TCPLayer(self.context, ignore=True)
         yield from self.handle_connect_finish()  # type: ignore[no-untyped-call]
+
+    def _refuse_connect(self, problem: str) -> None:
+        self.flow.error = flow.Error(problem)
+        self.flow.response = http.Response.make(502, f"Cannot connect: {problem}\n")
+
+    def handle_connect_upstream(self) -> Iterator[Any]:
+        """The same through the upstream proxy, where the host is to be reached by it."""
+        tunnelled = self.flow.metadata.get(TUNNEL) and self.flow.response is None
+        if not tunnelled or self.context.server.via is None:
+            yield from self.handle_connect_regular()
+            return
+        self.child_layer = Road(self.context)
+        self._handle_event = self._open_road
+        yield from self._open_road(events.Start())
+
+    def _open_road(self, event: events.Event) -> Iterator[Any]:
+        """Go on with opening a tunnel; the client is answered when that is known."""
+        road = self.child_layer
+        assert isinstance(road, Road)  # noqa: S101 for the type
+        if isinstance(event, HttpEvent):
+            return  # the end of CONNECT, or of the client, with whom all its connections end
+        for command in road.open() if isinstance(event, events.Start) else road.handle_event(event):
+            if not isinstance(command, RoadOpened):
+                yield command
+                continue
+            if command.problem is not None:
+                self._refuse_connect(named(self.flow, command.problem))
+            yield from self.handle_connect_finish()  # type: ignore[no-untyped-call]
+
+    def handle_protocol_error(
+        self, event: RequestProtocolError | ResponseProtocolError
+    ) -> layer.CommandGenerator[None]:
+        """Say of an upstream proxy that does not lead on that it is one."""
+        failed = isinstance(event, ResponseProtocolError) and self.flow.response is None
+        if failed and is_on_its_way(self.flow):
+            event = replace(event, message=named(self.flow, event.message))
+        yield from super().handle_protocol_error(event)
 
 
 class ServingLayer(HttpLayer):

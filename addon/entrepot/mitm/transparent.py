@@ -7,13 +7,13 @@ from ipaddress import ip_address
 from typing import Any, TypeAlias
 
 from mitmproxy import connection, ctx, platform
-from mitmproxy.net.server_spec import ServerSpec
 from mitmproxy.proxy import mode_specs
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from entrepot.mitm.arrival import Arrival
 from entrepot.mitm.firstbytes import Unclear
 from entrepot.mitm.heads import Refusal
+from entrepot.mitm.roads import way_to
 from entrepot.mitm.running import Running, client_of
 from entrepot.reference import Origin, bracketed
 
@@ -53,13 +53,7 @@ class Transparent:
         if isinstance(client.proxy_mode, mode_specs.TransparentMode):
             handler = ctx.master.addons.get("proxyserver").connections[client.id]
             came_in_at = handler.transports[client].writer.get_extra_info("sockname")
-            handler.layer = Arrival(handler.layer.context, _place(came_in_at), self._via())
-
-    def _via(self) -> ServerSpec | None:
-        proxy = self._running.parts().foundation.config.upstream_proxy
-        if proxy is None:
-            return None
-        return ("https" if proxy.scheme == "https" else "http", (proxy.host, proxy.port))
+            handler.layer = Arrival(handler.layer.context, _place(came_in_at))
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
         """Remember a connection of our own: it must not come back to us."""
@@ -86,6 +80,8 @@ class Transparent:
         arrival.refusal = self._refusal(arrival)
         if arrival.refusal is None and not isinstance(arrival.wanted, Unclear):
             arrival.registry = await self._registry(arrival.wanted, client_of(client))
+        server = arrival.context.server
+        server.via = way_to(self._running.parts(), *_place(arrival.destination))
 
     def _refusal(self, arrival: Arrival) -> Refusal | None:
         client, destination = arrival.context.client, _place(arrival.destination)

@@ -1,0 +1,240 @@
+"""Files that grow from what clients push, until it is known what came of the upload.
+
+The event loop hands over what passes, and never waits: one thread for all drafts claims room,
+writes and hashes. What it has not come to yet waits in memory, bounded for all drafts together.
+Where the disk is slower than the push, the draft is given up, since waiting for it would slow
+the push; what was written is removed. ``fdatasync`` takes as long as the disk likes, so it has
+threads of its own, and no other draft waits for it.
+"""
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from entrepot.reference import Digest
+from entrepot.storage_reasons import storage_reason
+from entrepot.store import Store, StoreError
+from entrepot.verify import MISMATCH, damage_of
+
+_MIB = 1024 * 1024
+MOST_WAITING = 32 * _MIB
+_BATCH = _MIB
+"""Bytes written at once: what passes comes in pieces of 64 KiB at most, and each change of thread
+costs both of them."""
+
+_ROOM_STEP = 64 * _MIB
+_HASHED = "sha256"
+"""What is hashed on the way, before the digest is known; another algorithm reads the file again."""
+
+_SYNCS_AT_ONCE = 2
+
+T = TypeVar("T")
+
+
+class OnStore(Protocol):
+    """Runs a method of the store and gives what it gives."""
+
+    def __call__(self, function: Callable[[], T]) -> T:
+        """Run ``function`` on the store's thread, and wait for it."""
+
+
+class Waiting:
+    """How many bytes wait in memory, and how many may; for any thread."""
+
+    def __init__(self, most: int = MOST_WAITING) -> None:
+        self.most = most
+        self._left = most
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> bool:
+        """Count bytes that wait from now on; False where they are too many."""
+        with self._lock:
+            if count > self._left:
+                return False
+            self._left -= count
+            return True
+
+    def give(self, count: int) -> None:
+        """Count bytes that wait no longer."""
+        with self._lock:
+            self._left += count
+
+
+class Drafts:
+    """Makes drafts in the folder of ``store``; belongs to one event loop."""
+
+    def __init__(self, store: Store, on_store: OnStore, waiting: Waiting) -> None:
+        """``on_store`` runs a method of the store for another thread, raising its errors."""
+        self.waiting = waiting
+        self._store = store
+        self._on_store = on_store
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="draft")
+        self._syncer = ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="sync")
+
+    def begin(self) -> "Draft":
+        """Begin a draft, which costs nothing until its first byte comes."""
+        return Draft(self)
+
+    def file(self) -> tuple[int, Path]:
+        """Make an empty file. Raises :class:`StoreError`."""
+        return self._store.draft()
+
+    def claim(self, path: Path, size: int) -> bool:
+        """Hold room for a file. Raises :class:`StoreError`."""
+        return self._on_store(partial(self._store.claim, path, size))
+
+    def release(self, path: Path) -> None:
+        """Hold room for it no longer."""
+        with contextlib.suppress(StoreError, RuntimeError):
+            self._on_store(partial(self._store.release, path))
+
+    def submit(self, step: Callable[[], None]) -> None:
+        """Have the writer do this after all that it was given before."""
+        with contextlib.suppress(RuntimeError):  # it has ended, and so have the drafts
+            self._writer.submit(step)
+
+    async def settled(self, last: Callable[[], str | None]) -> str | None:
+        """Do what may take long, once the writer has done what it was given before."""
+        await asyncio.wrap_future(self._writer.submit(lambda: None))
+        return await asyncio.get_running_loop().run_in_executor(self._syncer, last)
+
+    def close(self) -> None:
+        """End the threads, after what they are at."""
+        self._syncer.shutdown(wait=False, cancel_futures=True)
+        self._writer.shutdown(wait=True)
+
+
+class Draft:
+    """The bytes of one upload, in order; made by :class:`Drafts`."""
+
+    def __init__(self, drafts: Drafts) -> None:
+        self.size = 0
+        """Bytes that were taken in."""
+        self.path: Path | None = None
+        """Where they are, once they are."""
+        self.problem: str | None = None
+        """Why there will be no blob, where there will be none."""
+        self._drafts = drafts
+        self._batch: list[bytes] = []
+        self._batched = 0
+        self._expected = 0
+        self._file: int | None = None
+        self._written = 0
+        self._claimed = 0
+        self._hasher = Digest.of(b"", _HASHED).hasher()
+
+    # On the loop
+
+    def expect(self, count: int) -> None:
+        """Take in that so many bytes are to follow, so that room is claimed for all of them."""
+        self._expected = self.size + count
+
+    def add(self, data: bytes) -> None:
+        """Take in the next bytes; never blocks, never raises."""
+        if self.problem is not None:
+            return
+        if not self._drafts.waiting.take(len(data)):
+            self.give_up("the disk is slower than the push")
+            return
+        self.size += len(data)
+        self._batch.append(data)
+        self._batched += len(data)
+        if self._batched >= _BATCH:
+            self.hand_over()
+
+    def give_up(self, problem: str) -> None:
+        """Remove what is there, and take nothing in any more."""
+        self.problem = self.problem or problem
+        self.hand_over()
+        self._drafts.submit(self._remove)
+
+    async def settle(self, digest: Digest) -> str | None:
+        """Wait until all is on the disk, safely; why it is not the blob, where it is not."""
+        self.hand_over()
+        self._drafts.submit(self._open)
+        return await self._drafts.settled(partial(self._verified, digest))
+
+    def close(self) -> None:
+        """Let go of the file, which the store may have taken over by now."""
+        self.give_up("it is closed")
+
+    def hand_over(self) -> None:
+        """Have what was taken in so far written, however little it is."""
+        if self._batch:
+            batch, self._batch, self._batched = self._batch, [], 0
+            self._drafts.submit(partial(self._write, batch))
+
+    # On the writer's thread
+
+    def _write(self, batch: list[bytes]) -> None:
+        count = sum(map(len, batch))
+        try:
+            self._open()
+            if self.problem is None:
+                self._append(b"".join(batch))
+        except OSError as error:
+            self._fail(storage_reason(error))
+        except (StoreError, RuntimeError) as error:  # or the store's thread has ended
+            self._fail(str(error))
+        finally:
+            self._drafts.waiting.give(count)
+
+    def _open(self) -> None:
+        if self._file is None and self.problem is None:
+            try:
+                self._file, self.path = self._drafts.file()
+            except StoreError as error:
+                self._fail(str(error))
+
+    def _append(self, data: bytes) -> None:
+        end = self._written + len(data)
+        if end > self._claimed and not self._claim(end):
+            self._fail("there is no room for it")
+            return
+        self._hasher.update(data)
+        view = memoryview(data)
+        while view and self._file is not None:
+            count = os.write(self._file, view)
+            view = view[count:]
+        self._written = end
+
+    def _claim(self, end: int) -> bool:
+        """Hold room for what is to come: as much as was announced, else a step more."""
+        step = min(_ROOM_STEP, max(_MIB, end))
+        size = self._expected if end <= self._expected else end + step
+        self._claimed = size
+        return self.path is not None and self._drafts.claim(self.path, size)
+
+    def _fail(self, problem: str) -> None:
+        self.problem = self.problem or problem
+        self._remove()
+
+    def _remove(self) -> None:
+        if self._file is not None and self.path is not None:
+            file, self._file = self._file, None
+            with contextlib.suppress(OSError):  # the disk has failed; the next start removes it
+                os.close(file)
+                self.path.unlink(missing_ok=True)
+            self._drafts.release(self.path)
+
+    # On a thread that may wait
+
+    def _verified(self, digest: Digest) -> str | None:
+        if self.problem is not None or self._file is None:
+            return self.problem
+        if digest.algorithm != _HASHED:
+            problem = damage_of(self._file, digest)
+        else:
+            problem = None if self._hasher.hexdigest() == digest.hex else MISMATCH
+        if problem is None:
+            try:
+                os.fdatasync(self._file)
+            except OSError as error:
+                problem = storage_reason(error)
+        return problem

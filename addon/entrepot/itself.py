@@ -1,0 +1,26 @@
+"""Whether an address is that of this proxy itself, to which it must not send what it is asked."""
+
+import socket
+
+from entrepot.config import Listen, UpstreamProxy
+
+
+def is_itself(proxy: UpstreamProxy, listen: Listen) -> bool:
+    """Whether a proxy is the one that listens here; False where its name does not resolve."""
+    if proxy.port != listen.port:
+        return False
+    try:
+        found = socket.getaddrinfo(proxy.host, proxy.port, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return any(_is_ours(family, address[0]) for family, _, _, _, address in found)
+
+
+def _is_ours(family: int, address: object) -> bool:
+    """Whether this machine has an address: nobody else can bind to it."""
+    with socket.socket(family, socket.SOCK_STREAM) as tried:
+        try:
+            tried.bind((address, 0))
+        except OSError:
+            return False
+    return True
