@@ -11,6 +11,7 @@ from entrepot.access import (
     Credential,
     identity_fields,
 )
+from entrepot.account import NOBODY, Account
 from entrepot.message import Fields, Request
 from entrepot.reference import Digest, Origin, Repository
 
@@ -66,6 +67,31 @@ def test_a_decision_counts_for_exactly_its_key_and_time(
     """Origin, repository, object and everything that identifies the client are the key."""
     access.allow(REPOSITORY, who(access, *ALICE), [LAYER], access.asked(NOW))
     assert access.is_allowed(repository, who(access, *fields), digest, now) is allowed
+
+
+def test_an_account_is_who_asks(access: Access) -> None:
+    """What the proxy asks as an account is that account's, whatever else the client sent."""
+
+    def asks(account: Account | None, *fields: tuple[str, str]) -> Credential:
+        return access.credential(Request("GET", REGISTRY, "/", headers=fields, account=account))
+
+    fleet = asks(Account("fleet", "pw"))
+    assert not fleet.anonymous
+    assert fleet == asks(Account("fleet", "changed"), ("X-Cookie", "1"))
+    assert fleet != asks(Account("other", "pw"))
+    assert asks(NOBODY).anonymous
+    access.allow(REPOSITORY, fleet, [LAYER], access.asked(NOW))
+    assert access.is_allowed(REPOSITORY, fleet, LAYER, NOW)
+    for other in (asks(None), asks(NOBODY), asks(Account("other", "pw"))):
+        assert not access.is_allowed(REPOSITORY, other, LAYER, NOW)
+
+
+@pytest.mark.parametrize("name", ["account", "(account)", "Account", "username"])
+def test_no_header_field_makes_a_client_the_account(access: Access, name: str) -> None:
+    """A client that knows the account's name cannot pass for it."""
+    fleet = Request("GET", REGISTRY, "/v2/", account=Account("fleet", "pw"))
+    access.allow(REPOSITORY, access.credential(fleet), [LAYER], access.asked(NOW))
+    assert not access.is_allowed(REPOSITORY, who(access, (name, "fleet")), LAYER, NOW)
 
 
 @pytest.mark.parametrize(

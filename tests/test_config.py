@@ -584,10 +584,78 @@ def test_unreadable_file_is_named(tmp_path: Path) -> None:
         load({"config": str(tmp_path)})
 
 
+def test_registry_is_a_list_or_a_table(toml: Toml) -> None:
+    """A table's hosts are intercepted like listed ones, and it may hold accounts."""
+    ghcr = HostPort("ghcr.io")
+    assert load(toml('registry = ["ghcr.io"]')).registry == (ghcr,)
+    file = toml('[registry."ghcr.io"]\n[registry."docker.io"]\nclients = "10.0.0.0/8"')
+    hub = (HostPort("registry-1.docker.io"), HostPort("index.docker.io"))
+    config = load(file)
+    assert config.registry == (ghcr, *hub)
+    assert [table.key for table in config.accounts] == ["ghcr.io", "docker.io"]
+    # The option replaces the list, and takes no account away.
+    config = load({**file, "registry": ["quay.io", "ghcr.io"]})
+    assert config.registry == (HostPort("quay.io"), ghcr, *hub)
+    assert len(config.accounts) == 2
+
+
+def test_a_password_in_the_file_needs_a_file_of_ones_own(toml: Toml) -> None:
+    """Where others can read the file, the error names it and quotes no password."""
+    file = toml(f'[registry."ghcr.io"]\nusername = "fleet"\npassword = "{SECRET}"')
+    path = Path(file["config"])
+    for mode in (0o644, 0o604, 0o666):
+        path.chmod(mode)
+        with pytest.raises(ConfigError, match=f"^{path}: registry: 'ghcr.io': .*0600") as raised:
+            load(file)
+        assert SECRET not in "".join(traceback.format_exception(raised.value))
+    path.chmod(0o600)
+    config = load(file)
+    assert config.accounts[0].accounts[0][1].password == SECRET
+    assert SECRET not in repr(config)
+
+
+@pytest.mark.parametrize("spec", ["@/etc/htpasswd", "any", "joe:secret", "ldaps:a:b:c:d"])
+def test_proxyauth_is_mitmproxys(spec: str) -> None:
+    """A file, one login, or a directory; the error quotes nothing of it."""
+    assert load({"proxyauth": spec}).proxyauth == spec
+    assert spec not in repr(load({"proxyauth": spec}))
+
+
+@pytest.mark.parametrize("spec", ["", "@", SECRET, f":{SECRET}", f"joe:{SECRET}:x"])
+def test_a_wrong_proxyauth_is_not_quoted(spec: str) -> None:
+    """A password may stand in it."""
+    with pytest.raises(ConfigError, match="proxyauth: expected @FILE") as raised:
+        load({"proxyauth": spec})
+    assert SECRET not in "".join(traceback.format_exception(raised.value))
+
+
+def test_a_password_of_the_proxy_stands_where_nobody_else_reads(toml: Toml) -> None:
+    """As for accounts; a file's name may stand anywhere."""
+    file = toml(f'proxyauth = "joe:{SECRET}"')
+    Path(file["config"]).chmod(0o644)
+    with pytest.raises(
+        ConfigError, match="holds the password of proxyauth and others can read it"
+    ) as e:
+        load(file)
+    assert SECRET not in str(e.value)
+    Path(file["config"]).chmod(0o600)
+    assert load(file).proxyauth == f"joe:{SECRET}"
+    file = toml('proxyauth = "@/etc/x:y"')
+    Path(file["config"]).chmod(0o644)
+    assert load(file).proxyauth == "@/etc/x:y"
+
+
+def test_a_wrong_registry_table_is_one_clear_line(toml: Toml) -> None:
+    """The file, the registry and the key are named."""
+    file = toml('[registry."ghcr.io"]\nusrname = "fleet"')
+    with pytest.raises(ConfigError, match=r"registry: 'ghcr\.io': unknown key 'usrname', did you"):
+        load(file)
+
+
 def test_options_are_the_fields_of_config() -> None:
-    """Every field has its option, and the table is named alike everywhere."""
+    """Every field has its option (`accounts` is `registry` too), named alike everywhere."""
     names = [option.name for option in OPTIONS if option.in_file]
-    assert sorted(names) == sorted(Config.__dataclass_fields__)
+    assert sorted([*names, "accounts"]) == sorted(Config.__dataclass_fields__)
     option = next(option for option in OPTIONS if option.name == "upstream_ca")
     assert (option.flag, option.mitmproxy) == ("--upstream-ca", "entrepot_upstream_ca")
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from entrepot.accounts import Accounts
 from entrepot.config import OPTIONS, Config, Option
+from entrepot.reference import Origin
 from test_layers import LEVELS
 
 ROOT = Path(__file__).parents[1]
@@ -101,7 +103,7 @@ def test_every_command_named_exists(words: tuple[str, ...]) -> None:
 
 
 def test_the_file_is_a_configuration(tmp_path: Path) -> None:
-    (example,) = (text for kind, text in CODE if kind == "toml")
+    _, example = (text for kind, text in CODE if kind == "toml")
     file = tmp_path / "entrepot.toml"
     file.write_text(example)
     config = Config.load({"config": str(file)}, {}, tmp_path, False)  # noqa: FBT003
@@ -109,6 +111,26 @@ def test_the_file_is_a_configuration(tmp_path: Path) -> None:
         option.name for option in OPTIONS
     }
     assert config.size == 500 * 2**30
+
+
+def test_the_accounts_are_a_configuration(tmp_path: Path) -> None:
+    example, _ = (text for kind, text in CODE if kind == "toml")
+    secret, file = tmp_path / "secret", tmp_path / "entrepot.toml"
+    secret.write_text("x")
+    file.write_text(example.replace("/etc/entrepot/docker-hub", str(secret)))
+    config = Config.load({"config": str(file)}, {"ACME_PASSWORD": "x"}, tmp_path, False)  # noqa: FBT003
+    accounts = Accounts(config.accounts)
+    hub, other = (f"https://{host}" for host in ("index.docker.io", "registry.example.com:5000"))
+    found = [
+        accounts.of(Origin.parse(origin), name, client)
+        for origin, name, client in (
+            (hub, "library/redis", "10.1.2.3"),
+            (hub, "library/redis", "10.2.2.3"),
+            (other, "acme/app", "10.2.2.3"),
+            (other, "acmecorp/app", "10.2.2.3"),
+        )
+    ]
+    assert [one and one.username for one in found] == ["fleet", None, "robot", None]
 
 
 def test_every_event_named_is_logged() -> None:

@@ -63,6 +63,18 @@ def test_a_token_server_belongs_to_its_host_or_registrable_domain(
     assert are_related(Origin.parse(registry), Origin.parse(server)) is related
 
 
+def test_a_token_endpoint_knows_who_sends_there() -> None:
+    """Every registry that named it, told apart by the service that it named."""
+    realms, other = Realms(), Origin("https", "index.docker.io", 443)
+    auth, realm = Origin("https", "auth.docker.io", 443), 'Bearer realm="https://auth.docker.io/t"'
+    realms.challenged(HUB, [f'{realm},service="hub"'])
+    realms.challenged(other, [realm])
+    realms.challenged(Origin("https", "evil.test", 443), [f'{realm},service="hub"'])
+    found = [realms.registries(auth, "/t", service) for service in (None, "hub", "", "x")]
+    assert found == [{HUB, other}, {HUB}, {other}, set()]
+    assert realms.registries(auth, "/", None) == realms.registries(HUB, "/t", None) == set()
+
+
 @pytest.mark.parametrize(
     ("method", "query", "fields", "anonymous"),
     [

@@ -66,6 +66,9 @@ NEUTRAL = frozenset(
 )
 """Header fields that say nothing of who asks."""
 
+_NO_FIELD = ("", "")
+"""Sets an account's name apart from a header field that a client could send."""
+
 _ANYBODY = b""
 """Stands for a fingerprint where a decision counts for everybody."""
 
@@ -118,8 +121,8 @@ class Access:
     def credential(self, request: Request) -> Credential:
         """Who asks: the client, or the account as which the proxy asks for it."""
         if request.account is not None:
-            name = [("account", request.account.username)]
-            return Credential(self._fingerprint(name), anonymous=request.account is NOBODY)
+            of_account = self._fingerprint([_NO_FIELD, ("account", request.account.username)])
+            return Credential(of_account, anonymous=request.account is NOBODY)
         fields = sorted(identity_fields(request))
         fingerprint = self._fingerprint(fields)
         token = self._tokens.get(fingerprint)

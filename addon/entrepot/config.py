@@ -7,20 +7,21 @@ the file, which wins over the default; a repeatable option is replaced whole, ne
 
 import base64
 import contextlib
-import difflib
+import os
 import re
-import stat
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 from urllib.parse import unquote
 
 from entrepot.bypass import Bypass, parse_no_proxy
+from entrepot.networks import Network, parse_network
 from entrepot.reference import HostPort, Origin, bracketed, is_ip_address, parse_host, parse_port
+from entrepot.registries import RegistryTable, Surroundings, is_exposed, read_registries
+from entrepot.spelling import nearest
 
 Given: TypeAlias = Mapping[str, str | bool | Sequence[str]]
 Values: TypeAlias = dict[str, Any]
@@ -170,13 +171,6 @@ def parse_rest(text: str) -> float:
     return 0.0 if text == "0" else parse_duration(text)
 
 
-def parse_network(text: str) -> IPv4Network | IPv6Network:
-    """Read an address or a CIDR block."""
-    with contextlib.suppress(ValueError):
-        return ip_network(text)
-    raise ValueError(f"expected an address or a network such as 10.0.0.0/8, got {text!r}")
-
-
 def parse_path(text: str) -> Path:
     """Read a path; ValueError where it is empty or holds a NUL."""
     if not text or "\0" in text:
@@ -191,6 +185,14 @@ def parse_domain(text: str) -> str:
         if not is_ip_address(domain):
             return domain
     raise ValueError(f"expected a DNS name such as example.com, got {text!r}")
+
+
+def parse_proxyauth(text: str) -> str:
+    """Check what mitmproxy's `proxyauth` takes; the ValueError quotes none of it."""
+    file, colon = text.startswith("@") and len(text) > 1, text.count(":")
+    if text == "any" or file or text.startswith("ldap") or (colon == 1 and text[0] != ":"):
+        return text
+    raise ValueError("expected @FILE (of htpasswd), USER:PASSWORD without another colon, or ldap:…")
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +292,17 @@ OPTIONS = (
         Bypass.parse,
     ),
     Option("registry", "repeatable", "HOST[:PORT]", "always intercept this host", HostPort.parse),
+    Option("docker_config", "str", "FILE", "use the logins of docker's config.json", parse_path),
     Option("only_listed", "flag", "", "intercept only what --registry lists"),
+    Option("allow_client", "repeatable", "CIDR", "only these clients are served", parse_network),
+    Option(
+        "proxyauth",
+        "str",
+        "SPEC",
+        "ask clients for a password: @HTPASSWD or USER:PASSWORD, as mitmproxy's",
+        parse_proxyauth,
+        secret=True,
+    ),
     Option("permit", "repeatable", "DOMAIN", "a new authority signs for these only", parse_domain),
 )
 
@@ -300,7 +312,8 @@ class Config:
     """What the administrator decided.
 
     `size` is in bytes, None to choose at first start; times are in seconds, `scrub` 0 for never,
-    `max_stale` 0 for no stale tag at all.
+    `max_stale` 0 for no stale tag at all. `accounts` are the tables of `registry`, whose hosts are
+    in `registry` too.
     """
 
     data: Path
@@ -313,14 +326,18 @@ class Config:
     answer_timeout: float = 5.0
     max_stale: float = 30 * 86400.0
     offline: bool = False
-    offline_private: tuple[IPv4Network | IPv6Network, ...] = ()
+    offline_private: tuple[Network, ...] = ()
     no_keep_pushed: bool = False
     upstream_ca: Path | None = None
     resolve: tuple[Resolve, ...] = ()
     upstream_proxy: UpstreamProxy | None = None
     no_proxy: tuple[Bypass, ...] = ()
     registry: tuple[HostPort, ...] = ()
+    accounts: tuple[RegistryTable, ...] = ()
+    docker_config: Path | None = None
     only_listed: bool = False
+    allow_client: tuple[Network, ...] = ()
+    proxyauth: str | None = field(default=None, repr=False)
     permit: tuple[str, ...] = ()
 
     @classmethod
@@ -331,15 +348,24 @@ class Config:
         """
         values: Values = {"data": _default_data(environ, home, root=root)}
         given_values = _read_all(given, OPTIONS, "the options")
+        tables: list[RegistryTable] = []
         if (file := given_values.pop("config", None)) is not None:
             in_file = [option for option in OPTIONS if option.in_file]
-            values |= _read_all(_read_file(_expand(file, home)), in_file, str(file))
-            _demand_private(_expand(file, home), values)
+            content, exposed = _read_file(_expand(file, home))
+            if isinstance(content.get("registry"), Mapping):
+                around = Surroundings(environ, home, exposed)
+                tables = _read_tables(content.pop("registry"), around, str(file))
+            values |= _read_all(content, in_file, str(file))
+            if exposed:
+                _demand_no_password(file, values)
         if data := environ.get("ENTREPOT_DATA"):
             values |= _read_all({"data": data}, OPTIONS, "ENTREPOT_DATA")
         values |= given_values
         values = _proxy_by_environment(environ, values) | values
-        config = cls(**{name: _expand(value, home) for name, value in values.items()})
+        hosts = (host for table in tables for host in table.hosts)
+        values["registry"] = tuple(dict.fromkeys((*values.get("registry", ()), *hosts)))
+        values = {name: _expand(value, home) for name, value in values.items()}
+        config = cls(**values, accounts=tuple(tables))
         if config.transparent == config.listen and config.listen.port:
             raise ConfigError(f"listen and transparent are both {config.listen}, want two ports")
         return config
@@ -368,18 +394,16 @@ def _first(environ: Mapping[str, str], *names: str) -> str:
     return next((environ[name] for name in names if environ.get(name)), "")
 
 
-def _demand_private(file: Path, values: Values) -> None:
-    """Refuse a file that others can read and that holds a password.
-
-    The group may read it where root owns it, so that a service need not own its configuration.
-    """
-    proxy = values.get("upstream_proxy")
-    if proxy is None or not proxy.password:
-        return
-    found = file.stat()
-    if found.st_mode & stat.S_IROTH or (found.st_mode & stat.S_IRGRP and found.st_uid != 0):
+def _demand_no_password(file: Path, values: Values) -> None:
+    """Refuse a file that others can read and that holds a password."""
+    proxy, own = values.get("upstream_proxy"), values.get("proxyauth") or ""
+    held = {
+        "upstream_proxy": proxy is not None and bool(proxy.password),
+        "proxyauth": ":" in own and not own.startswith("@"),
+    }
+    for name in (name for name, holds in held.items() if holds):
         raise ConfigError(
-            f"{file} holds the password of upstream_proxy and others can read it: chmod 600 {file}"
+            f"{file} holds the password of {name} and others can read it: chmod 600 {file}"
         )
 
 
@@ -394,7 +418,7 @@ def _read_all(source: Mapping[str, object], options: Collection[Option], where: 
     values: Values = {}
     for name, value in source.items():
         if name not in known:
-            raise ConfigError(f"{where}: unknown option {name!r}, {_nearest(name, known)}")
+            raise ConfigError(f"{where}: unknown option {name!r}, {nearest(name, known)}")
         try:
             values[name] = known[name].read(value)
         except ValueError as error:
@@ -402,15 +426,19 @@ def _read_all(source: Mapping[str, object], options: Collection[Option], where: 
     return values
 
 
-def _nearest(name: str, known: Collection[str]) -> str:
-    if close := difflib.get_close_matches(name, known, n=1):
-        return f"did you mean {close[0]!r}?"
-    return f"expected one of {', '.join(known)}"
-
-
-def _read_file(file: Path) -> Values:
+def _read_tables(tables: Values, around: Surroundings, where: str) -> list[RegistryTable]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return read_registries(tables, around)
+    except ValueError as error:
+        raise ConfigError(f"{where}: registry: {error}") from None
+
+
+def _read_file(file: Path) -> tuple[Values, bool]:
+    """What a TOML file says, and whether others than its owner can read it."""
+    try:
+        with file.open("rb") as opened:
+            exposed = is_exposed(os.fstat(opened.fileno()))
+            return tomllib.loads(opened.read().decode()), exposed
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:

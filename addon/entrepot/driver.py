@@ -137,6 +137,13 @@ class Driver:
             threading.Thread(target=self._try, args=(origin, loop), daemon=True).start()
         return ask is Ask.NOW
 
+    def may_ask_as(self, request: Request, *, spare: bool) -> bool:
+        """Whether to ask a request's registry, and the token server that its account needs."""
+        server = self.signer.server_needed(request)
+        return (server is None or self.may_ask(server, spare=spare)) and self.may_ask(
+            request.origin, spare=spare
+        )
+
     def is_away(self, origin: Origin) -> bool:
         """Whether a host does not answer; it is tried again meanwhile, where that is due."""
         away = self.offline or self.breakers.is_away(origin)
@@ -168,7 +175,7 @@ class Driver:
         downgrade: bool = False,
     ) -> Reply:
         """Ask upstream what the client asked, as the client. Raises ``UpstreamError``."""
-        self._demand(request.origin)
+        self._demand(request)
         send = self._sender(request, method, extra, follow, downgrade=downgrade)
         return await self._heard(replace(request, method=method or request.method), send)
 
@@ -206,7 +213,7 @@ class Driver:
         ``UpstreamError``.
         """
         if not brief:
-            self._demand(request.origin)
+            self._demand(request)
         seconds = self._answer_seconds if brief else None
 
         def send(fields: Fields) -> Reply:
@@ -232,11 +239,11 @@ class Driver:
             found.setdefault(str(origin), {})["ratelimit"] = asdict(limit)
         return found
 
-    def _demand(self, origin: Origin) -> None:
-        """Raise where a host is not to be asked now."""
-        if not self.may_ask(origin, spare=False):
+    def _demand(self, request: Request) -> None:
+        """Raise where a registry, or what its account needs, is not to be asked now."""
+        if not self.may_ask_as(request, spare=False):
             why = "the proxy is offline" if self.offline else "it does not answer; asked again soon"
-            raise UpstreamError(f"{origin}: {why}")
+            raise UpstreamError(f"{request.origin}: {why}")
 
     async def _heard(
         self,
@@ -258,7 +265,7 @@ class Driver:
             if last:
                 self.failed(error, asked)
             raise
-        self._answered(origin, reply.target.origin)
+        self._answered(origin, reply.target.origin, *self.signer.take_answered())
         self.limits.note(origin, reply.headers, self.wall())
         if reply.status == 429:
             self._limited(origin)
@@ -333,7 +340,7 @@ class Driver:
         send = self._sender(request, method, extra, follow, downgrade=downgrade, seconds=seconds)
         asked = replace(request, method=method or request.method)
         if not brief:
-            self._demand(request.origin)
+            self._demand(request)
         for attempts in count(1):
             try:
                 reply = await self._heard(asked, send, last=False, brief=brief)

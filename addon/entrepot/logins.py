@@ -12,24 +12,24 @@ and one that says something else ends the memory. Tokens are never kept, nor sha
 
 Where a registry or its token server is away, clients go on without a token: the ping is answered
 200, and who asks for a token gets one of ours, which is worth nothing: a request that shows it
-counts as one that shows nothing. What they get then is decided in ``outage``.
+counts as one that shows nothing. What they get then is decided in ``outage``. Where the proxy has
+an account of its own, ``behalf`` decides what its clients are told.
 """
 
 import asyncio
-import json
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from entrepot import tokens
 from entrepot.access import identity_fields
+from entrepot.accounts import Accounts
+from entrepot.behalf import Behalf
 from entrepot.driver import Driver, relayed
 from entrepot.endpoint import Endpoint, Ping
 from entrepot.headers import parse_challenges
 from entrepot.hosts import Hosts
 from entrepot.message import (
-    API_VERSION,
     Answer,
     Fields,
     Request,
@@ -37,6 +37,8 @@ from entrepot.message import (
     end_to_end,
     error_answer,
     field_values,
+    json_answer,
+    token_answer,
 )
 from entrepot.outage import Outage
 from entrepot.patience import FAILURES
@@ -49,7 +51,6 @@ LARGEST_FORM = 64 * 1024
 _SMALL = 16 * 1024
 _MOST_REMEMBERED = 1000
 _AWAY = frozenset({500, 502, 503, 504})
-_OUR_TOKEN_SECONDS = 60
 _PAUSE_SECONDS = 0.25
 _LOCALLY = ("hit", "detail=offline")
 """``Cache-Status`` of what is answered here since upstream is away."""
@@ -103,8 +104,16 @@ class _Said:
 class Logins:
     """Answers pings and token requests; belongs to one event loop."""
 
-    def __init__(self, driver: Driver, realms: Realms, hosts: Hosts, outage: Outage) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        realms: Realms,
+        hosts: Hosts,
+        outage: Outage,
+        behalf: Behalf | None = None,
+    ) -> None:
         self._driver = driver
+        self._behalf = behalf or Behalf(driver, Accounts(), realms, hosts)
         self._outage = outage
         self._our_token = f"entrepot-{secrets.token_urlsafe(24)}"
         self._realms = realms
@@ -125,17 +134,19 @@ class Logins:
         try:
             if self._is_for_a_token(request):
                 return await self._token(request, content)
-            return await self._ping(request)
+            return await self._behalf.pinged(request, await self._ping(request))
         except UpstreamError as error:
             self._driver.events.warn("upstream_failed", of=request.origin, reason=error)
             return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
 
     def settle(self, request: Request) -> Request:
-        """Take our own token off a request: it counts as one that shows nothing."""
-        if request.value("Authorization") != f"Bearer {self._our_token}":
+        """Take a token of our own off a request: it counts as one that shows nothing."""
+        shown = request.value("Authorization")
+        without_token = shown == f"Bearer {self._our_token}"
+        if not without_token and not self._behalf.is_ours(shown):
             return request
         kept = tuple(pair for pair in request.headers if pair[0].lower() != "authorization")
-        return replace(request, headers=kept, without_token=True)
+        return replace(request, headers=kept, without_token=without_token)
 
     def challenged(self, origin: Origin, values: list[str]) -> None:
         """Take in the ``WWW-Authenticate`` of any 401: its realm, and that not all is open."""
@@ -158,6 +169,9 @@ class Logins:
     # Tokens
 
     async def _token(self, request: Request, content: bytes) -> Answer:
+        ours = self._behalf.token(request)
+        if ours is not None:
+            return ours
         how, began = ("fwd=bypass", "detail=token"), self._driver.clock()
         if self._driver.is_away(request.origin):
             return self._token_of_ours(request)
@@ -184,12 +198,7 @@ class Logins:
 
     def _token_of_ours(self, request: Request) -> Answer:
         """What lets a client go on without a token, in the form of one."""
-        document = {
-            "token": self._our_token,
-            "access_token": self._our_token,
-            "expires_in": _OUR_TOKEN_SECONDS,
-        }
-        return _document(request, document, _LOCALLY)
+        return token_answer(request.method, self._our_token, *_LOCALLY)
 
     def _issued(self, request: Request, content: bytes, began: float) -> None:
         issued = tokens.parse_issued(content)
@@ -213,7 +222,8 @@ class Logins:
         if any(map(self._driver.is_away, (origin, *servers))):
             return self._go_on(request, *servers)
         if self._outage.goes_without_token(origin):
-            return _document(request, {}, _LOCALLY)  # not told anew: that would have no end
+            # Not told anew: that would have no end.
+            return json_answer(request.method, {}, *_LOCALLY)
         try:
             answer = await self._anonymous_ping(request, known)
             if answer.status in _AWAY:
@@ -233,7 +243,7 @@ class Logins:
         known = self._remembered.get(request.origin)
         if known is None or known.status == 401:
             self._outage.told_to_go_without_token(request.origin, (request.origin, *servers))
-        return _document(request, {}, _LOCALLY)
+        return json_answer(request.method, {}, *_LOCALLY)
 
     async def _anonymous_ping(self, request: Request, known: _Said | None) -> Answer:
         if not _is_anybodys(request):
@@ -303,18 +313,6 @@ def _is_anybodys(request: Request) -> bool:
     """Whether a ping that shows nobody is answered the same whoever sends it."""
     plain = request.method == "GET" and request.path == "/v2/" and not request.query
     return plain and not any(name.lower() in _SPECIAL for name, _ in request.headers)
-
-
-def _document(request: Request, document: Mapping[str, object], how: tuple[str, ...]) -> Answer:
-    """An answer of our own in JSON."""
-    content = json.dumps(document).encode()
-    headers: Fields = (
-        ("Content-Type", "application/json"),
-        ("Content-Length", str(len(content))),
-        API_VERSION,
-        cache_status(*how),
-    )
-    return Answer(200, headers, b"" if request.method == "HEAD" else content)
 
 
 def _is_fit_for_all(reply: Reply) -> bool:

@@ -34,6 +34,9 @@ HOP_BY_HOP = frozenset(
 """Fields that speak of one connection, never to be passed on (RFC 9110 section 7.6.1)."""
 
 
+_OUR_TOKEN_SECONDS = 60
+
+
 def field_values(fields: Iterable[tuple[str, str]], name: str) -> list[str]:
     """Every value of the field ``name`` (any case), in order."""
     wanted = name.lower()
@@ -163,3 +166,21 @@ def error_answer(status: int, code: str, message: str, **detail: str) -> Answer:
         ),
         content,
     )
+
+
+def json_answer(method: str, document: Mapping[str, object], *how: str) -> Answer:
+    """A registry's answer of our own; ``how`` is said in ``Cache-Status``."""
+    content = json.dumps(document).encode()
+    headers: Fields = (
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(content))),
+        API_VERSION,
+        cache_status(*how),
+    )
+    return Answer(200, headers, b"" if method == "HEAD" else content)
+
+
+def token_answer(method: str, token: str, *how: str) -> Answer:
+    """What a token server answers (distribution's token specification)."""
+    document = {"token": token, "access_token": token, "expires_in": _OUR_TOKEN_SECONDS}
+    return json_answer(method, document, *how)

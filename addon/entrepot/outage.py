@@ -17,16 +17,13 @@ may have then: for a minute where it is a tag, for ten where it is content by di
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TypeAlias
 
 from entrepot.access import Credential, identity_fields
 from entrepot.driver import Driver
 from entrepot.entries import StoredManifest, TagEntry
 from entrepot.message import Request
+from entrepot.networks import Network, is_in
 from entrepot.reference import Digest, Origin, Repository
-
-Network: TypeAlias = IPv4Network | IPv6Network
 
 MAX_STALE = 30 * 86400.0
 _WITHOUT_TOKEN_SECONDS = 60.0
@@ -70,11 +67,12 @@ class Outage:
     def may_ask(self, request: Request, *, by_digest: bool) -> bool:
         """Whether to ask upstream, where there is something that could be served instead."""
         seconds = _STILL_PULLING_SECONDS if by_digest else _WITHOUT_TOKEN_SECONDS
-        if request.without_token or (
-            self.goes_without_token(request.origin, seconds) and not identity_fields(request)
+        if request.account is None and (
+            request.without_token
+            or (self.goes_without_token(request.origin, seconds) and not identity_fields(request))
         ):
             return False
-        return self._driver.may_ask(request.origin, spare=True)
+        return self._driver.may_ask_as(request, spare=True)
 
     def told_to_go_without_token(self, origin: Origin, away: Collection[Origin]) -> None:
         """Take in that clients of a registry were told so just now, and who is away."""
@@ -87,6 +85,8 @@ class Outage:
 
     def wants_token(self, request: Request) -> bool:
         """Whether a client shows none only since none is to be had now."""
+        if request.account is not None:
+            return False
         if request.without_token:
             return True
         told = self._told.get(request.origin)
@@ -142,7 +142,7 @@ class Outage:
         driver = self._driver
         if driver.access.is_allowed(repository, who, digest, driver.clock()):
             return True
-        if self._is_private_client(request.client):
+        if is_in(request.client, self._private):
             return True
         listing = self._listed.get((repository, digest))
         return await self._was_public(repository, digest) or (
@@ -163,13 +163,3 @@ class Outage:
             self._listed.move_to_end((repository, one))
         while len(self._listed) > _MOST_LISTED:
             self._listed.popitem(last=False)
-
-    def _is_private_client(self, client: str) -> bool:
-        if not self._private:
-            return False
-        try:
-            address = ip_address(client.partition("%")[0])
-        except ValueError:
-            return False
-        mapped = getattr(address, "ipv4_mapped", None) or address
-        return any(mapped in network for network in self._private)

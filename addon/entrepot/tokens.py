@@ -13,6 +13,7 @@ import json
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from publicsuffixlist import PublicSuffixList
@@ -21,6 +22,9 @@ from entrepot.access import identity_fields
 from entrepot.headers import parse_challenges
 from entrepot.message import Request
 from entrepot.reference import Origin, is_ip_address
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 DEFAULT_SECONDS = 60.0
 """How long a token lives whose server does not say (distribution's token specification)."""
@@ -47,21 +51,24 @@ class Issued:
     seconds: float
 
 
+_Named: TypeAlias = tuple[Origin, str]
+"""A registry that named a token endpoint, and as which service."""
+
+
 class Realms:
     """The token endpoints learnt from challenges."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Realm, None] = OrderedDict()
+        self._known: OrderedDict[Realm, OrderedDict[_Named, None]] = OrderedDict()
 
     def challenged(self, registry: Origin, values: list[str]) -> Origin | None:
         """Learn from ``WWW-Authenticate``; the token server's origin where it may be watched."""
         for challenge in parse_challenges(values):
             realm = _realm(challenge.params.get("realm", ""))
             if challenge.scheme == "bearer" and realm and are_related(registry, realm.origin):
-                self._known[realm] = None
-                self._known.move_to_end(realm)
-                while len(self._known) > _MOST_REALMS:
-                    self._known.popitem(last=False)
+                by = self._known.setdefault(realm, OrderedDict())
+                _use(by, (registry, challenge.params.get("service", "")), None)
+                _use(self._known, realm, by)
                 return realm.origin
         return None
 
@@ -69,9 +76,21 @@ class Realms:
         """Whether a request is one for a token."""
         return Realm(origin, path) in self._known
 
+    def registries(self, origin: Origin, path: str, service: str | None) -> set[Origin]:
+        """The registries that send for a token there, by this ``service`` where one is said."""
+        named = self._known.get(Realm(origin, path), ())
+        return {registry for registry, own in named if service in (None, own)}
+
     def is_host(self, origin: Origin) -> bool:
         """Whether ``origin`` is a known token server."""
         return any(realm.origin == origin for realm in self._known)
+
+
+def _use(table: OrderedDict[_K, _V], key: _K, value: _V) -> None:
+    table[key] = value
+    table.move_to_end(key)
+    while len(table) > _MOST_REALMS:
+        table.popitem(last=False)
 
 
 def are_related(registry: Origin, server: Origin) -> bool:

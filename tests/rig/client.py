@@ -94,7 +94,8 @@ class Stream:
 class Client:
     """Sends requests through the proxy, on a loopback port unless `proxy_address` is another.
 
-    `context` decides whom to trust; `proxy_authorization` goes into CONNECT.
+    `context` decides whom to trust; `proxy_authorization` goes into CONNECT; `source` is the
+    client's own address (any of 127/8).
     """
 
     def __init__(
@@ -105,8 +106,10 @@ class Client:
         timeout: float = 60,
         proxy_authorization: str | None = None,
         proxy_address: str = "127.0.0.1",
+        source: str | None = None,
     ) -> None:
         self._proxy = (proxy_address, proxy_port)
+        self._source = (source, 0) if source else None
         self._context = context
         self._timeout = timeout
         self._proxy_authorization = proxy_authorization
@@ -168,7 +171,7 @@ class Client:
         host = parts.hostname or ""
         if parts.scheme == "http":
             connection = http.client.HTTPConnection(host, parts.port or 80, timeout=self._timeout)
-            connection.sock = socket.create_connection(self._proxy, self._timeout)
+            connection.sock = self._dial()
         else:
             connection = http.client.HTTPConnection(host, parts.port or 443, timeout=self._timeout)
             connection.default_port = 443  # else Host gets ":443"
@@ -186,7 +189,7 @@ class Client:
 
     def connect(self, host: str, port: int = 443) -> socket.socket:
         """CONNECT to host:port and return the bare socket."""
-        raw = socket.create_connection(self._proxy, self._timeout)
+        raw = self._dial()
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         lines = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
         if self._proxy_authorization:
@@ -208,6 +211,9 @@ class Client:
             raw.close()
             raise ConnectRefusedError(int(words[1]) if len(words) > 1 else 0, answer)
         return raw
+
+    def _dial(self) -> socket.socket:
+        return socket.create_connection(self._proxy, self._timeout, self._source)
 
     def certificate(self, host: str, port: int = 443) -> bytes:
         """Return the certificate (DER) that the other end of a CONNECT shows."""

@@ -141,12 +141,25 @@ class Entrepot:
             raise RigError(f"GET /ca.pem: got {answer.status} {answer.body[:200]!r}")
         return answer.body
 
-    def client(self, *also_trusted: Path, timeout: float = 60) -> Client:
+    def client(
+        self,
+        *also_trusted: Path,
+        timeout: float = 60,
+        source: str | None = None,
+        proxy_authorization: str | None = None,
+    ) -> Client:
         """Return a client that trusts the proxy's authority, and others if asked."""
         context = ssl.create_default_context(cadata=self.ca_pem.decode())
         for pem in also_trusted:
             context.load_verify_locations(pem)
-        return Client(self.port, context, timeout=timeout, proxy_address=self.address)
+        return Client(
+            self.port,
+            context,
+            timeout=timeout,
+            proxy_address=self.address,
+            source=source,
+            proxy_authorization=proxy_authorization,
+        )
 
     def stranger(self, *trusted: Path) -> Client:
         """Return a client that does not trust the proxy's authority."""

@@ -1,7 +1,9 @@
 """No password, token or signed query reaches the log, the disk or an answer (promise 2, STYLE)."""
 
 import base64
+import json
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -11,7 +13,7 @@ from rig.client import Client, basic
 from rig.corporate import CorporateProxy
 from rig.faults import Content, FaultServer, Handler, redirect, status
 from rig.images import ImageFactory
-from rig.process import eventually
+from rig.process import RigError, eventually
 from rig.proxy import Entrepot
 from rig.upstreams import Upstreams
 
@@ -22,6 +24,26 @@ FAULT = "https://fault.example.test"
 SIGNED = "https://fault-cdn.example.test/blob?sig=SIGNED-SECRET-1&X-Amz-Signature=SIGNED-SECRET-2"
 BODY = b"a blob behind a signed address" * 100
 PROXY_PASSWORD = "odd:/@secret"  # noqa: S105 the rig's
+
+
+TOKENS, BASIC, HUB = "registry.example.test", "basic.example.test", "registry-1.docker.io"
+ACCOUNTS = f"""
+[registry."{TOKENS}"]
+username = "alice"
+password_file = "{{0}}/password"
+[registry."{BASIC}"]
+username = "eve"
+password_env = "SECRET"
+[registry."docker.io"]
+username = "alice"
+password = "wonderland"
+"""
+DOCKER_CONFIG = json.dumps(
+    {
+        "auths": {"fault.example.test": {"identitytoken": "identity-secret"}},
+        "credHelpers": {"fault-cdn.example.test": "bad"},
+    }
+)
 
 
 def shapes(secret: str) -> Iterator[bytes]:
@@ -100,6 +122,81 @@ def test_no_secret_of_a_private_pull_is_kept(
     assert leaks(entrepot, secrets) == []
     assert entrepot.terminate() == 0
     assert leaks(entrepot, secrets) == []
+
+
+def test_no_secret_of_an_account_is_kept(
+    start_entrepot: "StartEntrepot",
+    upstreams: Upstreams,
+    images: ImageFactory,
+    folder: Path,
+    faults: FaultServer,
+) -> None:
+    """Passwords right and wrong, identity tokens, a helper that fails, the proxy's own password."""
+    image, secrets = images.image("secrets"), ["wonderland", "wrong-secret", "identity-secret"]
+    challenge = 'Bearer realm="https://fault.example.test/token"'
+    faults.routes["/v2/app/manifests/1"] = status(401, headers={"WWW-Authenticate": challenge})
+    basics = status(401, headers={"WWW-Authenticate": "Basic"})
+    faults.routes["/v2/cdn/manifests/1"] = basics
+    faults.routes["/token"] = status(403, b"identity-secret wrong-secret")
+    for host in (TOKENS, BASIC, HUB):
+        upstreams.push(image, f"{host}/private/secrets:1")
+    (folder / "password").write_text("wonderland\n")
+    files = {"accounts.toml": ACCOUNTS.format(folder), "config.json": DOCKER_CONFIG}
+    for name, content in files.items():
+        (folder / name).touch(0o600)
+        (folder / name).write_text(content)
+    helper = folder / "docker-credential-bad"
+    helper.write_text("#!/bin/sh\necho wrong-secret; echo wrong-secret >&2; exit 1\n")
+    helper.chmod(0o700)
+    entrepot = start_entrepot(
+        config=str(folder / "accounts.toml"),
+        docker_config=str(folder / "config.json"),
+        proxyauth="joe:joes-secret",
+        env={"PATH": f"{folder}:/usr/bin:/bin", "SECRET": "wrong-secret"},
+    )
+    client = entrepot.client(proxy_authorization=basic("joe", "joes-secret"))
+    answers = [
+        client.manifest(f"https://{host}/v2/private/secrets/manifests/1") for host in (TOKENS, HUB)
+    ]
+    assert [answer.status for answer in answers] == [200, 200]
+    for url in (
+        f"https://{BASIC}/v2/private/secrets",
+        f"{FAULT}/v2/app",
+        "https://fault-cdn.example.test/v2/cdn",
+    ):
+        refused = client.manifest(f"{url}/manifests/1")
+        assert refused.status == 401
+        assert b"secret" not in refused.body.replace(b"private/secrets", b"")
+    assert entrepot.counter("login_refused") == 2
+    assert entrepot.counter("credential_helper_failed") == 1
+    assert not any(secret.encode() in entrepot.local("/healthz").body for secret in secrets)
+    assert leaks(entrepot, [*secrets, "joes-secret"]) == []
+    assert entrepot.terminate() == 0
+    assert leaks(entrepot, [*secrets, "joes-secret"]) == []
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        'username = "a"\npassword = "wrong-secret"\npassword_file = "/wrong"',
+        'password = "wrong-secret"',
+        'username = "a"\npassword = ["wrong-secret"]',
+        'username = "a"\npassword = "wrong-secret\\n"',
+        'username = "a"\npassword = "wrong-secret"\nclients = "x"',
+        'username = "a"\npassword = "wrong-secret',
+    ],
+)
+def test_no_bad_account_is_quoted(
+    start_entrepot: "StartEntrepot", folder: Path, table: str
+) -> None:
+    """Whatever is wrong with a table, the proxy ends with one line that has no password."""
+    file = folder / "accounts.toml"
+    file.touch(0o600)
+    file.write_text(f'[registry."ghcr.io"]\n{table}\n')
+    with pytest.raises(RigError) as raised:
+        start_entrepot(config=str(file))
+    assert "entrepot: " in str(raised.value)
+    assert "wrong-secret" not in str(raised.value)
 
 
 def test_no_secret_of_an_unknown_header_is_kept(

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from rig.client import DirectClient, RedirectedClient
+from rig.client import DirectClient, RedirectedClient, basic
 from rig.corporate import CorporateProxy
-from rig.faults import FaultServer, Gate
+from rig.faults import FaultServer, Gate, status
 from rig.gateway import OTHER_TRANSPARENT, TRANSPARENT, World
 from rig.images import ImageFactory
 from rig.needs import need, need_root
@@ -347,6 +347,40 @@ def test_a_stop_takes_nobody_new(
         eventually(refused, within=5, what="refused")
         content.gate.open()
         assert len(stream.read()) == 400_000 - 4
+
+
+def test_the_proxys_password_is_not_for_this_road(
+    world: World, entrepot: Entrepot, folder: Path, faults: FaultServer
+) -> None:
+    """No client could show it here; a registry's login that is equal goes where it belongs."""
+    assert entrepot.daemon.running(), "its rules are put back afterwards"
+    path = "/v2/app/tags/list"
+    faults.routes[path] = status(200, b"here")
+    with (
+        rules(world, "--port", str(OTHER_TRANSPARENT)),
+        world.proxied(folder, other=True, proxyauth="alice:wonderland") as proxy,
+    ):
+        client = client_of(world, 4, proxy.ca_pem)
+        for shown in (None, basic("alice", "wonderland"), basic("bob", "builder")):
+            fields = {"Authorization": shown} if shown else {}
+            assert client.get(f"https://{FAULT}{path}", fields).body == b"here"
+            assert faults.of(path=path)[-1].authorization == shown
+
+
+def test_who_is_not_allowed_is_refused(world: World, entrepot: Entrepot, folder: Path) -> None:
+    """--allow-client counts here too, for what would be tunnelled as well."""
+    assert entrepot.daemon.running(), "its rules are put back afterwards"
+    with (
+        rules(world, "--port", str(OTHER_TRANSPARENT)),
+        world.proxied(folder, other=True, allow_client="127.0.0.1") as proxy,
+    ):
+        for host in (WEB, HUB):
+            connection = world.networks.clients.connect(world.at(4)[host], 443)
+            answer = exchange(connection, b"GET / HTTP/1.1\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 403")
+        connection = world.networks.clients.connect(world.at(4)[GREETER], 443)
+        assert exchange(connection, b"EHLO me\n") == b""
+        assert proxy.log.count("client_refused client=10.77.1.2 ") == 1
 
 
 def test_through_a_corporate_proxy(world: World, entrepot: Entrepot, folder: Path) -> None:

@@ -28,6 +28,10 @@ class Connections:
         if self._running.engine is None or self._running.draining:
             flow.response = http.Response.make(503, "the cache is not running\n")
             return
+        refusal = self._running.parts().admission.refusal(client_of(flow.client_conn))
+        if refusal is not None:
+            flow.response = http.Response.make(403, f"{refusal}\n")
+        # mitmproxy may have asked for a password already
         if flow.response is None and not await self._intercepts(flow):
             flow.metadata[TUNNEL] = True
             self._tunnels.add(flow.client_conn.id)

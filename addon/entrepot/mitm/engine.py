@@ -12,9 +12,14 @@ from pathlib import Path
 from typing import Self
 
 from entrepot.access import Access
+from entrepot.accounts import Accounts
 from entrepot.admin.pages import Pages
+from entrepot.admission import Admission
+from entrepot.behalf import Behalf
 from entrepot.cache import Cache
 from entrepot.config import Config
+from entrepot.credential_helper import CredentialHelper
+from entrepot.docker_config import DockerConfig, read_docker_config
 from entrepot.driver import Driver
 from entrepot.events import Events, log_to_stderr
 from entrepot.hosts import Hosts
@@ -22,6 +27,7 @@ from entrepot.itself import is_itself
 from entrepot.logins import Logins
 from entrepot.message import CHUNK
 from entrepot.outage import Outage
+from entrepot.registries import exposed_files
 from entrepot.scrub import Scrubber
 from entrepot.storage_reasons import storage_reason
 from entrepot.store import Store, StoreError
@@ -48,6 +54,7 @@ class Foundation:
     roots: Roots
     bundle: Path
     """A file of all roots, for mitmproxy's own connections."""
+    accounts: Accounts
 
     @classmethod
     def lay(cls, config: Config) -> Self:
@@ -64,11 +71,12 @@ class Foundation:
             authority, _ = ensure(config.data / "ca", permit=config.permit, now=datetime.now(UTC))
             bundle = config.data / "upstream-ca.pem"
             bundle.write_bytes(roots.pem())
+            accounts = _find_accounts(config, events)
         except OSError as error:
             raise StartError(f"cannot start: {storage_reason(error)}") from error
         except (ValueError, StoreError, AuthorityError) as error:
             raise StartError(str(error)) from error
-        return cls(config, events, store, authority, roots, bundle)
+        return cls(config, events, store, authority, roots, bundle, accounts)
 
 
 class Engine:
@@ -89,6 +97,8 @@ class Engine:
             via=self.via,
             connect_seconds=config.connect_timeout,
         )
+        self.accounts = foundation.accounts
+        self.admission = Admission(config.allow_client, self.events)
         access, realms = Access(secrets.token_bytes(32)), Realms()
         driver = Driver(
             foundation.store,
@@ -110,7 +120,8 @@ class Engine:
             only_listed=config.only_listed,
             permits=foundation.authority.permits,
         )
-        self.logins = Logins(driver, realms, self.hosts, outage)
+        self.behalf = Behalf(driver, self.accounts, realms, self.hosts)
+        self.logins = Logins(driver, realms, self.hosts, outage, self.behalf)
         self.pages = Pages(
             foundation.authority.certificate_pem,
             lambda: dict(self.events.counts),
@@ -131,6 +142,22 @@ class Engine:
             self._scrubber.stop()
         await self.cache.close()
         self.foundation.store.close()
+
+
+def _find_accounts(config: Config, events: Events) -> Accounts:
+    """The accounts of the configuration and of docker's. Raises ValueError."""
+    for file in exposed_files(config.accounts):
+        events.warn("password_readable", file=file, by="others", run=f"chmod 600 {file}")
+
+    def make_helper(name: str, server: str) -> CredentialHelper:
+        return CredentialHelper(name, server, events, _steady)
+
+    docker = DockerConfig()
+    if config.docker_config is not None:
+        docker = read_docker_config(config.docker_config, make_helper)
+    for key in docker.skipped:
+        events.warn("docker_config_skipped", file=config.docker_config, key=key)
+    return Accounts(config.accounts, docker.found)
 
 
 def _past_itself(config: Config, events: Events) -> Config:

@@ -43,6 +43,8 @@ def needed(config: Config, current: Any) -> dict[str, Any]:
     if config.upstream_proxy is not None:
         # Its credentials are sent by roads: mitmproxy would send them to registries as well.
         mode = f"upstream:{config.upstream_proxy.url}"
+    if config.proxyauth is not None:
+        values["proxyauth"] = config.proxyauth
     values["mode"] = [f"{mode}@{_listen(config, current)}"]
     if config.transparent is not None:
         values["mode"].append(f"transparent@{_at(config.transparent)}")

@@ -11,9 +11,11 @@ from enum import Enum, auto
 from mitmproxy import http
 
 from entrepot.cache import Cache
-from entrepot.endpoint import Blob, Endpoint, Manifest, parse_endpoint
+from entrepot.endpoint import Blob, Endpoint, Manifest, Referrers, Tags, parse_endpoint
+from entrepot.logins import LARGEST_FORM
 from entrepot.message import Answer, Request, error_answer, field_values
 from entrepot.mitm import flows
+from entrepot.mitm.passwords import pardon
 from entrepot.mitm.running import Running, client_of
 from entrepot.mitm.serving import SELF
 
@@ -29,6 +31,8 @@ class Way(Enum):
 
     CACHE = auto()
     LOGINS = auto()
+    LISTS = auto()
+    """Upstream, asked as an account."""
     PASS = auto()
     """Upstream, through mitmproxy."""
 
@@ -50,7 +54,20 @@ class Requests:
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Look at a request before its body comes; none is held but a small form for a token."""
-        if flow.request.host == SELF or self._running.engine is None:
+        if self._running.engine is None:
+            return
+        refusal = self._running.engine.admission.refusal(client_of(flow.client_conn))
+        if refusal is not None:
+            self._refuse(flow, error_answer(403, "DENIED", refusal))
+            return
+        pardon(flow)
+        if flow.response is not None:
+            flow.metadata[ANSWERED] = True
+            size = flows.content_size(flow)
+            if size is None or size > LARGEST_FORM:
+                flow.kill()  # mitmproxy cannot both answer and stream the body
+            return
+        if flow.request.host == SELF:
             return
         note = await self._note(flow)
         if note is None:
@@ -60,7 +77,7 @@ class Requests:
         if problem is not None:
             self._misdirected(flow, problem)
             return
-        if note.way is Way.PASS and self._running.parts().foundation.config.offline:
+        if note.way in (Way.PASS, Way.LISTS) and self._running.parts().foundation.config.offline:
             self._refuse(flow, error_answer(503, "UNAVAILABLE", "the proxy is offline"))
             return
         flow.metadata[NOTE] = note
@@ -80,11 +97,15 @@ class Requests:
         if request is not received:
             del flow.request.headers["authorization"]
         endpoint = parse_endpoint(request.method, request.path, request.query)
+        if not flows.has_content(flow):
+            request = self._running.parts().behalf.take(request, endpoint)
         return Note(request, endpoint, self._way(flow, request, endpoint))
 
     def _way(self, flow: http.HTTPFlow, request: Request, endpoint: Endpoint) -> Way:
         if Cache.is_cacheable(request.method, endpoint):
             return Way.PASS if flows.has_content(flow) else Way.CACHE
+        if request.account is not None:
+            return Way.LISTS
         logins, size = self._running.parts().logins, flows.content_size(flow)
         return Way.LOGINS if logins.takes(request, endpoint, size) else Way.PASS
 
@@ -132,9 +153,12 @@ class Requests:
 
     async def _answer_registry(self, note: Note, content: bytes) -> Answer:
         parts, request = self._running.parts(), note.request
-        if not isinstance(note.endpoint, Blob | Manifest) or note.way is Way.LOGINS:
+        if note.way is Way.LISTS and isinstance(note.endpoint, Tags | Referrers):
+            answer = await parts.behalf.list(request, note.endpoint)
+        elif isinstance(note.endpoint, Blob | Manifest) and note.way is not Way.LOGINS:
+            answer = await parts.cache.handle(request, note.endpoint)
+        else:
             return await parts.logins.handle(request, content)
-        answer = await parts.cache.handle(request, note.endpoint)
         if answer.status == 401:
             challenges = field_values(answer.headers, "WWW-Authenticate")
             parts.logins.challenged(request.origin, challenges)

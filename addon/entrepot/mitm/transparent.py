@@ -87,6 +87,9 @@ class Transparent:
         client, destination = arrival.context.client, _place(arrival.destination)
         if self._running.draining:
             return Refusal(503, "the cache is not running")
+        refusal = self._running.parts().admission.refusal(client_of(client))
+        if refusal is not None:
+            return Refusal(403, refusal)
         if destination == arrival.came_in_at:
             self._running.parts().events.warn("not_redirected", client=client_of(client))
             return Refusal(421, "this port is for what scripts/redirect.sh redirects to it")
