@@ -89,7 +89,7 @@ def listening(pid: int) -> set[tuple[str, int]]:
     [
         ('sizee = "1GiB"', "unknown option 'sizee', did you mean 'size'?"),
         ('upstream-ca = "x"', "did you mean 'upstream_ca'?"),
-        ('zzz = "1GiB"', "expected one of listen, data, size"),
+        ('zzz = "1GiB"', "expected one of listen, mirror, data"),
         ('size = "much"', "size: expected a size such as 50GiB"),
         ("listen = 3128", "listen: expected text, got 3128"),
         ('only_listed = "yes"', "only_listed: expected true or false"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from entrepot.access import Access
+from entrepot.account import NOBODY
 from entrepot.accounts import Accounts
 from entrepot.admin.pages import Pages
 from entrepot.admission import Admission
@@ -26,6 +27,8 @@ from entrepot.hosts import Hosts
 from entrepot.itself import is_itself
 from entrepot.logins import Logins
 from entrepot.message import CHUNK
+from entrepot.mirrors import Mirrors
+from entrepot.mitm.options import mirror_modes
 from entrepot.outage import Outage
 from entrepot.registries import exposed_files
 from entrepot.scrub import Scrubber
@@ -122,6 +125,8 @@ class Engine:
         )
         self.behalf = Behalf(driver, self.accounts, realms, self.hosts)
         self.logins = Logins(driver, realms, self.hosts, outage, self.behalf)
+        self.mirrors = Mirrors(driver, self.cache, self.hosts, config.mirror, lambda *_: NOBODY)
+        self.mirror_modes = mirror_modes(config.mirror)
         self.pages = Pages(
             foundation.authority.certificate_pem,
             lambda: dict(self.events.counts),

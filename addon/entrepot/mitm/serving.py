@@ -187,6 +187,8 @@ def choose_layer(context: Context, data: bytes, *, tunnel: bool) -> layer.Layer 
         secured = BoundedTLS(context)
         secured.child_layer = ServingLayer(context, mode)
         return secured
+    if len(above) == 1 and isinstance(above[0], modes.ReverseProxy):
+        return ServingLayer(context, HTTPMode.transparent)  # a mirror, which has no TLS
     if tunnel:
         return layers.TCPLayer(context, ignore=True)
     if isinstance(above[-1], BoundedTLS) or not starts_like_tls_record(data):
