@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rig.clients import Containerd, Dockerd
+from rig.clients import Containerd, Dockerd, Skopeo
 from rig.command import check, kill
 from rig.faults import FaultServer, Gate
 from rig.images import KIB, ImageFactory
@@ -169,3 +169,26 @@ def test_containerd_pulls_from_every_registry_by_one_mirror(
     assert catalog(port)[2] == (
         b'{"repositories":["docker.io/library/ctr","ports.example.test:5443/team/ctr"]}\n'
     )
+
+
+def test_a_name_of_the_catalog_is_one_to_pull(
+    start_entrepot: "StartEntrepot",
+    folder: Path,
+    running: ExitStack,
+    upstreams: Upstreams,
+    images: ImageFactory,
+    port: int,
+) -> None:
+    """For clients that have no mirrors: the registry comes first in the repository's name."""
+    need("skopeo", "unshare")
+    image = images.image("by name")
+    upstreams.push(image, "registry-1.docker.io/library/name:1")
+    start_entrepot(mirror=f"127.0.0.1:{port}")
+    client = Skopeo(folder / "skopeo", Direct(folder))
+    running.callback(client.stop)
+    name = f"127.0.0.1:{port}/docker.io/library/name"
+    check(client.pull(f"{name}:1", "--src-tls-verify=false"))
+    assert (client.target(f"{name}:1") / "manifest.json").read_bytes() == image.root.body
+    assert catalog(port)[2] == b'{"repositories":["docker.io/library/name"]}\n'
+    listed = check(client.cli.run("list-tags", "--tls-verify=false", f"docker://{name}"))
+    assert '"1"' in listed

@@ -181,7 +181,7 @@ class Containerd:
 class Skopeo:
     """skopeo: copies to a `dir:` folder and back, nothing running in between."""
 
-    def __init__(self, folder: Path, route: Route) -> None:
+    def __init__(self, folder: Path, route: Route | Direct) -> None:
         self.folder = folder
         env = _containers_environment(folder, route)
         argv = [
@@ -281,7 +281,7 @@ class Podman:
         return check(self.cli.run("image", "ls", form)).split()
 
 
-def _containers_environment(folder: Path, route: Route) -> dict[str, str]:
+def _containers_environment(folder: Path, route: Route | Direct) -> dict[str, str]:
     """Write the configuration that podman and skopeo share; return the environment with it."""
     for name in ("tmp", "registries.d", "data", "run", ".config/containers"):
         (folder / name).mkdir(parents=True)
