@@ -11,11 +11,12 @@ loopback or link-local address, which by CONNECT the client would reach in its o
 where the administrator listed it.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from entrepot.access import NEUTRAL
-from entrepot.account import Account
+from entrepot.account import NOBODY
+from entrepot.accounts import Accounts
 from entrepot.cache import Cache
 from entrepot.driver import Driver
 from entrepot.endpoint import (
@@ -43,9 +44,6 @@ from entrepot.mirror import (
 from entrepot.permission import shareable
 from entrepot.reference import Origin, Repository
 from entrepot.upstream import UpstreamError
-
-AccountOf = Callable[[Origin, str, str], Account]
-"""As whom to ask a registry, for a repository and the address of a client."""
 
 _PULLS = frozenset({"GET", "HEAD"})
 
@@ -79,14 +77,14 @@ class Mirrors:
         cache: Cache,
         hosts: Hosts,
         mirrors: Collection[Mirror],
-        account_of: AccountOf,
+        accounts: Accounts,
     ) -> None:
         self._driver = driver
         self._cache = cache
         self._hosts = hosts
         self._listing = Listing(driver)
         self._given = {m.registry for m in mirrors if m.registry is not None}
-        self._account_of = account_of
+        self._accounts = accounts
 
     async def answer(self, request: Request, mirror: Mirror) -> Answer:
         """Answer a request below `/v2`, whose origin means nothing; never raises for upstream."""
@@ -168,10 +166,11 @@ class Mirrors:
         """
         if not await self._is_asked(request.origin):
             raise _unreachable()
+        account = self._accounts.of(request.origin, endpoint.name, request.client)
         return replace(
             request,
             headers=tuple(pair for pair in request.headers if pair[0].lower() in NEUTRAL),
-            account=self._account_of(request.origin, endpoint.name, request.client),
+            account=account or NOBODY,
         )
 
     async def _pulled(self, request: Request, endpoint: Blob | Manifest) -> Answer:

@@ -37,7 +37,8 @@ from entrepot.mitm.sending import Sending
 from entrepot.mitm.transparent import Transparent
 
 DRAIN_SECONDS = 10.0
-logger = logging.getLogger(__name__)
+# Among mitmproxy's own, whose errors end a start; ours go another way by then (``events``).
+logger = logging.getLogger("mitmproxy.entrepot")
 
 
 class Entrepot:

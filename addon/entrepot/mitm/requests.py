@@ -67,16 +67,12 @@ class Requests:
         pardon(flow)
         if flow.response is not None:
             flow.metadata[ANSWERED] = True
+        if flow.response is not None or flows.is_to_a_mirror(flow):
             size = flows.content_size(flow)
             if size is None or size > LARGEST_FORM:
                 flow.kill()  # mitmproxy cannot both answer and stream the body
             return
         if flow.request.host == SELF:
-            return
-        if flows.is_to_a_mirror(flow):
-            size = flows.content_size(flow)
-            if size is None or size > LARGEST_FORM:
-                flow.kill()  # a refusal would wait for the body
             return
         note = await self._note(flow)
         if note is None:
