@@ -1,8 +1,8 @@
 """The mirror road: a request to a mirror in, an answer out.
 
 A mirror is for pulling, and for what anybody may have or the account that is configured for a
-registry. What a client shows of itself goes nowhere: the road is plain http, and docker sends
-its login for Docker Hub to every mirror. So a registry's 401 or 403 is no challenge to the
+registry. What a client shows of itself goes nowhere: the road is plain http, and a challenge
+would have clients show their logins on it. So a registry's 401 or 403 is no challenge to the
 client, but a 404: docker and containerd go on to the registry itself, with their own login.
 
 Whoever names a registry makes the proxy ask there. As by CONNECT, only a host that is a registry

@@ -203,6 +203,33 @@ def test_what_somebody_pulled_with_a_login_does_not_show(
     assert {one.status for one in shown if one.kind != "token"} == {401}
 
 
+@pytest.mark.parametrize(("clients", "given"), [("127.0.0.0/8", True), ("10.1.0.0/16", False)])
+def test_what_an_account_may_read_is_for_the_clients_that_get_it(
+    start_entrepot: "StartEntrepot",
+    folder: Path,
+    upstreams: Upstreams,
+    images: ImageFactory,
+    clients: str,
+    given: bool,  # noqa: FBT001
+) -> None:
+    """The mirror asks as the account; a list shows nothing of it all the same."""
+    image, port, file = images.image("mirror account"), free_port(), folder / "account.toml"
+    upstreams.push(image, "registry.example.test/private/mirrored:1")
+    file.touch(0o600)
+    file.write_text(
+        f'[registry."registry.example.test"]\nclients = ["{clients}"]\n'
+        'username = "alice"\npassword = "wonderland"\n'
+    )
+    proxy = start_entrepot(config=str(file), mirror=f"127.0.0.1:{port}=registry.example.test")
+    client = MirrorClient(port)
+    if given:
+        client.pull(image, "private/mirrored")
+    else:
+        assert client.get("/v2/private/mirrored/manifests/1").status == 404
+    assert client.get("/v2/_catalog").body == EMPTY
+    assert "wonderland" not in proxy.log
+
+
 def test_a_registry_over_plain_http_takes_the_administrators_word(
     start_entrepot: "StartEntrepot", upstreams: Upstreams, images: ImageFactory
 ) -> None:
