@@ -89,6 +89,9 @@ def test_scripts_take_the_options_named() -> None:
         assert word in install
     for word in ("install", "check", "uninstall", "--unit"):
         assert word in docker
+    containerd = (ROOT / "scripts/containerd-mirror.sh").read_text(encoding="utf-8")
+    for word in ("install", "check", "uninstall", "/etc/containerd/certs.d", "_default/hosts.toml"):
+        assert word in containerd
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,318 @@
+#!/bin/sh
+# Makes an Entrepôt mirror the first place where containerd looks for images of any registry, says
+# whether it is, or undoes it, by one hosts.toml of its own. Without a line `server` in it, containerd
+# goes to the registry itself where the mirror is down or does not have an image.
+#
+# It never edits containerd's config.toml: the daemon of a node does not start with a wrong one, and
+# up to containerd 1.7 a file of `imports` replaces a whole plugin's settings instead of adding to
+# them. It says what to add.
+set -eu
+umask 022
+
+CONFIG=/etc/containerd/config.toml
+CERTS=/etc/containerd/certs.d
+MARK='# Written by containerd-mirror.sh of Entrepôt; "containerd-mirror.sh uninstall" removes it.'
+
+usage() {
+    cat >&2 <<END
+usage: $0 install MIRROR [--hosts-dir DIR] [--config FILE]
+       $0 check [MIRROR] [--hosts-dir DIR] [--config FILE]
+       $0 uninstall [MIRROR] [--hosts-dir DIR]
+
+MIRROR is host, host:port or http://host:port; the port is 5000 unless given.
+
+install    writes _default/hosts.toml into DIR ($CERTS unless given), and says what
+           FILE ($CONFIG unless given) lacks.
+check      says what is set, whether containerd reads it and whether the mirror answers;
+           exit status 1 where something is wrong.
+uninstall  removes what install wrote; with MIRROR only if it names that mirror.
+END
+    exit 2
+}
+
+say() { printf '%s\n' "$*"; }
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# Sets mirror (the URL) from MIRROR.
+parse_mirror() {
+    wanted="want host, host:port or http://host:port"
+    case $1 in
+        *@*) die "want a mirror without user and password: containerd would not send them" ;;
+        http://*) rest=${1#http://} && rest=${rest%/} ;;
+        *://*) die "got '$1', $wanted" ;;
+        *) rest=$1 ;;
+    esac
+    case $rest in
+        \[*\]:*) host=${rest%:*} && port=${rest##*:} ;;
+        \[*\]) host=$rest && port=5000 ;;
+        *:*:*) die "got '$1', $wanted; an IPv6 address in brackets" ;;
+        *:*) host=${rest%:*} && port=${rest##*:} ;;
+        *) host=$rest && port=5000 ;;
+    esac
+    case $host in
+        \[*[!0-9A-Fa-f:.]*\] | '') die "got '$1', $wanted" ;;
+        \[*\]) ;;
+        -* | *[!A-Za-z0-9._-]*) die "got '$1', $wanted" ;;
+    esac
+    case $port in '' | *[!0-9]* | ??????*) die "got port '$port', want 1 to 65535" ;; esac
+    if [ "$port" -lt 1 ] || [ "$port" -gt 65535 ]; then die "got port '$port', want 1 to 65535"; fi
+    mirror=http://$host:$port
+}
+
+# What the file is for mirror $1.
+content() {
+    say "$MARK"
+    say "[host.\"$1\"]"
+    say '  capabilities = ["pull", "resolve"]'
+}
+
+# The mirror that the file names; nothing where it is not, to the letter, what we write.
+installed() {
+    [ -f "$file" ] && [ ! -L "$file" ] || return 0
+    named=$(sed -n 's/^\[host\."\(.*\)"\]$/\1/p' "$file" | sed -n 1p)
+    if content "$named" | cmp -s - "$file"; then say "$named"; fi
+}
+
+is_there() { [ -e "$file" ] || [ -L "$file" ]; }
+
+install_file() {
+    if is_there && [ -z "$(installed)" ]; then
+        die "$file is not from here, or was edited since: left as it is. To use the mirror, put
+[host.\"$mirror\"]
+  capabilities = [\"pull\", \"resolve\"]
+into it, before other hosts, and remove a line \`server\` if there is one."
+    fi
+    if [ "$(installed)" = "$mirror" ]; then
+        say "$file is as it should be already."
+    else
+        mkdir -p "${file%/*}"
+        new=$(mktemp "${file%/*}/.entrepot.XXXXXX")
+        content "$mirror" >"$new"
+        chmod 644 "$new"
+        mv -f "$new" "$file"
+        say "Wrote $file: $mirror"
+    fi
+    own_folders
+    if check_config; then
+        say "containerd reads the file at each pull: nothing to restart."
+    fi
+}
+
+uninstall_file() {
+    if ! is_there; then
+        say "Nothing to remove."
+        return
+    fi
+    named=$(installed)
+    [ -n "$named" ] || die "$file is not from here, or was edited since: left as it is"
+    [ -z "$mirror" ] || [ "$mirror" = "$named" ] || die "$file names $named: left as it is"
+    rm -f "$file"
+    rmdir "${file%/*}" "$certs" 2>/dev/null || true
+    say "Removed $file"
+    say "containerd looks for it at each pull: nothing to restart."
+}
+
+# Registries with a folder of their own never use _default.
+own_folders() {
+    for folder in "$certs"/*/; do
+        name=${folder%/} && name=${name##*/}
+        if [ "$name" = _default ] || [ ! -d "$folder" ]; then continue; fi
+        if [ -n "$mirror" ] && grep -qF "\"$mirror\"" "$folder/hosts.toml" 2>/dev/null; then continue; fi
+        say "$name has a folder of its own in $certs, so its images do not come by the mirror."
+    done
+}
+
+# Prints "key value" (a tab between) of what containerd's settings on stdin say, sections and
+# quotes resolved: plugins.io.containerd.grpc.v1.cri.registry.config_path "/etc/containerd/certs.d".
+settings() {
+    # shellcheck disable=SC2016 # the dollars are awk's
+    awk '
+        function plain(text) { gsub(/["\047 \t]/, "", text); return text }
+        /^[ \t]*(#|$)/ { next }
+        /^[ \t]*\[/ {
+            section = $0
+            sub(/^[ \t]*\[+/, "", section); sub(/\].*/, "", section)
+            section = plain(section) "."
+            next
+        }
+        index($0, "=") {
+            key = plain(substr($0, 1, index($0, "=") - 1))
+            value = substr($0, index($0, "=") + 1)
+            while (value ~ /^[ \t]*\[[^]]*$/ && (getline more) > 0) value = value " " more
+            gsub(/^[ \t]+|[ \t]+$/, "", value)
+            if (value !~ /^["\047]/) sub(/[ \t]*#.*/, "", value)
+            printf "%s%s\t%s\n", section, key, value
+        }'
+}
+
+# What containerd itself makes of the file, its defaults and what it imports; else the file.
+effective() {
+    if command -v containerd >/dev/null && containerd --config "$config" config dump 2>/dev/null; then
+        return
+    fi
+    [ ! -r "$config" ] || cat "$config"
+}
+
+# The last value of the keys on stdin that match $1; the dollars are awk's.
+# shellcheck disable=SC2016
+value_of() { awk -F '\t' -v name="^$1\$" '$1 ~ name { value = $2 } END { print value }'; }
+
+# Where the settings for registries are: in version 3 of the file, in version 2, and before.
+REGISTRY='plugins[.](io[.]containerd[.]cri[.]v1[.]images|io[.]containerd[.]grpc[.]v1[.]cri|cri)[.]registry[.]'
+
+# Says whether containerd's CRI plugin reads the folder; status 1 where it does not.
+check_config() {
+    now=$(effective | settings)
+    case $(say "$now" | value_of disabled_plugins) in *cri*)
+        say "The CRI plugin is disabled in $config, so only clients that are told read the folder:"
+        say "  ctr images pull --hosts-dir $certs IMAGE"
+        return
+        ;;
+    esac
+    path=$(say "$now" | value_of "${REGISTRY}config_path" | tr -d "\"'")
+    case :$path: in
+        *:"$certs":* | *:"$certs/":*)
+            say "containerd reads $certs (config_path)."
+            check_daemon
+            return
+            ;;
+        ::) advise ;;
+        *) say "containerd reads $path (config_path), not $certs: use --hosts-dir." ;;
+    esac
+    return 1
+}
+
+# Says what to write into containerd's settings.
+advise() {
+    # shellcheck disable=SC2016 # the dollars are awk's
+    old=$(say "$now" | awk -F '\t' -v name="^$REGISTRY(mirrors[.]|configs[.].*[.]tls[.])" \
+        '$1 ~ name { print $1; exit }')
+    if [ -n "$old" ]; then
+        say "$config has registries the old way ($old)."
+        say "  With config_path beside it the CRI plugin does not start: move each such registry"
+        say "  to a hosts.toml of its own in $certs first."
+    fi
+    version=$(version)
+    say "containerd does not read $certs yet. In $config, the section"
+    case $version in
+        1) say "  [plugins.cri.registry]" ;;
+        2) say '  [plugins."io.containerd.grpc.v1.cri".registry]' ;;
+        *) say "  [plugins.'io.containerd.cri.v1.images'.registry]" ;;
+    esac
+    say "needs the line"
+    say "  config_path = \"$certs\""
+    if [ ! -s "$config" ]; then say "and the file, which is empty, before it: version = $version"; fi
+    say "Next: systemctl restart containerd"
+}
+
+# The version of the file's form: as it says, 1 where it does not, the newest where there is none.
+version() {
+    if [ -s "$config" ]; then
+        found=$(settings <"$config" | value_of version)
+        say "${found:-1}"
+    else
+        case $(containerd --version 2>/dev/null) in *' 1.'* | *' v1.'*) say 2 ;; *) say 3 ;; esac
+    fi
+}
+
+# A daemon has the settings that it was started with, whatever the file says now.
+check_daemon() {
+    pid=$(systemctl show -p MainPID containerd 2>/dev/null | sed -n 's/^MainPID=//p')
+    case $pid in '' | 0) return ;; esac
+    [ -r "/proc/$pid/stat" ] && [ -f "$config" ] || return 0
+    # Field 22 of the line, after a name that may hold blanks, in hundredths of a second since boot.
+    ticks=$(sed 's/.*) //' "/proc/$pid/stat" | cut -d ' ' -f 20)
+    booted=$(sed -n 's/^btime //p' /proc/stat)
+    if [ "$(date -r "$config" +%s)" -gt $((booted + ticks / 100)) ]; then
+        say "The running containerd was started before $config changed: systemctl restart containerd"
+        return 1
+    fi
+}
+
+check() {
+    wrong=0
+    named=$(installed)
+    if [ -n "$named" ]; then
+        say "$file: $named"
+    elif is_there; then
+        say "$file: not from here, or edited since"
+        wrong=1
+    else
+        say "$file: not installed"
+        wrong=1
+    fi
+    if [ -n "$named" ] && [ -n "$mirror" ] && [ "$named" != "$mirror" ]; then
+        say "$file: is not $mirror"
+        wrong=1
+    fi
+    mirror=${mirror:-$named}
+    own_folders
+    check_config || wrong=1
+    [ -n "$mirror" ] || return $wrong
+    if fetch "$mirror/v2/"; then
+        say "$mirror/v2/: answers"
+    else
+        say "$mirror/v2/: does not answer as a registry; images come from the registries themselves"
+        wrong=1
+    fi
+    return $wrong
+}
+
+# The mirror is asked directly: a proxy setting of this machine is not for it.
+fetch() {
+    unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
+    if command -v curl >/dev/null; then
+        curl -q -fsS --noproxy '*' --max-time 10 -o /dev/null "$1"
+    else
+        case $(wget --version 2>&1) in
+            *GNU*) wget -q --no-config --no-proxy -t 1 -T 10 -O /dev/null "$1" ;;
+            # busybox 1.35's -T crashes.
+            *) wget -q -O /dev/null "$1" ;;
+        esac
+    fi
+}
+
+main() {
+    [ $# -gt 0 ] || usage
+    action=$1
+    shift
+    given='' mirror='' certs=$CERTS config=$CONFIG
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --hosts-dir | --config)
+                [ $# -gt 1 ] || usage
+                case $2 in
+                    /*) ;;
+                    *) die "got $1 '$2', want a path from /" ;;
+                esac
+                case $2 in *[!A-Za-z0-9/._+-]*) die "got $1 '$2', want a plain path" ;; esac
+                if [ "$1" = --config ]; then config=$2; else certs=${2%/}; fi
+                shift
+                ;;
+            -* | '') usage ;;
+            *)
+                [ -z "$given" ] || usage
+                given=$1
+                ;;
+        esac
+        shift
+    done
+    [ -z "$given" ] || parse_mirror "$given"
+    file=$certs/_default/hosts.toml
+    case $action in
+        install) [ -n "$mirror" ] || usage ;;
+        check)
+            check
+            return
+            ;;
+        uninstall) ;;
+        *) usage ;;
+    esac
+    [ "$(id -u)" = 0 ] || die "$action must be run as root"
+    "${action}_file"
+}
+
+main "$@"
