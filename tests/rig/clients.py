@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 from rig.command import Finished, Program, check, discard, with_empty
+from rig.cri import pull_image
 from rig.process import Daemon, clean_environment, program
-from rig.route import Direct, Route
+from rig.route import Direct, KnownNames, Route
 
 POLICY = {"default": [{"type": "insecureAcceptAnything"}]}
 _DEBIAN_DOCKER = "/usr/bin/docker"
@@ -126,26 +127,39 @@ class Dockerd:
 
 
 class Containerd:
-    """Debian's containerd without its CRI plugin, and `ctr`, which does the pulling itself."""
+    """Debian's containerd, and `ctr`, which does the pulling itself.
 
-    def __init__(self, folder: Path, route: Route | Direct, *, snapshotter: str = "native") -> None:
+    With `certs` it has its CRI plugin, which reads hosts.toml files below that folder, and
+    `cri_pull` has the daemon pull.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        route: Route | Direct | KnownNames,
+        *,
+        snapshotter: str = "native",
+        certs: Path | None = None,
+    ) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
         self._snapshotter = snapshotter
-        socket = folder / "containerd.sock"
+        self._socket = folder / "containerd.sock"
         config = folder / "config.toml"
-        config.write_text(_containerd_config(folder, socket))
+        config.write_text(_containerd_config(folder, self._socket, snapshotter, certs))
         (folder / "tmp").mkdir()
         # Mounts made while unpacking are below TMPDIR.
         env = clean_environment(folder, TMPDIR=str(folder / "tmp"), **route.environment())
         self.daemon = Daemon(
             "containerd",
-            [program("containerd"), f"--config={config}"],
+            [*(route.within if certs else ()), program("containerd"), f"--config={config}"],
             log=folder / "containerd.log",
             env=env,
-            ready=lambda: socket.exists() and self.ctr.run("version").returncode == 0,
+            ready=lambda: self._socket.exists() and self.ctr.run("version").returncode == 0,
         )
-        argv = [*route.within, program("ctr"), f"--address={socket}", "--namespace=rig"]
+        namespace = "rig" if certs is None else "k8s.io"
+        address = f"--address={self._socket}"
+        argv = [*route.within, program("ctr"), address, f"--namespace={namespace}"]
         self.ctr = Program(folder / "ctr", argv, env)
 
     def start(self) -> None:
@@ -162,6 +176,10 @@ class Containerd:
         login = [f"--user={user}"] if user else []
         snapshotter = f"--snapshotter={self._snapshotter}"
         return self.ctr.run("images", "pull", snapshotter, *login, *options, name, timeout=timeout)
+
+    def cri_pull(self, name: str) -> None:
+        """Have the daemon pull as for a kubelet; raise with what it says if it fails."""
+        pull_image(self._socket, name)
 
     def push(self, name: str, *options: str, user: str | None = None) -> Finished:
         login = [f"--user={user}"] if user else []
@@ -311,7 +329,7 @@ def _containers_environment(folder: Path, route: Route | Direct) -> dict[str, st
     )
 
 
-def _containerd_config(folder: Path, socket: Path) -> str:
+def _containerd_config(folder: Path, socket: Path, snapshotter: str, certs: Path | None) -> str:
     unused = ["cri", "aufs", "btrfs", "devmapper", "zfs"]
     names = {"cri": "io.containerd.grpc.v1.cri"}
     plugins = [names.get(name, f"io.containerd.snapshotter.v1.{name}") for name in unused]
@@ -319,9 +337,16 @@ def _containerd_config(folder: Path, socket: Path) -> str:
 version = 2
 root = "{folder / "root"}"
 state = "{folder / "state"}"
-disabled_plugins = {json.dumps(plugins)}
+disabled_plugins = {json.dumps(plugins[1:] if certs else plugins)}
 [grpc]
 address = "{socket}"
 [plugins."io.containerd.internal.v1.opt"]
 path = "{folder / "opt"}"
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "{folder / "cni"}"
+conf_dir = "{folder / "cni"}"
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "{snapshotter}"
+[plugins."io.containerd.grpc.v1.cri".registry]
+config_path = "{certs or ""}"
 """

@@ -24,7 +24,7 @@ from rig.process import Daemon, RigError, answers, clean_environment, eventually
 from rig.route import Route, bundle
 
 Runner = Literal["serve", "mitmdump"]
-Option = str | bool | Sequence[str]
+Option = str | bool | Sequence[str] | None
 
 PYTHON = os.environ.get("ENTREPOT_PYTHON", sys.executable)
 ADDON = Path(__file__).parents[2] / "addon" / "main.py"
@@ -34,7 +34,8 @@ _MITMDUMP = "from mitmproxy.tools.main import mitmdump; mitmdump()"
 class Entrepot:
     """One proxy with its data in `folder`; options are the command line's, `_` for `-`.
 
-    A string is one value, a sequence a repeated option, True a flag.
+    A string is one value, a sequence a repeated option, True a flag; None leaves away what is said
+    otherwise.
     """
 
     def __init__(
@@ -51,12 +52,13 @@ class Entrepot:
         folder.mkdir(parents=True, exist_ok=True)
         self._network = network
         self.folder = folder
-        self.data = Path(str(options.get("data", folder / "data")))
+        self.data = Path(str(options.get("data") or folder / "data"))
         host, _, port = str(options.get("listen", "")).rpartition(":")
         self.port = int(port) if port else free_port()
         self.address = "::1" if host.startswith("[") else "127.0.0.1"
         self._takes_default_port = runner == "mitmdump"
         given = {"listen": f"127.0.0.1:{self.port}", "data": str(self.data), **options}
+        given = {name: value for name, value in given.items() if value is not None}
         self.daemon = Daemon(
             "entrepot",
             [
@@ -213,7 +215,7 @@ def _words(name: str, value: Option) -> list[str]:
     flag = "--" + name.replace("_", "-")
     if isinstance(value, bool):
         return [flag] if value else []
-    values = [value] if isinstance(value, str) else value
+    values = [value] if isinstance(value, str) else value or ()
     return [word for one in values for word in (flag, one)]
 
 
@@ -231,5 +233,5 @@ def _mitmdump(options: Mapping[str, Option]) -> list[str]:
 def _set(name: str, value: Option) -> list[str]:
     if isinstance(value, bool):
         value = str(value).lower()
-    values = [value] if isinstance(value, str) else value
+    values = [value] if isinstance(value, str) else value or ()
     return [word for one in values for word in ("--set", f"entrepot_{name}={one}")]

@@ -45,6 +45,25 @@ class Direct:
         return tuple(with_file("/etc/resolv.conf", empty))
 
 
+@dataclass(frozen=True, slots=True)
+class KnownNames:
+    """No proxy; these names lead to this machine, where the client trusts what `ca_file` signed."""
+
+    folder: Path
+    ca_file: Path
+    names: tuple[str, ...]
+
+    def environment(self) -> dict[str, str]:
+        return {"SSL_CERT_FILE": str(self.ca_file)}
+
+    @property
+    def within(self) -> tuple[str, ...]:
+        """Words before a client's command."""
+        hosts = self.folder / "hosts"
+        hosts.write_text(f"127.0.0.1 localhost {' '.join(self.names)}\n")
+        return tuple(with_file("/etc/hosts", hosts))
+
+
 def bundle(path: Path, *authorities: bytes) -> Path:
     """Write the system's authorities and these (PEM) to `path`; return it."""
     system = _SYSTEM_BUNDLE.read_bytes() if _SYSTEM_BUNDLE.exists() else b""
