@@ -666,9 +666,9 @@ def test_a_wrong_registry_table_is_one_clear_line(toml: Toml) -> None:
 
 
 def test_options_are_the_fields_of_config() -> None:
-    """Every field has its option (`accounts` is `registry` too), named alike everywhere."""
+    """Every field has its option (`accounts` is `registry` too, `unused` is of another file)."""
     names = [option.name for option in OPTIONS if option.in_file]
-    assert sorted([*names, "accounts"]) == sorted(Config.__dataclass_fields__)
+    assert sorted([*names, "accounts", "unused"]) == sorted(Config.__dataclass_fields__)
     option = next(option for option in OPTIONS if option.name == "upstream_ca")
     assert (option.flag, option.mitmproxy) == ("--upstream-ca", "entrepot_upstream_ca")
 

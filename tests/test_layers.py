@@ -63,6 +63,8 @@ LEVELS = {
     "tlssocket": 2,
     "trust": 2,
     "upstream": 2,
+    "plain_yaml": 2,
+    "registry_config": 2,
     "body": 2,
     "pieces": 2,
     "download": 2,

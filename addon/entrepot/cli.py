@@ -24,6 +24,7 @@ from entrepot.config import OPTIONS, Config, ConfigError, Listen, Option
 from entrepot.mirror import Mirror
 from entrepot.mitm.addon import Entrepot
 from entrepot.mitm.engine import Foundation, StartError
+from entrepot.registry_config import load_config
 from entrepot.storage_reasons import storage_reason
 from entrepot_ca import AuthorityError, create, describe, load
 
@@ -64,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     make.set_defaults(run=_create)
     by_name = {option.name: option for option in OPTIONS}
     for command in (show, make):
-        _add(command, by_name["data"])
-        _add(command, by_name["config"])
+        for name in ("data", "config", "registry_config"):
+            _add(command, by_name[name])
     _add(make, by_name["permit"])
     return parser
 
@@ -82,7 +83,7 @@ def _add(parser: argparse.ArgumentParser, option: Option) -> None:
 def _config(args: argparse.Namespace) -> Config:
     values = ((option.name, getattr(args, option.name, None)) for option in OPTIONS)
     given = {name: value for name, value in values if value is not None}
-    return Config.load(given, os.environ, Path.home(), os.geteuid() == 0)
+    return load_config(given, os.environ, Path.home(), os.geteuid() == 0)
 
 
 def _serve(args: argparse.Namespace) -> int:

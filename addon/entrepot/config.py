@@ -3,6 +3,7 @@
 A value that is given (command line or mitmproxy option) wins over the environment, which wins over
 the file, which wins over the default; a repeatable option is replaced whole, never added to. Only
 ``HTTPS_PROXY`` and ``NO_PROXY``, which were set for other programs as well, come after the file.
+What another program's file says (`registry_config.py` reads it) counts where ours says nothing.
 """
 
 import base64
@@ -301,6 +302,13 @@ OPTIONS = (
     ),
     Option("registry", "repeatable", "HOST[:PORT]", "always intercept this host", HostPort.parse),
     Option("docker_config", "str", "FILE", "use the logins of docker's config.json", parse_path),
+    Option(
+        "registry_config",
+        "str",
+        "FILE",
+        "be what this config.yml of registry:2 describes, a pull-through cache",
+        parse_path,
+    ),
     Option("only_listed", "flag", "", "intercept only what --registry lists"),
     Option("allow_client", "repeatable", "CIDR", "only these clients are served", parse_network),
     Option(
@@ -315,13 +323,26 @@ OPTIONS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one file says: ``values`` in the shape of our TOML, with passwords.
+
+    ``exposed``: others than its owner can read it. ``unused`` are its keys that mean nothing here.
+    """
+
+    file: Path
+    values: Mapping[str, object] = field(repr=False)
+    exposed: bool = False
+    unused: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """What the administrator decided.
 
     `size` is in bytes, None to choose at first start; times are in seconds, `scrub` 0 for never,
     `max_stale` 0 for no stale tag at all. `accounts` are the tables of `registry`, whose hosts are
-    in `registry` too.
+    in `registry` too. `unused` are the keys of `registry_config` that mean nothing here.
     """
 
     data: Path
@@ -344,29 +365,38 @@ class Config:
     registry: tuple[HostPort, ...] = ()
     accounts: tuple[RegistryTable, ...] = ()
     docker_config: Path | None = None
+    registry_config: Path | None = None
+    unused: tuple[str, ...] = ()
     only_listed: bool = False
     allow_client: tuple[Network, ...] = ()
     proxyauth: str | None = field(default=None, repr=False)
     permit: tuple[str, ...] = ()
 
     @classmethod
-    def load(cls, given: Given, environ: Mapping[str, str], home: Path, root: bool) -> Self:  # noqa: FBT001
+    def load(
+        cls,
+        given: Given,
+        environ: Mapping[str, str],
+        home: Path,
+        root: bool,  # noqa: FBT001
+        below: Layer | None = None,
+    ) -> Self:
         """Merge what was given, the environment and the file that `given` names; or ConfigError.
 
-        Options that were not given are absent from `given`, not empty. `~/` is `home`.
+        Options that were not given are absent from `given`, not empty. `~/` is `home`. What
+        `below` says counts where nothing else does.
         """
         values: Values = {"data": _default_data(environ, home, root=root)}
         given_values = _read_all(given, OPTIONS, "the options")
-        tables: list[RegistryTable] = []
+        layers = [] if below is None else [below]
         if (file := given_values.pop("config", None)) is not None:
-            in_file = [option for option in OPTIONS if option.in_file]
-            content, exposed = _read_file(_expand(file, home))
-            if isinstance(content.get("registry"), Mapping):
-                around = Surroundings(environ, home, exposed)
-                tables = _read_tables(content.pop("registry"), around, str(file))
-            values |= _read_all(content, in_file, str(file))
-            if exposed:
-                _demand_no_password(file, values)
+            layers.append(_read_file(_expand(file, home)))
+        tables: list[RegistryTable] = []
+        for layer in layers:
+            in_layer, its_tables = _read_layer(layer, environ, home)
+            values |= in_layer
+            said = {origin for table in its_tables for origin in table.origins}
+            tables = [*(t for t in tables if said.isdisjoint(t.origins)), *its_tables]
         if data := environ.get("ENTREPOT_DATA"):
             values |= _read_all({"data": data}, OPTIONS, "ENTREPOT_DATA")
         values |= given_values
@@ -374,7 +404,7 @@ class Config:
         hosts = (host for table in tables for host in table.hosts)
         values["registry"] = tuple(dict.fromkeys((*values.get("registry", ()), *hosts)))
         values = {name: _expand(value, home) for name, value in values.items()}
-        config = cls(**values, accounts=tuple(tables))
+        config = cls(**values, accounts=tuple(tables), unused=below.unused if below else ())
         if config.transparent == config.listen and config.listen.port:
             raise ConfigError(f"listen and transparent are both {config.listen}, want two ports")
         config._check_places()
@@ -385,6 +415,21 @@ class Config:
         for place in (str(mirror) for mirror in self.mirror if mirror.port):
             if taken.count(place) > 1:
                 raise ConfigError(f"mirror: two are to listen on {place}, want an address for each")
+
+
+def _read_layer(
+    layer: Layer, environ: Mapping[str, str], home: Path
+) -> tuple[Values, list[RegistryTable]]:
+    """The options of a file, and its tables of registries."""
+    content, tables = dict(layer.values), list[RegistryTable]()
+    if isinstance(content.get("registry"), Mapping):
+        around = Surroundings(environ, home, layer.exposed)
+        tables = _read_tables(content.pop("registry"), around, str(layer.file))
+    in_file = [option for option in OPTIONS if option.in_file]
+    values = _read_all(content, in_file, str(layer.file))
+    if layer.exposed:
+        _demand_no_password(layer.file, values)
+    return values, tables
 
 
 def _default_data(environ: Mapping[str, str], home: Path, *, root: bool) -> Path:
@@ -442,19 +487,19 @@ def _read_all(source: Mapping[str, object], options: Collection[Option], where: 
     return values
 
 
-def _read_tables(tables: Values, around: Surroundings, where: str) -> list[RegistryTable]:
+def _read_tables(tables: Any, around: Surroundings, where: str) -> list[RegistryTable]:
     try:
         return read_registries(tables, around)
     except ValueError as error:
         raise ConfigError(f"{where}: registry: {error}") from None
 
 
-def _read_file(file: Path) -> tuple[Values, bool]:
-    """What a TOML file says, and whether others than its owner can read it."""
+def _read_file(file: Path) -> Layer:
+    """What a TOML file says."""
     try:
         with file.open("rb") as opened:
             exposed = is_exposed(os.fstat(opened.fileno()))
-            return tomllib.loads(opened.read().decode()), exposed
+            return Layer(file, tomllib.loads(opened.read().decode()), exposed)
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -122,6 +122,7 @@ def test_a_wrong_config_file_is_one_clear_line(
         (("--upstream-proxy", "ftp://alice:wonderland@x"), "upstream_proxy: expected http"),
         (("--upstream-ca", "missing.pem"), "missing.pem"),
         (("--config", "missing.toml"), "cannot read missing.toml"),
+        (("--registry-config", "missing.yml"), "cannot read missing.yml"),
         (("--data", "/proc/1/nowhere"), "data folder '/proc/1/nowhere'"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",

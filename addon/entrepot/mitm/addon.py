@@ -35,6 +35,7 @@ from entrepot.mitm.roads import Loops, Roads
 from entrepot.mitm.running import Running
 from entrepot.mitm.sending import Sending
 from entrepot.mitm.transparent import Transparent
+from entrepot.registry_config import load_config
 
 DRAIN_SECONDS = 10.0
 # Among mitmproxy's own, whose errors end a start; ours go another way by then (``events``).
@@ -104,7 +105,7 @@ class Entrepot:
 
     def _configuration(self) -> Config:
         given = options.given(ctx.options)
-        return Config.load(given, os.environ, Path.home(), os.geteuid() == 0)
+        return load_config(given, os.environ, Path.home(), os.geteuid() == 0)
 
     def running(self) -> None:
         """Listen where we were told to, and say in one line that the proxy is there."""

@@ -93,6 +93,9 @@ class Engine:
         self.proxy = config.upstream_proxy
         self.via = f"1.1 entrepot-{secrets.token_hex(8)}"
         """What the upstream proxy is told, by which a loop is known (RFC 9110 section 7.6.3)."""
+        if config.registry_config is not None:
+            unused = ",".join(config.unused)
+            self.events.info("registry_config", file=config.registry_config, unused=unused)
         upstream = Upstream(
             foundation.roots,
             resolve=config.resolve,
