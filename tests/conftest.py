@@ -49,6 +49,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="pull every fault with every client, and write the table (about 15 minutes)",
     )
+    group.addoption(
+        "--outage-table",
+        metavar="FILE",
+        help="measure what clients get while upstream is away, and write the table (15 minutes)",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -303,6 +303,30 @@ def test_a_yes_survives_a_restart_without_network(
             assert asyncio.run(it.hosts.is_registry(ORIGIN))
 
 
+def test_a_registry_that_is_silent_is_not_probed_again_and_again(
+    tmp_path: Path, reachable: Upstream, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was is known; the probe that found it silent spares the next request its wait."""
+    monkeypatch.setattr(rules, "PROBE_SECONDS", 0.2)
+    silence = threading.Event()
+
+    async def scenario(it: Setting) -> None:
+        assert await it.hosts.is_registry(ORIGIN)
+        it.clock.now += rules.YES_SECONDS + 1
+        server.routes["/v2/"] = Content(b"", wait=silence)
+        server.requests.clear()
+        for _ in range(3):
+            assert await it.hosts.is_registry(ORIGIN)
+            it.clock.now += rules.UNREACHABLE_SECONDS + 1
+        assert it.events.counts["upstream_away"] == 1
+        # HEAD: the trials, for which nobody waits.
+        assert [seen.method for seen in server.requests].count("GET") == 1
+
+    with setting(tmp_path, reachable) as it:
+        asyncio.run(scenario(it))
+    silence.set()
+
+
 @pytest.mark.parametrize(
     ("listed", "origin", "registry"),
     [

@@ -53,6 +53,7 @@ LEVELS = {
     "head": 2,
     "patience": 2,
     "ratelimits": 2,
+    "connecting": 2,
     "reasons": 2,
     "rows": 2,
     "room": 2,

@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -284,7 +284,6 @@ def test_the_memory_ends(run: Run) -> None:
         status(401, bytes(1_000_000), BASIC),
         status(200, b"<p>log in to the wireless network</p>"),
         status(403, REFUSAL, VERSION),
-        status(429, b"", {"Retry-After": "3"}),
         status(501, b"", VERSION),
         redirect("/v2/elsewhere"),
     ],
@@ -681,5 +680,63 @@ def test_pings_and_small_forms_for_tokens_are_taken(
         request = world.request(target, *fields, method=method)
         endpoint = parse_endpoint(method, target, "")
         assert world.logins.takes(request, endpoint, size) is taken
+
+    run(scenario)
+
+
+# Away
+
+
+LOCALLY = "hit; detail=offline"
+
+
+@pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
+def test_clients_go_on_without_a_token_for_a_minute(run: Run, code: int) -> None:
+    """However many ping meanwhile: that minute is not begun anew."""
+
+    async def scenario(world: World) -> None:
+        world.server.routes["/v2/"] = status(code)
+        assert (await world.get("/v2/")).how == LOCALLY
+        world.server.routes["/v2/"] = CHALLENGE
+        world.server.requests.clear()
+        seen = []
+        for _ in range(3):
+            world.now += 25
+            got = await world.get("/v2/")
+            seen.append((got.status, len(world.server.requests)))
+        assert seen == [(200, 0), (200, 0), (401, 1)]
+
+    run(scenario)
+
+
+def test_who_needs_no_token_is_not_told_to_go_without(run: Run) -> None:
+    """An open registry is asked again as soon as it answers."""
+
+    async def scenario(world: World) -> None:
+        world.server.routes["/v2/"] = OPEN
+        await world.get("/v2/")
+        world.now += REMEMBERED_SECONDS
+        world.server.routes["/v2/"] = status(503)
+        assert (await world.get("/v2/")).how == LOCALLY
+        world.server.routes["/v2/"] = OPEN
+        assert (await world.get("/v2/")).how == ASKED
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
+def test_a_token_server_that_is_away_is_stood_in_for(run: Run, code: int) -> None:
+    """By a token that counts as none, and that is said of the request that shows it."""
+
+    async def scenario(world: World) -> None:
+        await world.challenge()
+        world.server.routes["/token"] = status(code)
+        got = await world.get("/token?scope=repository:app:pull", ALICE)
+        assert (got.status, got.how) == (200, LOCALLY)
+        token = json.loads(got.body)["token"]
+        shown = world.request("/v2/app/manifests/1", ("Authorization", f"Bearer {token}"), ALICE)
+        assert world.logins.settle(shown) is shown  # two logins: not ours to judge
+        request = world.logins.settle(replace(shown, headers=shown.headers[:1]))
+        assert (request.headers, request.without_token) == ((), True)
 
     run(scenario)

@@ -56,4 +56,5 @@ def test_patience_ends() -> None:
     """What took long, or would, is not tried again."""
     assert PATIENCE.pause(1, 9.0, 503) == 0.25
     assert PATIENCE.pause(1, 9.9, 503) is None
-    assert PATIENCE.pause(2, 6.0, 503, "5") is None
+    assert PATIENCE.pause(2, 9.9, 503, "10") == 10.0
+    assert PATIENCE.pause(2, 10.1, 503, "1") is None

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from entrepot.access import Access
 from entrepot.message import Fields, Request
 from entrepot.reference import Origin
-from entrepot.tokens import DEFAULT_SECONDS, Issued, Realms, are_related, is_anonymous, parse_issued
+from entrepot.tokens import (
+    DEFAULT_SECONDS,
+    Issued,
+    Realms,
+    are_related,
+    asks_to_write,
+    is_anonymous,
+    parse_issued,
+)
 
 HUB = Origin("https", "registry-1.docker.io", 443)
 JSON = st.recursive(
@@ -203,3 +211,26 @@ def test_every_token_that_was_read_can_be_remembered(token: str) -> None:
     access = Access(b"secret")
     for value in issued.tokens if issued else ():
         access.token_issued(value, anonymous=True, expires=1.0, now=0.0)
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "content", "writes"),
+    [
+        ("GET", "service=a&scope=repository:app:pull", b"", False),
+        ("GET", "service=a", b"", False),
+        ("GET", "scope=repository:app:pull,push", b"", True),
+        ("GET", "scope=repository:app:pull&scope=repository:other:push", b"", True),
+        ("GET", "scope=repository:app:pull+repository:other:delete", b"", True),
+        ("GET", "scope=registry:catalog:*", b"", True),
+        ("GET", "scope=repository:app:", b"scope=repository:app:push", False),
+        ("POST", "", b"scope=repository%3Aapp%3Apull&grant_type=password", False),
+        ("POST", "", b"grant_type=password&scope=repository%3Aapp%3Apull%2Cpush", True),
+        ("POST", "", b"\xff=&scope=\xff", True),
+    ],
+)
+def test_a_token_for_more_than_pulling(
+    method: str, query: str, content: bytes, *, writes: bool
+) -> None:
+    """Of several scopes, in the query or in a form, one is enough."""
+    request = Request(method, Origin("https", "auth.example.test", 443), "/token", query)
+    assert asks_to_write(request, content) is writes

@@ -63,7 +63,9 @@ class Behalf:
         if not isinstance(endpoint, Blob | Manifest | Tags | Referrers):
             return request
         account = self._accounts.of(request.origin, endpoint.name, request.client)
-        return request if account is None else replace(request, account=account)
+        if account is None:
+            return request
+        return replace(request, account=account, without_token=False)
 
     async def list(self, request: Request, endpoint: Tags | Referrers) -> Answer:
         """Upstream's own list, to the account."""

@@ -94,7 +94,7 @@ class Blobs:
         request, repository, digest, who = wanted
         spare = found is not None and found.linked
         spare = spare and await self._outage.covers(request, repository, digest, who)
-        if spare and not self._outage.may_ask(request):
+        if spare and not self._outage.may_ask(request, by_digest=True):
             return None
         try:
             word = await permission.ask_for_blob(

@@ -18,6 +18,8 @@ from entrepot.reference import Digest, Repository, Tag
 from entrepot.upstream import UpstreamError
 
 STOP_SECONDS = 2.0
+_WITHOUT = "a token is wanted, and the token server did not give one; try again in a minute"
+"""What would else be a 401, which blames the client's login."""
 
 
 class Cache:
@@ -26,6 +28,7 @@ class Cache:
     def __init__(self, driver: Driver, outage: Outage | None = None) -> None:
         outage = outage or Outage(driver)
         self._driver = driver
+        self._outage = outage
         self.pushes = Pushes(driver)
         self._fetches = Fetches(driver)
         self._blobs = Blobs(driver, self._fetches, outage)
@@ -48,11 +51,16 @@ class Cache:
             if request.method == "GET":
                 await self._pushed(repository, endpoint)
             if isinstance(endpoint, Blob):
-                return await self._blobs.answer(request, repository, endpoint.digest)
-            return await self._manifests.answer(request, repository, endpoint.reference)
+                answer = await self._blobs.answer(request, repository, endpoint.digest)
+            else:
+                answer = await self._manifests.answer(request, repository, endpoint.reference)
         except UpstreamError as error:
             self._driver.events.warn("upstream_failed", of=repository, reason=error)
             return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
+        if answer.status == 401 and self._outage.wants_token(request):
+            answer.close()
+            return error_answer(503, "UNAVAILABLE", _WITHOUT)
+        return answer
 
     async def _pushed(self, repository: Repository, endpoint: Blob | Manifest) -> None:
         """Wait a while for what was pushed just now."""

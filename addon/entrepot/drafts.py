@@ -1,10 +1,13 @@
 """Files that grow from what clients push, until it is known what came of the upload.
 
-The event loop hands over what passes, and never waits: one thread for all drafts claims room,
-writes and hashes. What it has not come to yet waits in memory, bounded for all drafts together.
-Where the disk is slower than the push, the draft is given up, since waiting for it would slow
-the push; what was written is removed. ``fdatasync`` takes as long as the disk likes, so it has
-threads of its own, and no other draft waits for it.
+The event loop hands over what passes, and never waits: one thread for all drafts claims room
+and writes. What it has not come to yet waits in memory, bounded for all drafts together. Where
+the disk is slower than the push, the draft is given up, since waiting for it would slow the push;
+what was written is removed.
+
+A draft is hashed when the push is over and was accepted: before, that would take time from the
+push (0.5 s of CPU a GiB), perhaps for nothing, and by which algorithm is not known. Hashing and
+``fdatasync`` have threads of their own, so that no other draft waits for them.
 """
 
 import asyncio
@@ -20,7 +23,7 @@ from typing import Protocol, TypeVar
 from entrepot.reference import Digest
 from entrepot.storage_reasons import storage_reason
 from entrepot.store import Store, StoreError
-from entrepot.verify import MISMATCH, damage_of
+from entrepot.verify import damage_of
 
 _MIB = 1024 * 1024
 MOST_WAITING = 32 * _MIB
@@ -29,10 +32,7 @@ _BATCH = _MIB
 costs both of them."""
 
 _ROOM_STEP = 64 * _MIB
-_HASHED = "sha256"
-"""What is hashed on the way, before the digest is known; another algorithm reads the file again."""
-
-_SYNCS_AT_ONCE = 2
+_SETTLED_AT_ONCE = 2
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ class Drafts:
         self._store = store
         self._on_store = on_store
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="draft")
-        self._syncer = ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="sync")
+        self._settler = ThreadPoolExecutor(_SETTLED_AT_ONCE, thread_name_prefix="settle")
 
     def begin(self) -> "Draft":
         """Begin a draft, which costs nothing until its first byte comes."""
@@ -102,11 +102,11 @@ class Drafts:
     async def settled(self, last: Callable[[], str | None]) -> str | None:
         """Do what may take long, once the writer has done what it was given before."""
         await asyncio.wrap_future(self._writer.submit(lambda: None))
-        return await asyncio.get_running_loop().run_in_executor(self._syncer, last)
+        return await asyncio.get_running_loop().run_in_executor(self._settler, last)
 
     def close(self) -> None:
         """End the threads, after what they are at."""
-        self._syncer.shutdown(wait=False, cancel_futures=True)
+        self._settler.shutdown(wait=False, cancel_futures=True)
         self._writer.shutdown(wait=True)
 
 
@@ -127,7 +127,6 @@ class Draft:
         self._file: int | None = None
         self._written = 0
         self._claimed = 0
-        self._hasher = Digest.of(b"", _HASHED).hasher()
 
     # On the loop
 
@@ -197,7 +196,6 @@ class Draft:
         if end > self._claimed and not self._claim(end):
             self._fail("there is no room for it")
             return
-        self._hasher.update(data)
         view = memoryview(data)
         while view and self._file is not None:
             count = os.write(self._file, view)
@@ -228,10 +226,7 @@ class Draft:
     def _verified(self, digest: Digest) -> str | None:
         if self.problem is not None or self._file is None:
             return self.problem
-        if digest.algorithm != _HASHED:
-            problem = damage_of(self._file, digest)
-        else:
-            problem = None if self._hasher.hexdigest() == digest.hex else MISMATCH
+        problem = damage_of(self._file, digest)
         if problem is None:
             try:
                 os.fdatasync(self._file)

@@ -14,7 +14,7 @@ import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import count
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ from entrepot.breaker import Ask, Breakers
 from entrepot.events import Events
 from entrepot.message import Answer, Body, Fields, Request, cache_status, end_to_end
 from entrepot.patience import BRIEF, FAILURES, PATIENCE, Patience, parse_retry_after
-from entrepot.ratelimits import RateLimits
+from entrepot.ratelimits import RateLimits, account_hint
 from entrepot.reference import Origin
 from entrepot.signing import Signer
 from entrepot.store import Store, StoreBusyError, StoreError
@@ -38,6 +38,10 @@ _REST_SECONDS = 10.0
 seconds then, and a pull asks many."""
 
 _SMALL = 256 * 1024
+_MOST_TRIALS = 1000
+_DRIP_SECONDS = 0.5
+"""How long after its deadline a head that comes byte by byte is given up."""
+
 _DAWDLING_SECONDS = 10.0
 _FORWARDED_NEUTRAL = frozenset({"accept", "user-agent", "accept-language"})
 
@@ -82,15 +86,25 @@ class Driver:
         self._store_pool = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._store_rests_until = 0.0
         self._flights: dict[Hashable, asyncio.Future[Any]] = {}
+        self._trials: dict[Origin, Request] = {}
+        """What hosts let a deadline pass on; in memory only, with what it said of who asked."""
 
-    async def call(self, function: Callable[[], T]) -> T:
-        """Run a blocking function on a thread of its own."""
+    async def call(self, function: Callable[[], T], within: float | None = None) -> T:
+        """Run a blocking function on a thread of its own.
+
+        Raises TimeoutError where it runs longer than ``within`` seconds; the thread goes on.
+        """
         loop = asyncio.get_running_loop()
         await self._calls.acquire()
         future: asyncio.Future[T] = loop.create_future()
         future.add_done_callback(lambda _: self._calls.release())
         threading.Thread(target=_run, args=(function, future, loop), daemon=True).start()
-        return await asyncio.shield(future)  # who gives up waiting does not end the thread
+        try:
+            async with asyncio.timeout(within):
+                return await asyncio.shield(future)  # who gives up does not end the thread
+        except (TimeoutError, asyncio.CancelledError):
+            future.add_done_callback(_close_unwanted)
+            raise
 
     async def stored(self, function: Callable[[], T], otherwise: T) -> T:
         """Run a method of the store; ``otherwise`` where the store fails."""
@@ -136,18 +150,20 @@ class Driver:
         return away and not self.may_ask(origin, spare=True)
 
     def _try(self, origin: Origin, loop: asyncio.AbstractEventLoop) -> None:
-        """Find out, on a thread, whether a host answers again: anything counts."""
-        with contextlib.suppress(UpstreamError):
-            reply = self.upstream.send(
-                "GET",
-                Target(origin, "/v2/"),
-                (("Accept-Encoding", "identity"),),
-                follow=Follow.NO,
-                seconds=self._answer_seconds,
-            )
+        """Find out, on a thread, whether a host answers again: anything counts.
+
+        It is asked again what it let a deadline pass on: many that hang still answer a ping.
+        """
+        trial = self._trials.get(origin) or Request("HEAD", origin, "/v2/")
+        send = self._sender(trial, seconds=self._answer_seconds)
+        try:
+            reply = send()
             reply.drain()
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(self._answered, origin)
+            heard = partial(self._answered, origin, reply.target.origin)
+        except UpstreamError as error:
+            heard = partial(self.failed, error)
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(heard)
 
     async def send(
         self,
@@ -161,16 +177,16 @@ class Driver:
         """Ask upstream what the client asked, as the client. Raises ``UpstreamError``."""
         self._demand(request)
         send = self._sender(request, method, extra, follow, downgrade=downgrade)
-        return await self._heard(request.origin, send)
+        return await self._heard(replace(request, method=method or request.method), send)
 
     def _sender(
         self,
         request: Request,
-        method: str | None,
-        extra: Fields,
-        follow: Follow,
+        method: str | None = None,
+        extra: Fields = (),
+        follow: Follow = Follow.ANY,
         *,
-        downgrade: bool,
+        downgrade: bool = False,
         seconds: float | None = None,
     ) -> Callable[[], Reply]:
         target = Target(request.origin, request.target)
@@ -211,7 +227,8 @@ class Driver:
             )
 
         signed = partial(self.signer.send, request, fields, send, seconds=seconds)
-        return await self._heard(request.origin, signed)
+        asked = Request("HEAD", request.origin, request.path)  # of a login nothing is tried again
+        return await self._heard(asked, signed, brief=brief)
 
     def upstreams(self) -> dict[str, dict[str, object]]:
         """What is known of hosts that are not simply there, or that limit pulls; for a monitor."""
@@ -229,22 +246,40 @@ class Driver:
             raise UpstreamError(f"{request.origin}: {why}")
 
     async def _heard(
-        self, origin: Origin, send: Callable[[], Reply], *, last: bool = True
+        self,
+        asked: Request,
+        send: Callable[[], Reply],
+        *,
+        last: bool = True,
+        brief: bool = False,
     ) -> Reply:
-        """Ask, and remember whether there was an answer; a failure counts that is the ``last``."""
+        """Ask, and remember whether there was an answer; a failure counts that is the ``last``.
+
+        ``brief``: the whole head of the answer must come in time, redirects and all.
+        """
+        origin = asked.origin
         self.events.count("upstream_requests")
         try:
-            reply = await self.call(send)
+            reply = await self._in_time(origin, send) if brief else await self.call(send)
         except UpstreamError as error:
             if last:
-                self._failed(error)
+                self.failed(error, asked)
             raise
-        for one in (origin, *self.signer.take_answered()):
-            self._answered(one)
+        answered = self.signer.take_answered()
+        self._answered(origin, reply.target.origin, *answered)
         self.limits.note(origin, reply.headers, self.wall())
         if reply.status == 429:
             self._limited(origin)
         return reply
+
+    async def _in_time(self, origin: Origin, send: Callable[[], Reply]) -> Reply:
+        try:
+            # A moment more than the deadlines below, which know who it was that hung.
+            return await self.call(send, self._answer_seconds + _DRIP_SECONDS)
+        except TimeoutError:
+            raise UpstreamError(
+                f"{origin}: no answer in time", passing=True, silent=origin, slow=True
+            ) from None
 
     def _limited(self, origin: Origin) -> None:
         """Say that a registry lets nobody pull any more, and what to do about it."""
@@ -252,24 +287,37 @@ class Driver:
         if not self.limits.is_news(origin, self.clock()):
             return
         last = self.limits.last.get(origin)
-        figures = {} if last is None else {"limit": last.limit, "window": f"{last.window}s"}
-        self.events.warn(
-            "rate_limited",
-            host=origin,
-            **figures,
-            do="configure an account for this registry, whose limit is higher",
-        )
+        figures = {} if last is None else last.known()
+        self.events.warn("rate_limited", host=origin, **figures, do=account_hint(origin))
 
-    def _failed(self, error: UpstreamError) -> None:
-        if error.silent is not None and self.breakers.failed(
-            error.silent, self.clock(), connected=error.connected, slow=error.slow
-        ):
-            state = self.breakers.states(self.clock())[error.silent]
-            self.events.warn("upstream_away", host=error.silent, state=state, reason=error)
+    def failed(self, error: UpstreamError, asked: Request | None = None) -> None:
+        """Take in that upstream did not answer; ``asked`` is what will be tried again.
 
-    def _answered(self, origin: Origin) -> None:
-        if self.breakers.answered(origin):
-            self.events.info("upstream_back", host=origin)
+        A host that redirects a HEAD to one that hangs is no faster than that one.
+        """
+        if error.silent is None:
+            return
+        self._silent(error.silent, error, connected=error.connected)
+        if asked is None or not error.slow:
+            return
+        if asked.origin != error.silent:
+            if asked.method != "HEAD":
+                return
+            self._silent(asked.origin, error, connected=True)
+        self._trials[asked.origin] = replace(asked, method="HEAD")
+        while len(self._trials) > _MOST_TRIALS:
+            del self._trials[next(iter(self._trials))]
+
+    def _silent(self, origin: Origin, error: UpstreamError, *, connected: bool) -> None:
+        if self.breakers.failed(origin, self.clock(), connected=connected, slow=error.slow):
+            state = self.breakers.states(self.clock())[origin]
+            self.events.warn("upstream_away", host=origin, state=state, reason=error)
+
+    def _answered(self, *origins: Origin) -> None:
+        for origin in dict.fromkeys(origins):
+            self._trials.pop(origin, None)
+            if self.breakers.answered(origin):
+                self.events.info("upstream_back", host=origin)
 
     async def send_patiently(
         self,
@@ -291,15 +339,16 @@ class Driver:
         patience = BRIEF if brief else self._patience
         seconds = self._answer_seconds if brief else None
         send = self._sender(request, method, extra, follow, downgrade=downgrade, seconds=seconds)
+        asked = replace(request, method=method or request.method)
         if not brief:
             self._demand(request)
         for attempts in count(1):
             try:
-                reply = await self._heard(request.origin, send, last=False)
+                reply = await self._heard(asked, send, last=False, brief=brief)
             except UpstreamError as error:
                 pause = patience.pause(attempts, clock() - began) if error.passing else None
                 if pause is None or not await _still_awaited(request, pause):
-                    self._failed(error)
+                    self.failed(error, asked)
                     raise
             else:
                 if reply.status not in FAILURES:
@@ -416,6 +465,12 @@ async def _still_awaited(request: Request, seconds: float) -> bool:
     """Whether the client is still there after a pause."""
     await asyncio.sleep(seconds)
     return request.is_awaited()
+
+
+def _close_unwanted(future: "asyncio.Future[Any]") -> None:
+    """Let go of an answer that came when nobody waited any more."""
+    if not future.cancelled() and not future.exception() and isinstance(future.result(), Reply):
+        future.result().close()
 
 
 async def _awaited(make: Callable[[], Awaitable[T]]) -> T:

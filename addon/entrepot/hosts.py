@@ -112,10 +112,11 @@ class Hosts:
         if row is not None and row.registry and 0 < left <= YES_SECONDS:
             _remember(self._verdicts, origin, (True, now + left))
             return True
-        if self._driver.offline:
-            return row is not None and row.registry
-        verdict, seconds = await self._probe(origin)
-        if seconds == UNREACHABLE_SECONDS and row is not None and row.registry:
+        was_one = row is not None and row.registry
+        if self._driver.offline or (was_one and self._driver.is_away(origin)):
+            return was_one
+        verdict, seconds = await self._probe(origin, was_one=was_one)
+        if seconds == UNREACHABLE_SECONDS and was_one:
             _remember(self._verdicts, origin, (True, now + seconds))
             return True  # what it was: its content is served while it is away
         if verdict:
@@ -131,14 +132,23 @@ class Hosts:
             lambda: self._driver.store.set_host(origin, registry=True, seconds=YES_SECONDS), None
         )
 
-    async def _probe(self, origin: Origin) -> tuple[bool, float]:
-        """Ask a host whether it is a registry; and for how long a «no» counts."""
+    async def _probe(self, origin: Origin, *, was_one: bool) -> tuple[bool, float]:
+        """Ask a host whether it is a registry; and for how long a «no» counts.
+
+        Of one that ``was_one`` it is remembered that it is silent, so that the request that comes
+        next does not wait again.
+        """
+        problem = UpstreamError(f"{origin}: no answer in time", silent=origin, slow=True)
         async with self._probes:
             try:
-                async with asyncio.timeout(PROBE_SECONDS):
-                    return await self._driver.call(lambda: self._ask(origin)), NO_SECONDS
-            except (UpstreamError, TimeoutError):
-                return False, UNREACHABLE_SECONDS
+                return await self._driver.call(lambda: self._ask(origin), PROBE_SECONDS), NO_SECONDS
+            except UpstreamError as error:
+                problem = error
+            except TimeoutError:
+                pass
+        if was_one:
+            self._driver.failed(problem)
+        return False, UNREACHABLE_SECONDS
 
     def _ask(self, origin: Origin) -> bool:
         target = Target(origin, "/v2/")

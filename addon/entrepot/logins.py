@@ -41,6 +41,7 @@ from entrepot.message import (
     token_answer,
 )
 from entrepot.outage import Outage
+from entrepot.patience import FAILURES
 from entrepot.reference import Origin
 from entrepot.tokens import Realms
 from entrepot.upstream import Reply, UpstreamError
@@ -141,12 +142,11 @@ class Logins:
     def settle(self, request: Request) -> Request:
         """Take a token of our own off a request: it counts as one that shows nothing."""
         shown = request.value("Authorization")
-        if shown == f"Bearer {self._our_token}":
-            self._outage.told_to_go_without_token(request.origin)
-        elif not self._behalf.is_ours(shown):
+        without_token = shown == f"Bearer {self._our_token}"
+        if not (without_token or self._behalf.is_ours(shown)):
             return request
         kept = tuple(pair for pair in request.headers if pair[0].lower() != "authorization")
-        return replace(request, headers=kept)
+        return replace(request, headers=kept, without_token=without_token)
 
     def challenged(self, origin: Origin, values: list[str]) -> None:
         """Take in the ``WWW-Authenticate`` of any 401: its realm, and that not all is open."""
@@ -175,12 +175,15 @@ class Logins:
         how, began = ("fwd=bypass", "detail=token"), self._driver.clock()
         if self._driver.is_away(request.origin):
             return self._token_of_ours(request)
+        # Ours is of no use for a push, which had better wait.
+        brief = not tokens.asks_to_write(request, content)
         try:
-            reply = await self._send(request, content if request.method == "POST" else None)
+            form = content if request.method == "POST" else None
+            reply = await self._send(request, form, brief=brief)
         except UpstreamError as error:
             self._driver.events.warn("upstream_failed", of=request.origin, reason=error)
             return self._token_of_ours(request)
-        if reply.status in _AWAY:
+        if reply.status in FAILURES:
             reply.close()
             return self._token_of_ours(request)
         if reply.status == 401:
@@ -217,9 +220,11 @@ class Logins:
         origin, known = request.origin, self._known(request.origin)
         servers = known.servers if known is not None else ()
         if any(map(self._driver.is_away, (origin, *servers))):
-            return self._go_on(request)
+            return self._go_on(request, *servers)
         if self._outage.goes_without_token(origin):
-            return self._go_on(request)
+            return json_answer(
+                request.method, {}, *_LOCALLY
+            )  # not told anew: that would have no end
         try:
             answer = await self._anonymous_ping(request, known)
             if answer.status in _AWAY:
@@ -229,14 +234,16 @@ class Logins:
         except UpstreamError as error:
             self._driver.events.warn("upstream_failed", of=origin, reason=error)
             return self._go_on(request)
-        if answer.status in _AWAY:
+        if answer.status in FAILURES:
             answer.close()
             return self._go_on(request)
         return answer
 
-    def _go_on(self, request: Request) -> Answer:
-        """Answer that no token is needed."""
-        self._outage.told_to_go_without_token(request.origin)
+    def _go_on(self, request: Request, *servers: Origin) -> Answer:
+        """Answer that no token is needed; nothing else is to be said where that is always so."""
+        known = self._remembered.get(request.origin)
+        if known is None or known.status == 401:
+            self._outage.told_to_go_without_token(request.origin, (request.origin, *servers))
         return json_answer(request.method, {}, *_LOCALLY)
 
     async def _anonymous_ping(self, request: Request, known: _Said | None) -> Answer:
@@ -290,8 +297,9 @@ class Logins:
         """Learn from a ping's answer, and forget what it shows to be so no more."""
         origin, challenges = request.origin, field_values(reply.headers, "WWW-Authenticate")
         known = self._remembered.get(origin)
-        # To somebody, only a challenge says what anybody would hear.
+        # To somebody, only a challenge says what anybody would hear; a failure says nothing.
         telling = reply.status == 401 or not identity_fields(request)
+        telling = telling and reply.status not in FAILURES
         if known is not None and telling:
             same = (known.status, known.challenges) == (reply.status, challenges)
             if not same:

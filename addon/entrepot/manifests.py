@@ -100,7 +100,7 @@ class Manifests:
         """
         driver = self._driver
         spare = found.linked and await self._outage.covers(request, repository, digest, who)
-        if spare and not self._outage.may_ask(request):
+        if spare and not self._outage.may_ask(request, by_digest=True):
             return None
         try:
             head = await self._head(request, repository, digest, who, brief=spare)
@@ -133,7 +133,7 @@ class Manifests:
 
         hopeful = any(self._outage.is_fresh_enough(entry) for entry in entries.values())
         found = None
-        if hopeful and not self._outage.may_ask(request):
+        if hopeful and not self._outage.may_ask(request, by_digest=False):
             found = await kept()
             if found is not None:
                 return self._stale(request, repository, tag, found)
@@ -145,7 +145,10 @@ class Manifests:
             if found is None and not hopeful:
                 raise
         else:
-            if answer.status not in FAILURES or not known or (found := await kept()) is None:
+            if answer.status not in FAILURES:
+                return answer
+            found = await kept() if known else None
+            if found is None and not hopeful:
                 return answer
             answer.close()
         if found is not None:

@@ -79,6 +79,8 @@ class Request:
     """The client's IP address."""
     account: Account | None = None
     """As whom the proxy asks upstream for a client that shows no login; None: as the client."""
+    without_token: bool = False
+    """Whether it came with a token of our own, since none was to be had: it is anonymous."""
 
     def values(self, name: str) -> list[str]:
         """Every value of the header field ``name``."""

@@ -10,8 +10,8 @@ answer, of a failure (5xx) or of a rate limit (429). Who gets it:
 - clients of the networks of ``--offline-private``, whatever is held.
 
 Clients that could get no token, since the registry or its token server is away, go on without
-one (``logins``); for a minute what they ask for is not held against them by asking upstream,
-which would only tell them to get a token.
+one (``logins``). Upstream, which would only tell them to get a token, is not asked for what they
+may have then: for a minute where it is a tag, for ten where it is content by digest.
 """
 
 from collections import OrderedDict
@@ -27,6 +27,8 @@ from entrepot.reference import Digest, Origin, Repository
 
 MAX_STALE = 30 * 86400.0
 _WITHOUT_TOKEN_SECONDS = 60.0
+_STILL_PULLING_SECONDS = 600.0
+"""What a client that was told to go on without a token may take for the layers of its pull."""
 _MOST_LISTED = 20_000
 
 
@@ -39,6 +41,15 @@ class Kept:
     checked: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """That clients of a registry were told to go on without a token."""
+
+    at: float
+    away: frozenset[Origin]
+    """The registry, or its token server."""
+
+
 class Outage:
     """Belongs to one event loop."""
 
@@ -48,25 +59,40 @@ class Outage:
         self._driver = driver
         self._max_stale = max_stale
         self._private = private
-        self._without_token: dict[Origin, float] = {}
+        self._told: dict[Origin, _Told] = {}
+        """When clients of a registry were last told to go on without a token."""
         self._listed: OrderedDict[tuple[Repository, Digest], Digest] = OrderedDict()
         """By what an object is listed that was served so."""
 
-    def may_ask(self, request: Request) -> bool:
+    def may_ask(self, request: Request, *, by_digest: bool) -> bool:
         """Whether to ask upstream, where there is something that could be served instead."""
-        shows_nothing = request.account is None and not identity_fields(request)
-        if shows_nothing and self.goes_without_token(request.origin):
+        seconds = _STILL_PULLING_SECONDS if by_digest else _WITHOUT_TOKEN_SECONDS
+        if request.without_token or (
+            self.goes_without_token(request.origin, seconds) and _shows_nothing(request)
+        ):
             return False
         return self._driver.may_ask_as(request, spare=True)
 
-    def told_to_go_without_token(self, origin: Origin) -> None:
-        """Take in that clients of a registry were told so just now."""
-        self._without_token[origin] = self._driver.clock() + _WITHOUT_TOKEN_SECONDS
+    def told_to_go_without_token(self, origin: Origin, away: Collection[Origin]) -> None:
+        """Take in that clients of a registry were told so just now, and who is away."""
+        self._told[origin] = _Told(self._driver.clock(), frozenset(away))
 
-    def goes_without_token(self, origin: Origin) -> bool:
-        """Whether clients of a registry were told so within the last minute."""
-        until = self._without_token.get(origin)
-        return until is not None and self._driver.clock() < until
+    def goes_without_token(self, origin: Origin, within: float = _WITHOUT_TOKEN_SECONDS) -> bool:
+        """Whether clients of a registry were told so within the last minute, or ``within``."""
+        told = self._told.get(origin)
+        return told is not None and self._driver.clock() < told.at + within
+
+    def wants_token(self, request: Request) -> bool:
+        """Whether a client shows none only since none is to be had now."""
+        if request.without_token:
+            return True
+        told = self._told.get(request.origin)
+        return (
+            told is not None
+            and self.goes_without_token(request.origin)
+            and _shows_nothing(request)
+            and any(map(self._driver.breakers.is_away, told.away))
+        )
 
     def is_fresh_enough(self, entry: TagEntry) -> bool:
         """Whether what a tag was then may be served now."""
@@ -134,3 +160,8 @@ class Outage:
             self._listed.move_to_end((repository, one))
         while len(self._listed) > _MOST_LISTED:
             self._listed.popitem(last=False)
+
+
+def _shows_nothing(request: Request) -> bool:
+    """Whether nobody is named; an account gets its tokens itself."""
+    return request.account is None and not identity_fields(request)

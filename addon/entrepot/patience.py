@@ -22,7 +22,8 @@ class Patience:
     pauses: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
     """Seconds before each further attempt."""
     longest: float = 10.0
-    """Seconds after the first attempt from which on none is made."""
+    """Seconds after the first attempt from which on none is made, but for a wait that upstream
+    itself asked for: that may begin until then, and be as long."""
 
     def pause(
         self,
@@ -41,8 +42,10 @@ class Patience:
         wanted = parse_retry_after(retry_after)
         if status == 429 and wanted is None:
             return None
-        wait = max(self.pauses[attempts - 1], wanted or 0.0)
-        return wait if elapsed + wait <= self.longest else None
+        pause = self.pauses[attempts - 1]
+        if wanted is not None and wanted > pause:
+            return wanted if max(wanted, elapsed) <= self.longest else None
+        return pause if elapsed + pause <= self.longest else None
 
 
 PATIENCE = Patience()

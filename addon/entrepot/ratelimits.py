@@ -16,6 +16,7 @@ _FIGURE = re.compile(r"([0-9]{1,12})(?:;w=([0-9]{1,9}))?", re.ASCII)
 _SOURCE = re.compile(r"[0-9A-Za-z.:-]{1,64}", re.ASCII)
 _SAID_SECONDS = 60.0
 _MOST_HOSTS = 1000
+_CONFIGURED_AS = {"registry-1.docker.io": "docker.io", "index.docker.io": "docker.io"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,12 @@ class RateLimit:
     source: str | None
     at: float
     """When it said so, by the time of day."""
+
+    def known(self) -> dict[str, object]:
+        """The figures that it gave, for a log line."""
+        window = f"{self.window}s" if self.window is not None else None
+        said = {"limit": self.limit, "window": window, "source": self.source}
+        return {name: value for name, value in said.items() if value is not None}
 
     @classmethod
     def read(cls, headers: Fields, at: float) -> "RateLimit | None":
@@ -64,6 +71,15 @@ class RateLimits:
             self._said = {host: at for host, at in self._said.items() if at + _SAID_SECONDS > now}
             self._said[origin] = now
         return news
+
+
+def account_hint(origin: Origin) -> str:
+    """What an administrator can do about a limit: an account of one's own has a higher one."""
+    name = _CONFIGURED_AS.get(origin.authority, origin.authority)
+    return (
+        f"set username= and password_file= of an account below [registry.'{name}'] "
+        "in the file of --config"
+    )
 
 
 def _figure(headers: Fields, name: str) -> tuple[int | None, int | None]:

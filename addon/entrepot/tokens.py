@@ -121,6 +121,14 @@ def is_anonymous(request: Request) -> bool:
     return request.method == "GET" and not identity_fields(request) and keys <= _ANONYMOUS_QUERY
 
 
+def asks_to_write(request: Request, content: bytes) -> bool:
+    """Whether a request for a token wants to do more than pull (``repository:NAME:pull,push``)."""
+    form = content.decode("utf-8", "replace") if request.method == "POST" else ""
+    scopes = [v for k, v in parse_qsl(f"{request.query}&{form}") if k == "scope"]
+    actions = [scope.rpartition(":")[2].split(",") for value in scopes for scope in value.split()]
+    return any(action not in ("", "pull") for some in actions for action in some)
+
+
 def parse_issued(content: bytes) -> Issued | None:
     """Read a token endpoint's answer; None where it is none."""
     try:

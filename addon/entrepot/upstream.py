@@ -16,6 +16,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,11 +27,19 @@ from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, ProtocolError, ProxyError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ProxyError,
+)
 from urllib3.util.ssltransport import SSLTransport
 
 from entrepot.bypass import Bypass, is_direct
 from entrepot.config import Resolve, UpstreamProxy
+from entrepot.connecting import NameTimeoutError, connect
 from entrepot.gunzip import Gunzip, is_encoded
 from entrepot.head import Response
 from entrepot.headers import ContentRange
@@ -302,6 +311,21 @@ class _Connection(urllib3.connection.HTTPConnection):
         self._served = False
         super().connect()
 
+    def _new_conn(self) -> socket.socket:
+        """As urllib3's own, but the deadline is one for the name and all of its addresses."""
+        seconds = self.timeout if isinstance(self.timeout, int | float) else CONNECT_SECONDS
+        try:
+            return connect(self._dns_host, self.port or 0, seconds, self.socket_options or ())
+        except NameTimeoutError as error:
+            late = socket.gaierror(socket.EAI_AGAIN, str(error))
+            raise NameResolutionError(self.host, self, late) from error
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, str(error)) from error
+        except OSError as error:
+            raise NewConnectionError(self, str(error)) from error
+
     def request(self, *args: Any, **kwargs: Any) -> None:
         with self._stale_where_it_served():
             super().request(*args, **kwargs)
@@ -393,18 +417,16 @@ class Upstream:
 
         ``follow`` says which redirects to follow; ``downgrade`` lets them lead from https to
         plain http. A redirect that may not be followed is returned as it came. ``content`` is
-        the request's body; it goes to no redirect. ``seconds`` bounds each wait for an answer,
-        where the usual ones are too long. Content that came compressed though nobody asked for it
-        is decoded; what is no content, or is passed on (``Follow.NO``), stays as it came. Raises
-        :class:`UpstreamError`.
+        the request's body; it goes to no redirect. ``seconds`` bounds the wait for an answer, with
+        connections and redirects, where the usual deadlines are too long. Content that came
+        compressed though nobody asked for it is decoded; what is no content, or is passed on
+        (``Follow.NO``), stays as it came. Raises :class:`UpstreamError`.
 
         Where the server ends an idle connection just as it is used again, the request is sent
         once more on a new one: so it must be one that is safe to repeat (RFC 9110 section 9.2.2).
         """
-        timeout = self._timeout
-        if seconds is not None:
-            timeout = urllib3.Timeout(connect=min(seconds, self._connect_seconds), read=seconds)
-        reply = self._send(method, target, headers, timeout, content)
+        until = None if seconds is None else time.monotonic() + seconds
+        reply = self._send(method, target, headers, self._timeout_until(until), content)
         for _ in range(MAX_REDIRECTS):
             following = self._next(reply, follow, downgrade=downgrade)
             if following is None:
@@ -413,11 +435,17 @@ class Upstream:
             if following.origin != target.origin:
                 headers = tuple((k, v) for k, v in headers if k.lower() in _KEEP_CROSS_HOST)
             target = following
-            reply = self._send(method, target, headers, timeout)
+            reply = self._send(method, target, headers, self._timeout_until(until))
         if self._next(reply, follow, downgrade=downgrade) is not None:
             reply.close()
             raise UpstreamError(f"{target.origin}: more than {MAX_REDIRECTS} redirects")
         return _plain(reply, follow)
+
+    def _timeout_until(self, until: float | None) -> urllib3.Timeout:
+        if until is None:
+            return self._timeout
+        left = max(until - time.monotonic(), 0.01)  # urllib3 takes no 0
+        return urllib3.Timeout(total=left, connect=min(left, self._connect_seconds))
 
     def _next(self, reply: Reply, follow: Follow, *, downgrade: bool) -> Target | None:
         """Where to go on to; None where ``reply`` is what the caller gets."""

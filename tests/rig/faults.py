@@ -4,6 +4,7 @@
 bodies, with a knob for every way in which an upstream goes wrong. Anything unknown is 404.
 """
 
+import contextlib
 import hashlib
 import json
 import re
@@ -245,6 +246,8 @@ class FaultServer:
     ) -> None:
         self.names = names
         self.routes: dict[str, Handler] = {}
+        self.instead: Handler | None = None
+        """What answers every request, whatever its route says."""
         self.requests: list[Recorded] = []
         if authority and not context:
             context = authority.issue(*names).server_context()
@@ -259,10 +262,30 @@ class FaultServer:
         return [f"{name}:443:127.0.0.1:{self.port}" for name in self.names]
 
     def reset(self) -> None:
-        """Forget all routes but `/v2/`, and the record."""
+        """Forget all routes but `/v2/`, what is done instead, and the record."""
+        self.instead = None
         ping = status(200, b"{}", {"Docker-Distribution-Api-Version": "registry/2.0"})
         self.routes = {"/v2/": ping}
         self.requests = []
+
+    def limit_after(self, number: int, text: str) -> None:
+        """Serve so many requests more; then answer 429, without a word of when to come again."""
+        limited = error(429, "TOOMANYREQUESTS", text)
+        left = iter(range(number))
+
+        def answer(exchange: Exchange) -> None:
+            route = self.routes.get(exchange.request.path, limited)
+            (limited if next(left, None) is None else route)(exchange)
+
+        self.instead = answer
+
+    def show(self, context: ssl.SSLContext) -> None:
+        """Show another certificate on connections that come from now on."""
+        self._server.context = context
+
+    def hang_up(self) -> None:
+        """End every connection that is open."""
+        self._server.hang_up()
 
     def add_blob(self, repository: str, content: bytes) -> tuple[str, Content]:
         """Serve bytes under their digest; return the path and the handler to spoil."""
@@ -312,19 +335,24 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, faults: FaultServer, context: ssl.SSLContext | None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.faults = faults
-        self._context = context
+        self.context = context
+        self._open: set[socket.socket] = set()
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        raw, address = super().get_request()
-        if self._context:  # the handshake is left to the thread that reads
-            wrapped = self._context.wrap_socket(
-                raw, server_side=True, do_handshake_on_connect=False
-            )
-            return wrapped, address
-        return raw, address
+        sock, address = super().get_request()
+        if self.context:  # the handshake is left to the thread that reads
+            sock = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        self._open.add(sock)
+        return sock, address
+
+    def hang_up(self) -> None:
+        for sock in list(self._open):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
         """Close at once: an orderly shutdown would hide a reset."""
+        self._open.discard(request)
         request.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -343,7 +371,8 @@ class _Handler(BaseHTTPRequestHandler):
         request = Recorded(self.command, path, query, headers, headers.get("host", ""))
         faults = self.server.faults
         faults.requests.append(request)
-        handler = faults.routes.get(path, error(HTTPStatus.NOT_FOUND, "NOT_FOUND", "no such route"))
+        unknown = error(HTTPStatus.NOT_FOUND, "NOT_FOUND", "no such route")
+        handler = faults.instead or faults.routes.get(path, unknown)
         handler(Exchange(self, request))
 
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = do_CONNECT = _answer  # noqa: N815

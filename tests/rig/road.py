@@ -26,6 +26,9 @@ class Road:
         self._target = target
         self._open = asyncio.Event()
         self._open.set()
+        self._free = asyncio.Event()
+        self._free.set()
+        self._left: int | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -47,6 +50,19 @@ class Road:
         A full queue of connections that nobody accepts has the kernel drop those that follow.
         """
         asyncio.run_coroutine_threadsafe(self._freeze(), self._loop).result(10)
+
+    def hold_after(self, count: int) -> None:
+        """Take no more bytes, either way, once so many have come; connections stay."""
+        self._left = count
+
+    @property
+    def is_holding(self) -> bool:
+        return not self._free.is_set()
+
+    def release(self) -> None:
+        """Take bytes again, however many."""
+        self._left = None
+        self._loop.call_soon_threadsafe(self._free.set)
 
     def thaw(self) -> None:
         """Let everything through again."""
@@ -102,7 +118,10 @@ class Road:
             ends.callback(back.transport.abort)
             self.connections += 1
             connected = self._loop.time() + self.round_trip
-            far, there = await asyncio.open_connection("127.0.0.1", self._target)
+            try:
+                far, there = await asyncio.open_connection("127.0.0.1", self._target)
+            except OSError:  # nothing listens at its end
+                return
             ends.callback(there.transport.abort)
             try:
                 async with asyncio.TaskGroup() as both:
@@ -131,7 +150,12 @@ class Road:
         async def take() -> None:
             data = b"more"
             while data:
+                await self._free.wait()
                 data = await source.read(1 << 16)
+                if self._left is not None:
+                    self._left -= len(data)
+                    if self._left <= 0:
+                        self._free.clear()
                 begun = max(self._loop.time(), connected)
                 await under_way.put((begun + self.round_trip / 2, data))
 

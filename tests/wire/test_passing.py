@@ -10,6 +10,7 @@ import pytest
 from rig.client import Client
 from rig.faults import Exchange, FaultServer, error, status
 from rig.images import MIB, OCI_MANIFEST, ImageFactory
+from rig.process import eventually
 from rig.proxy import Entrepot
 from rig.upstreams import Upstreams
 
@@ -214,7 +215,11 @@ def test_a_push_of_2_gib_does_not_grow_memory(
     assert received.digest() == sent.digest()
     put = client.request("PUT", f"{FAULT}/v2/app/blobs/uploads/1?digest=sha256:{sent.hexdigest()}")
     assert put.status == 201
-    entrepot.await_stored([f"sha256:{sent.hexdigest()}"])
+    # A disk that is slower than the push would have it given up, which is as well.
+    outcomes = (f"stored digest=sha256:{sent.hexdigest()}", "slower than the push")
+    eventually(
+        lambda: any(outcome in entrepot.log for outcome in outcomes), within=60, what="an outcome"
+    )
     assert entrepot.rss_peak() < 150 * MIB
 
 
