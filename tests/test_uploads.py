@@ -576,6 +576,7 @@ async def test_a_store_that_is_locked(start: Start) -> None:
             await monolithic(world)
             assert asyncio.get_running_loop().time() - began < 1
             await until(lambda: world.events.counts["push_unkept"] > 0)
+            await world.settled()
         assert (world.unfinished(), world.waiting()) == ([], 0)
 
 

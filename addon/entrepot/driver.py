@@ -265,8 +265,7 @@ class Driver:
             if last:
                 self.failed(error, asked)
             raise
-        answered = self.signer.take_answered()
-        self._answered(origin, reply.target.origin, *answered)
+        self._answered(origin, reply.target.origin, *self.signer.take_answered())
         self.limits.note(origin, reply.headers, self.wall())
         if reply.status == 429:
             self._limited(origin)

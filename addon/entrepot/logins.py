@@ -143,7 +143,7 @@ class Logins:
         """Take a token of our own off a request: it counts as one that shows nothing."""
         shown = request.value("Authorization")
         without_token = shown == f"Bearer {self._our_token}"
-        if not (without_token or self._behalf.is_ours(shown)):
+        if not without_token and not self._behalf.is_ours(shown):
             return request
         kept = tuple(pair for pair in request.headers if pair[0].lower() != "authorization")
         return replace(request, headers=kept, without_token=without_token)
@@ -222,9 +222,8 @@ class Logins:
         if any(map(self._driver.is_away, (origin, *servers))):
             return self._go_on(request, *servers)
         if self._outage.goes_without_token(origin):
-            return json_answer(
-                request.method, {}, *_LOCALLY
-            )  # not told anew: that would have no end
+            # Not told anew: that would have no end.
+            return json_answer(request.method, {}, *_LOCALLY)
         try:
             answer = await self._anonymous_ping(request, known)
             if answer.status in _AWAY:

@@ -67,8 +67,9 @@ class Outage:
     def may_ask(self, request: Request, *, by_digest: bool) -> bool:
         """Whether to ask upstream, where there is something that could be served instead."""
         seconds = _STILL_PULLING_SECONDS if by_digest else _WITHOUT_TOKEN_SECONDS
-        if request.without_token or (
-            self.goes_without_token(request.origin, seconds) and _shows_nothing(request)
+        if request.account is None and (
+            request.without_token
+            or (self.goes_without_token(request.origin, seconds) and not identity_fields(request))
         ):
             return False
         return self._driver.may_ask_as(request, spare=True)
@@ -84,13 +85,15 @@ class Outage:
 
     def wants_token(self, request: Request) -> bool:
         """Whether a client shows none only since none is to be had now."""
+        if request.account is not None:
+            return False
         if request.without_token:
             return True
         told = self._told.get(request.origin)
         return (
             told is not None
             and self.goes_without_token(request.origin)
-            and _shows_nothing(request)
+            and not identity_fields(request)
             and any(map(self._driver.breakers.is_away, told.away))
         )
 
@@ -160,8 +163,3 @@ class Outage:
             self._listed.move_to_end((repository, one))
         while len(self._listed) > _MOST_LISTED:
             self._listed.popitem(last=False)
-
-
-def _shows_nothing(request: Request) -> bool:
-    """Whether nobody is named; an account gets its tokens itself."""
-    return request.account is None and not identity_fields(request)

@@ -8,7 +8,7 @@ a client fetches the certificate from there and a monitor shows nothing.
 import base64
 
 from mitmproxy import http
-from mitmproxy.addons.proxyauth import is_http_proxy
+from mitmproxy.proxy.mode_specs import RegularMode, UpstreamMode
 
 from entrepot.mitm.serving import SELF
 
@@ -17,7 +17,7 @@ _ASKS = frozenset({401, 407})
 
 def pardon(flow: http.HTTPFlow) -> None:
     """Undo what mitmproxy does for a password, where none is wanted."""
-    on_the_road = is_http_proxy(flow)
+    on_the_road = isinstance(flow.client_conn.proxy_mode, RegularMode | UpstreamMode)
     if on_the_road and flow.request.host != SELF:
         return
     if flow.response is not None and flow.response.status_code in _ASKS:
