@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.body import ContinuedBody, FileBody, ReplyBody, StorageLostError
-from entrepot.message import CHUNK, Body, BodyError
+from entrepot.message import CHUNK, Body, BodyError, Stretch
 from entrepot.reference import Digest, Origin
 from entrepot.trust import Roots
 from entrepot.upstream import Follow, Reply, Target, Upstream
@@ -92,8 +92,21 @@ class LostBody:
             raise StorageLostError("the disk is full")
         return self._pieces.pop(0)
 
+    def stretch(self, most: int) -> Stretch | None:  # noqa: ARG002 as the protocol has it
+        return None
+
+    def skip(self, count: int) -> None:
+        raise AssertionError(count)
+
     def close(self) -> None:
         self.closed += 1
+
+
+class NeverWhole:
+    """A file that grows."""
+
+    async def beyond(self, offset: int, stop: int | None) -> int:
+        raise AssertionError((offset, stop))
 
 
 # Files
@@ -208,6 +221,55 @@ def test_a_body_can_be_closed_in_the_middle(upstream: Upstream, server: FaultSer
         return await body.read()
 
     assert asyncio.run(scenario()) == b""
+
+
+# Stretches, which the kernel sends by itself
+
+
+def test_a_stretch_is_what_read_would_give(file: int) -> None:
+    """Nothing is read by asking; what was sent from it is skipped."""
+
+    async def scenario() -> None:
+        body = FileBody(file, 10, 100)
+        assert body.stretch(1000) == Stretch(file, 10, 90)
+        assert body.stretch(20) == Stretch(file, 10, 20)
+        body.skip(20)
+        assert await body.read(5) == DATA[30:35]
+        assert body.stretch(1000) == Stretch(file, 35, 65)
+        body.skip(65)
+        assert body.stretch(1000) is None
+        assert await body.read() == b""
+        body.close()
+        assert body.stretch(1000) is None
+
+    asyncio.run(scenario())
+
+
+def test_what_goes_on_elsewhere_counts_what_the_kernel_sent(file: int) -> None:
+    """A disk that fails after a stretch is made up for from behind that stretch."""
+    offsets = []
+
+    async def resume(given: int) -> Body:
+        offsets.append(given)
+        return LostBody(b"rest")
+
+    async def scenario() -> None:
+        body = ContinuedBody(FileBody(file, 0, len(DATA)), resume)
+        assert body.stretch(10) == Stretch(file, 0, 10)
+        body.skip(10)
+        os.truncate(f"/proc/self/fd/{file}", 10)
+        assert await body.read() == b"rest"
+        assert body.stretch(10) is None
+
+    asyncio.run(scenario())
+    assert offsets == [10]
+
+
+def test_a_growing_file_has_no_stretch(file: int) -> None:
+    """Its last byte may yet turn out wrong, and is held back."""
+    body = FileBody(file, 0, len(DATA), growth=NeverWhole())
+    assert body.stretch(1000) is None
+    body.close()
 
 
 # Bodies that go on elsewhere

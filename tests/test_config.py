@@ -495,7 +495,7 @@ def test_single_text_is_one_of_a_repeatable_option(toml: Toml) -> None:
         ("registries", "'registry'"),
         ("sise", "'size'"),
         ("Listen", "'listen'"),
-        ("zzz", "listen, data, size"),
+        ("zzz", "listen, mirror, data"),
     ],
 )
 def test_unknown_key_names_its_neighbour(key: str, hint: str, toml: Toml) -> None:
@@ -556,6 +556,19 @@ def test_wrong_value_counts_even_where_another_wins(toml: Toml) -> None:
     """A file is right or wrong by itself."""
     with pytest.raises(ConfigError, match="size"):
         load({**toml('size = "big"'), "size": "1GiB"})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"listen": ":5000", "mirror": [":5000"]},
+        {"mirror": [":5000=docker.io", ":5000=ghcr.io"]},
+    ],
+)
+def test_two_do_not_listen_on_one_address(given: dict[str, str | list[str]]) -> None:
+    """It is said before anything is made."""
+    with pytest.raises(ConfigError, match="mirror: two are to listen on :5000"):
+        Config.load(given, {}, HOME, False)  # noqa: FBT003
 
 
 @pytest.mark.parametrize("text", ["listen", 'listen = "', "listen = ':1'\nlisten = ':2'", "= 1"])

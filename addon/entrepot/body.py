@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from entrepot.message import CHUNK, Body, BodyError
+from entrepot.message import CHUNK, Body, BodyError, Stretch
 from entrepot.reference import Digest
 from entrepot.upstream import Reply, UpstreamError
 
@@ -69,6 +69,17 @@ class FileBody:
             raise StorageLostError("the file is shorter than it was")
         self._position += len(data)
         return data
+
+    def stretch(self, most: int) -> Stretch | None:
+        """The next bytes of a complete file; see ``message.Body``."""
+        if self._file is None or self._growth is not None or self._stop is None:
+            return None
+        count = min(most, self._stop - self._position)
+        return Stretch(self._file, self._position, count) if count > 0 else None
+
+    def skip(self, count: int) -> None:
+        """See ``message.Body``."""
+        self._position += count
 
     def close(self) -> None:
         """Close the file; twice is harmless."""
@@ -132,6 +143,14 @@ class ReplyBody:
                 return data
         return b""
 
+    def stretch(self, most: int) -> Stretch | None:  # noqa: ARG002 - see ``message.Body``
+        """None: what upstream sends lies nowhere."""
+        return None
+
+    def skip(self, count: int) -> None:
+        """See ``message.Body``."""
+        raise AssertionError(count)  # of no stretch
+
     async def _next(self, most: int) -> bytes:
         if self._head:
             data, self._head = self._head[:most], self._head[most:]
@@ -181,6 +200,15 @@ class ContinuedBody:
             data = await self._source.read(most)
         self._given += len(data)
         return data
+
+    def stretch(self, most: int) -> Stretch | None:
+        """See ``message.Body``."""
+        return self._source.stretch(most)
+
+    def skip(self, count: int) -> None:
+        """See ``message.Body``."""
+        self._source.skip(count)
+        self._given += count
 
     def close(self) -> None:
         """Close whichever source is in use; twice is harmless."""

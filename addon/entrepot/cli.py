@@ -21,6 +21,7 @@ from mitmproxy import options as mitmproxy_options
 from mitmproxy.tools.dump import DumpMaster
 
 from entrepot.config import OPTIONS, Config, ConfigError, Listen, Option
+from entrepot.mirror import Mirror
 from entrepot.mitm.addon import Entrepot
 from entrepot.mitm.engine import Foundation, StartError
 from entrepot.storage_reasons import storage_reason
@@ -92,13 +93,15 @@ def _serve(args: argparse.Namespace) -> int:
 
 def _try_to_listen(config: Config) -> None:
     """Say before anything is made that an address cannot be had; mitmproxy says it as a tuple."""
-    with ExitStack() as held:  # both at once: each may stand in the way of the other
+    with ExitStack() as held:  # all at once: each may stand in the way of another
         held.enter_context(_bound(config.listen, "--listen"))
         if config.transparent is not None:
             held.enter_context(_bound(config.transparent, "--transparent"))
+        for mirror in config.mirror:
+            held.enter_context(_bound(mirror, "--mirror"))
 
 
-def _bound(listen: Listen, option: str) -> socket.socket:
+def _bound(listen: Listen | Mirror, option: str) -> socket.socket:
     try:
         places = socket.getaddrinfo(
             listen.host or None, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

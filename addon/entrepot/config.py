@@ -18,6 +18,7 @@ from typing import Any, Literal, Self, TypeAlias
 from urllib.parse import unquote
 
 from entrepot.bypass import Bypass, parse_no_proxy
+from entrepot.mirror import Mirror
 from entrepot.networks import Network, parse_network
 from entrepot.reference import HostPort, Origin, bracketed, is_ip_address, parse_host, parse_port
 from entrepot.registries import RegistryTable, Surroundings, is_exposed, read_registries
@@ -248,6 +249,13 @@ class Option:
 OPTIONS = (
     Option("config", "str", "FILE", "read options from this TOML file", parse_path, in_file=False),
     Option("listen", "str", "[HOST]:PORT", "accept clients here (default :3128)", Listen.parse),
+    Option(
+        "mirror",
+        "repeatable",
+        "[HOST]:PORT[=REGISTRY]",
+        "be a mirror of this registry here, or of any, over plain http",
+        Mirror.parse,
+    ),
     Option("data", "str", "DIR", "keep blobs, index and authority here", parse_path),
     Option("size", "str", "SIZE", "keep at most this (half the free disk)", parse_size),
     Option(
@@ -319,6 +327,7 @@ class Config:
     data: Path
     listen: Listen = Listen("", 3128)
     transparent: Listen | None = None
+    mirror: tuple[Mirror, ...] = ()
     size: int | None = None
     scrub: float = 30 * 86400.0
     idle: float = 300.0
@@ -368,7 +377,14 @@ class Config:
         config = cls(**values, accounts=tuple(tables))
         if config.transparent == config.listen and config.listen.port:
             raise ConfigError(f"listen and transparent are both {config.listen}, want two ports")
+        config._check_places()
         return config
+
+    def _check_places(self) -> None:
+        taken = [str(place) for place in (self.listen, self.transparent, *self.mirror)]
+        for place in (str(mirror) for mirror in self.mirror if mirror.port):
+            if taken.count(place) > 1:
+                raise ConfigError(f"mirror: two are to listen on {place}, want an address for each")
 
 
 def _default_data(environ: Mapping[str, str], home: Path, *, root: bool) -> Path:

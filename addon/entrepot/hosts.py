@@ -74,7 +74,7 @@ class Hosts:
 
     async def is_registry(self, origin: Origin) -> bool:
         """Whether a registry or a registry's token server is at ``origin``."""
-        if self._is_listed(origin) or self._realms.is_host(origin):
+        if self.is_listed(origin) or self._realms.is_host(origin):
             return True
         if self._only_listed:
             return False
@@ -98,11 +98,16 @@ class Hosts:
         if not self._verdicts.get(origin, (False, 0.0))[0]:
             await self._found(origin)
 
-    def _is_listed(self, origin: Origin) -> bool:
+    def is_listed(self, origin: Origin) -> bool:
+        """Whether the administrator listed a host."""
         return any(
             entry.host == origin.host and entry.port in (None, origin.port)
             for entry in self._listed
         )
+
+    def excludes(self, origin: Origin) -> bool:
+        """Whether only what is listed counts, and this is not."""
+        return self._only_listed and not self.is_listed(origin)
 
     async def _find(self, origin: Origin) -> bool:
         store, now = self._driver.store, self._driver.clock()

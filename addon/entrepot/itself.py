@@ -3,14 +3,16 @@
 import socket
 
 from entrepot.config import Listen, UpstreamProxy
+from entrepot.mirror import Mirror
+from entrepot.reference import Origin
 
 
-def is_itself(proxy: UpstreamProxy, listen: Listen) -> bool:
-    """Whether a proxy is the one that listens here; False where its name does not resolve."""
-    if proxy.port != listen.port:
+def is_itself(server: UpstreamProxy | Origin, listen: Listen | Mirror) -> bool:
+    """Whether a server is the one that listens here; False where its name does not resolve."""
+    if server.port != listen.port:
         return False
     try:
-        found = socket.getaddrinfo(proxy.host, proxy.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
     except OSError:
         return False
     return any(_is_ours(family, address[0]) for family, _, _, _, address in found)

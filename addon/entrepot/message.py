@@ -105,6 +105,15 @@ class BodyError(Exception):
     """A body ended before it was whole: the transfer must be cut, never closed as complete."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Bytes of an open file that are whole and stay as they are."""
+
+    file: int
+    offset: int
+    count: int
+
+
 class Body(Protocol):
     """Bytes that a client reads at its own pace."""
 
@@ -117,6 +126,12 @@ class Body(Protocol):
 
         Raises :class:`BodyError` where the rest cannot be had.
         """
+
+    def stretch(self, most: int) -> Stretch | None:
+        """Where the next bytes lie, at most ``most``, if that is in a file; they stay unread."""
+
+    def skip(self, count: int) -> None:
+        """Go on behind bytes of a stretch that were taken from its file."""
 
     def close(self) -> None:
         """Let go of what the body holds; twice is harmless."""

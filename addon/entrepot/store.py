@@ -38,6 +38,7 @@ import diskcache
 
 from entrepot import database, datafolder, rows
 from entrepot.access import PUBLIC_SECONDS
+from entrepot.directory import Directory
 from entrepot.entries import HostEntry, StoredBlob, StoredManifest, TagEntry
 from entrepot.events import Events
 from entrepot.index import Index
@@ -127,6 +128,7 @@ class Store:
         self._index_cache = self._database("index", "none")
         self._objects = Objects(self._blobs, self._clock, self._found_damaged)
         self._index = Index(self._index_cache, self._clock)
+        self._directory = Directory(self._index_cache, self._blobs, self._clock)
         self.partials.mkdir(mode=0o700, exist_ok=True)
         self.limit = limit if limit is not None else self._first_limit()
         self._room = Room(self._blobs, self.partials, self.limit, self._clock)
@@ -321,6 +323,27 @@ class Store:
         """Remember whether a host is a registry; after ``seconds`` it is to be asked again."""
         row = asdict(HostEntry(registry, self._clock() + seconds))
         self._index.put(rows.host(origin), json.dumps(row))
+
+    # What anybody may see; see ``directory``
+
+    @_guarded
+    def public_origins(self, most: int) -> list[Origin]:
+        """The registries that gave something to somebody anonymous."""
+        return self._directory.origins(most)
+
+    @_guarded
+    def public_repositories(
+        self, origin: Origin, after: str, most: int
+    ) -> tuple[list[str], str | None]:
+        """Those of a registry's next ``most`` repositories that anybody may see, and the last."""
+        return self._directory.repositories(origin, after, most)
+
+    @_guarded
+    def public_tags(
+        self, repository: Repository, after: str, most: int
+    ) -> tuple[list[str], str | None]:
+        """Those of a repository's next ``most`` tags that anybody may see, and the last."""
+        return self._directory.tags(repository, after, most)
 
     # Partial downloads
 

@@ -6,13 +6,13 @@ and how it ends is for the test to judge. `check` turns a failure into an error 
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from rig.command import Finished, Program, check, discard, with_empty
 from rig.process import Daemon, clean_environment, program
-from rig.route import Route
+from rig.route import Direct, Route
 
 POLICY = {"default": [{"type": "insecureAcceptAnything"}]}
 _DEBIAN_DOCKER = "/usr/bin/docker"
@@ -35,29 +35,31 @@ class Dockerd:
 
     It has no network of its own, writes no iptables rules and changes no sysctl. Names that lead
     to 127/8 are "insecure" to it (no TLS verification), so give it names that do not resolve.
+    `config` is its daemon.json.
     """
 
     def __init__(
         self,
         folder: Path,
-        route: Route,
+        route: Route | Direct,
         *,
         storage_driver: str = "vfs",
         insecure: Sequence[str] = (),
         options: Sequence[str] = (),
+        config: Mapping[str, object] | None = None,
     ) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
         socket = folder / "docker.sock"
-        config = folder / "daemon.json"
-        config.write_text("{}")
+        file = folder / "daemon.json"
+        file.write_text(json.dumps(config or {}))
         self.daemon = Daemon(
             "dockerd",
             [
                 *route.within,
                 *with_empty("/etc/docker", "/run"),  # its key, certs.d; plugins
                 program("dockerd"),
-                f"--config-file={config}",
+                f"--config-file={file}",
                 f"--data-root={folder / 'data'}",
                 f"--exec-root={folder / 'exec'}",
                 f"--pidfile={folder / 'pid'}",
@@ -126,7 +128,7 @@ class Dockerd:
 class Containerd:
     """Debian's containerd without its CRI plugin, and `ctr`, which does the pulling itself."""
 
-    def __init__(self, folder: Path, route: Route, *, snapshotter: str = "native") -> None:
+    def __init__(self, folder: Path, route: Route | Direct, *, snapshotter: str = "native") -> None:
         folder.mkdir(parents=True)
         self.folder = folder
         self._snapshotter = snapshotter
@@ -143,7 +145,7 @@ class Containerd:
             env=env,
             ready=lambda: socket.exists() and self.ctr.run("version").returncode == 0,
         )
-        argv = [program("ctr"), f"--address={socket}", "--namespace=rig"]
+        argv = [*route.within, program("ctr"), f"--address={socket}", "--namespace=rig"]
         self.ctr = Program(folder / "ctr", argv, env)
 
     def start(self) -> None:
@@ -179,7 +181,7 @@ class Containerd:
 class Skopeo:
     """skopeo: copies to a `dir:` folder and back, nothing running in between."""
 
-    def __init__(self, folder: Path, route: Route) -> None:
+    def __init__(self, folder: Path, route: Route | Direct) -> None:
         self.folder = folder
         env = _containers_environment(folder, route)
         argv = [
@@ -279,7 +281,7 @@ class Podman:
         return check(self.cli.run("image", "ls", form)).split()
 
 
-def _containers_environment(folder: Path, route: Route) -> dict[str, str]:
+def _containers_environment(folder: Path, route: Route | Direct) -> dict[str, str]:
     """Write the configuration that podman and skopeo share; return the environment with it."""
     for name in ("tmp", "registries.d", "data", "run", ".config/containers"):
         (folder / name).mkdir(parents=True)

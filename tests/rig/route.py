@@ -1,7 +1,9 @@
-"""How a client is sent through a proxy: nothing but environment variables."""
+"""How a client is sent through a proxy (nothing but environment variables), or kept from one."""
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from rig.command import with_file
 
 _SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -24,6 +26,23 @@ class Route:
             "NO_PROXY": "127.0.0.1,localhost",
             "SSL_CERT_FILE": str(self.ca_file),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """No proxy, as a client of a mirror has it, and no DNS: no registry's name leads anywhere."""
+
+    folder: Path
+
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    @property
+    def within(self) -> tuple[str, ...]:
+        """Words before a client's command."""
+        empty = self.folder / "resolv.conf"
+        empty.touch()
+        return tuple(with_file("/etc/resolv.conf", empty))
 
 
 def bundle(path: Path, *authorities: bytes) -> Path:

@@ -89,7 +89,7 @@ def listening(pid: int) -> set[tuple[str, int]]:
     [
         ('sizee = "1GiB"', "unknown option 'sizee', did you mean 'size'?"),
         ('upstream-ca = "x"', "did you mean 'upstream_ca'?"),
-        ('zzz = "1GiB"', "expected one of listen, data, size"),
+        ('zzz = "1GiB"', "expected one of listen, mirror, data"),
         ('size = "much"', "size: expected a size such as 50GiB"),
         ("listen = 3128", "listen: expected text, got 3128"),
         ('only_listed = "yes"', "only_listed: expected true or false"),
@@ -275,3 +275,22 @@ def test_the_environment_names_the_data_folder(tmp_path: Path) -> None:
     assert (tmp_path / "from-env/ca").is_dir()
     entrepot(tmp_path, "ca", "create", "--data", "given", ENTREPOT_DATA="from-env")
     assert (tmp_path / "given/ca").is_dir()
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_mirror_of_the_proxy_itself_is_refused(tmp_path: Path, runner: Runner) -> None:
+    """It would ask itself, and that again, without an end."""
+    port = free_port()
+    mirror = f"127.0.0.1:{port}=http://localhost:{port}"
+    if runner == "serve":
+        line = complaint(serve(tmp_path, "--mirror", mirror))
+    else:
+        line = complaint(mitmdump(tmp_path, f"entrepot_mirror={mirror}"))
+    assert f"registry http://localhost:{port} is this proxy itself" in line
+
+
+def test_a_mirrors_address_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        mirror = f"127.0.0.1:{taken.getsockname()[1]}"
+        line = complaint(serve(tmp_path, "--mirror", mirror))
+    assert f"cannot listen on {mirror}: address already in use; see --mirror" in line

@@ -12,6 +12,7 @@ from entrepot.message import Answer, Fields, error_answer
 
 _HELP = """\
 This is an Entrepot registry cache. It is an HTTP proxy: set HTTPS_PROXY to its address.
+On the address of a mirror (--mirror) it is a registry to pull from.
 
 GET /ca.pem    the certificate to trust (install it with ca/install.sh)
 GET /healthz   state, counters, upstreams that are away or limit pulls

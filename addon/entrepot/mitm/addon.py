@@ -10,7 +10,7 @@ connections leave.
 import asyncio
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from mitmproxy.proxy.mode_servers import ServerInstance
 from mitmproxy.proxy.mode_specs import TransparentMode
 
 from entrepot.config import Config, ConfigError
+from entrepot.mirror import Mirror, name_of
 from entrepot.mitm import options
 from entrepot.mitm.connections import Connections
 from entrepot.mitm.dispatch import quicken
@@ -36,7 +37,8 @@ from entrepot.mitm.sending import Sending
 from entrepot.mitm.transparent import Transparent
 
 DRAIN_SECONDS = 10.0
-logger = logging.getLogger(__name__)
+# Among mitmproxy's own, whose errors end a start; ours go another way by then (``events``).
+logger = logging.getLogger("mitmproxy.entrepot")
 
 
 class Entrepot:
@@ -116,10 +118,11 @@ class Entrepot:
         if not await proxyserver.setup_servers():
             ctx.master.shutdown()
             return
-        foundation = self._running.parts().foundation
-        self._running.parts().events.info(
+        parts = self._running.parts()
+        foundation = parts.foundation
+        parts.events.info(
             "listening",
-            **_listeners(proxyserver.servers),
+            **_listeners(proxyserver.servers, parts.mirror_modes),
             data=foundation.config.data,
             limit=f"{foundation.store.limit / 1024**3:.1f}GiB",
             ca_sha256=foundation.authority.fingerprint,
@@ -135,12 +138,17 @@ class Entrepot:
         await self._running.parts().close()
 
 
-def _listeners(servers: Iterable[ServerInstance[Any]]) -> dict[str, str]:
+def _listeners(
+    servers: Iterable[ServerInstance[Any]], mirrors: Mapping[str, Mirror]
+) -> dict[str, str]:
     """Where clients are accepted, by the road on which they come."""
     roads: dict[str, list[str]] = {}
     for server in servers:
+        mirror = mirrors.get(server.mode.full_spec)
         road = "transparent" if isinstance(server.mode, TransparentMode) else "on"
-        roads.setdefault(road, []).extend(_authority(address) for address in server.listen_addrs)
+        of = f"={name_of(mirror.registry)}" if mirror is not None and mirror.registry else ""
+        places = roads.setdefault("mirrors" if mirror is not None else road, [])
+        places.extend(f"{_authority(address)}{of}" for address in server.listen_addrs)
     return {road: ",".join(dict.fromkeys(addresses)) for road, addresses in roads.items()}
 
 

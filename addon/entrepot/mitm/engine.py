@@ -17,7 +17,7 @@ from entrepot.admin.pages import Pages
 from entrepot.admission import Admission
 from entrepot.behalf import Behalf
 from entrepot.cache import Cache
-from entrepot.config import Config
+from entrepot.config import Config, Listen
 from entrepot.credential_helper import CredentialHelper
 from entrepot.docker_config import DockerConfig, read_docker_config
 from entrepot.driver import Driver
@@ -26,6 +26,9 @@ from entrepot.hosts import Hosts
 from entrepot.itself import is_itself
 from entrepot.logins import Logins
 from entrepot.message import CHUNK
+from entrepot.mirror import Mirror
+from entrepot.mirrors import Mirrors
+from entrepot.mitm.options import mirror_modes
 from entrepot.outage import Outage
 from entrepot.registries import exposed_files
 from entrepot.scrub import Scrubber
@@ -65,6 +68,7 @@ class Foundation:
         log_to_stderr()
         _reuse_memory()
         config = _past_itself(config, events)
+        _check_mirrors(config)
         try:
             roots = Roots.find(config.upstream_ca)
             store = Store(config.data, config.size, events=events)
@@ -122,6 +126,8 @@ class Engine:
         )
         self.behalf = Behalf(driver, self.accounts, realms, self.hosts)
         self.logins = Logins(driver, realms, self.hosts, outage, self.behalf)
+        self.mirrors = Mirrors(driver, self.cache, self.hosts, config.mirror, self.accounts)
+        self.mirror_modes = mirror_modes(config.mirror)
         self.pages = Pages(
             foundation.authority.certificate_pem,
             lambda: dict(self.events.counts),
@@ -172,6 +178,15 @@ def _past_itself(config: Config, events: Events) -> Config:
         raise StartError(f"upstream_proxy {proxy.url} is this proxy itself")
     events.warn("proxy_ignored", of="HTTPS_PROXY", reason="it is this proxy itself")
     return replace(config, upstream_proxy=None)
+
+
+def _check_mirrors(config: Config) -> None:
+    """Raise :class:`StartError` where a mirror is one of the proxy itself, which would go round."""
+    places: tuple[Listen | Mirror, ...] = (config.listen, *config.mirror)
+    for mirror in config.mirror:
+        registry = mirror.registry
+        if registry is not None and any(is_itself(registry, place) for place in places):
+            raise StartError(f"mirror {mirror}: its registry {registry} is this proxy itself")
 
 
 def _steady() -> float:

@@ -2,6 +2,7 @@
 
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
+from mitmproxy.proxy.mode_specs import ReverseMode
 
 from entrepot.message import Answer, Fields, Request
 from entrepot.mitm.serving import BODY
@@ -34,6 +35,11 @@ def request_of(flow: http.HTTPFlow, origin: Origin) -> Request:
         lambda: flow.client_conn.connected,
         flow.client_conn.peername[0] if flow.client_conn.peername else "",
     )
+
+
+def is_to_a_mirror(flow: http.HTTPFlow) -> bool:
+    """Whether a flow came to a listener that is a mirror."""
+    return isinstance(flow.client_conn.proxy_mode, ReverseMode)
 
 
 def fields_of(message: http.Message) -> Fields:

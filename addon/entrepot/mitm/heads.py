@@ -10,6 +10,7 @@ from dataclasses import dataclass
 MOST_BYTES = 64 * 1024
 MOST_FIELDS = 200
 _END = re.compile(rb"\n\r?\n")  # where h11's buffer, which mitmproxy uses, sees it
+_TLS = b"\x16\x03"  # a handshake, which would wait for an answer (RFC 8446 section 5.1)
 _BLANK = re.compile(rb"(?:\r?\n)*")
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Z-]+) ([^\x00-\x20\x7f]+) HTTP/([0-9]\.[0-9])")
 # Printable, blanks, and whatever lies above ASCII: all else could end a line for somebody.
@@ -32,6 +33,8 @@ def blank_lines(received: bytes) -> int:
 
 def refusal(received: bytes) -> Refusal | None:
     """Judge the head that the bytes begin with; None where it is well-formed or not yet whole."""
+    if received.startswith(_TLS):
+        return Refusal(400, "TLS where plain HTTP is spoken")
     end = _END.search(received)
     if (len(received) if end is None else end.end()) > MOST_BYTES:
         return Refusal(431, f"more than {MOST_BYTES} bytes before the end of the header")

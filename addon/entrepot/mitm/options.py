@@ -7,6 +7,7 @@ from typing import Any
 
 from entrepot.config import OPTIONS, Config, ConfigError, Listen
 from entrepot.logins import LARGEST_FORM
+from entrepot.mirror import Mirror
 
 NEEDED: Mapping[str, Any] = {
     "connection_strategy": "lazy",  # a hit must not open a connection
@@ -19,6 +20,8 @@ NEEDED: Mapping[str, Any] = {
     "stream_large_bodies": str(LARGEST_FORM),  # belt and braces: nothing else is held whole
 }
 """What is set, whatever it was."""
+
+_MIRROR = "reverse:http://entrepot-mirror-"
 
 _REFUSED: Mapping[str, tuple[Any, str]] = {
     "ssl_insecure": (True, "content of a forged upstream would be cached"),
@@ -48,7 +51,15 @@ def needed(config: Config, current: Any) -> dict[str, Any]:
     values["mode"] = [f"{mode}@{_listen(config, current)}"]
     if config.transparent is not None:
         values["mode"].append(f"transparent@{_at(config.transparent)}")
+    values["mode"] += mirror_modes(config.mirror)
     return values
+
+
+def mirror_modes(mirrors: Sequence[Mirror]) -> dict[str, Mirror]:
+    """What mitmproxy calls the listener of each mirror: a reverse proxy of nobody."""
+    return {
+        f"{_MIRROR}{number}.invalid@{_at(mirror)}": mirror for number, mirror in enumerate(mirrors)
+    }
 
 
 def _listen(config: Config, current: Any) -> str:
@@ -59,7 +70,7 @@ def _listen(config: Config, current: Any) -> str:
     return _at(config.listen)
 
 
-def _at(place: Listen) -> str:
+def _at(place: Listen | Mirror) -> str:
     return f"{place.host}:{place.port}" if place.host else str(place.port)
 
 
@@ -85,10 +96,11 @@ def check(options: Any, config: Config | None = None) -> None:
     if config is not None and config.transparent is not None:
         ours.append("transparent")
     for mode in options.mode:
-        if mode.partition(":")[0].partition("@")[0] not in ours:
+        if mode.partition(":")[0].partition("@")[0] not in ours and not mode.startswith(_MIRROR):
             raise ConfigError(
                 f"refusing to start with mode={mode!r}: want regular; a corporate proxy is set by "
-                "entrepot_upstream_proxy, a port for redirected clients by entrepot_transparent"
+                "entrepot_upstream_proxy, a port for redirected clients by entrepot_transparent, "
+                "mirrors by entrepot_mirror"
             )
 
 

@@ -18,10 +18,14 @@ from entrepot.mitm import flows
 from entrepot.mitm.passwords import pardon
 from entrepot.mitm.running import Running, client_of
 from entrepot.mitm.serving import SELF
+from entrepot.reference import Origin
 
 NOTE = "entrepot.note"
 ANSWERED = "entrepot.answered"
 """Keys of ``flow.metadata``: the :class:`Note`, and that the answer is ours."""
+
+NOWHERE = Origin("http", SELF, 80)
+"""The origin of a request that names none."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +67,7 @@ class Requests:
         pardon(flow)
         if flow.response is not None:
             flow.metadata[ANSWERED] = True
+        if flow.response is not None or flows.is_to_a_mirror(flow):
             size = flows.content_size(flow)
             if size is None or size > LARGEST_FORM:
                 flow.kill()  # mitmproxy cannot both answer and stream the body
@@ -141,6 +146,8 @@ class Requests:
         note: Note | None = flow.metadata.get(NOTE)
         if flow.request.host == SELF:
             answer = self._running.parts().pages.answer(flow.request.method, flow.request.path)
+        elif flows.is_to_a_mirror(flow):
+            answer = await self._answer_at_mirror(flow)
         elif note is None or flow.request.stream:
             return
         else:
@@ -150,6 +157,13 @@ class Requests:
             answer = error_answer(505, "UNSUPPORTED", "HTTP/1.1 is needed for this transfer")
         flows.put_answer(flow, answer)
         flow.metadata[ANSWERED] = True
+
+    async def _answer_at_mirror(self, flow: http.HTTPFlow) -> Answer:
+        parts, request = self._running.parts(), flows.request_of(flow, NOWHERE)
+        if request.path != "/v2" and not request.path.startswith("/v2/"):
+            return parts.pages.answer(request.method, request.path)
+        mirror = parts.mirror_modes[flow.client_conn.proxy_mode.full_spec]
+        return await parts.mirrors.answer(request, mirror)
 
     async def _answer_registry(self, note: Note, content: bytes) -> Answer:
         parts, request = self._running.parts(), note.request

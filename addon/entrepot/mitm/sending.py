@@ -9,6 +9,7 @@ from mitmproxy import connection, ctx, http
 from entrepot.message import BodyError
 from entrepot.mitm.pacing import LEAST, Budget
 from entrepot.mitm.running import Running, client_of
+from entrepot.mitm.sendfile import AT_ONCE, Sendfile
 from entrepot.mitm.serving import BODY, Transfer
 
 _KERNEL = 512 * 1024
@@ -21,26 +22,47 @@ class Sending:
     def __init__(self, running: Running) -> None:
         self._running = running
         self._transfers: dict[str, Transfer] = {}
+        self._by_kernel: dict[str, Sendfile] = {}
         self._budget = Budget()
 
     async def entrepot_chunk(self, transfer: Transfer) -> None:
         """Wait for the client to take the last chunk, and get the next."""
-        if transfer.client.id not in self._transfers:
-            self._transfers[transfer.client.id] = transfer
-            self._running.begin()
-            _hold_little(transfer.client)
         try:
+            if transfer.client.id not in self._transfers:
+                self._begin(transfer)
             await _writer(transfer.client).drain()
-            size = self._budget.grant(transfer.client.id)
-            transfer.chunk = await transfer.body.read(size)
+            transfer.sent = await self._sent_by_kernel(transfer)
+            if not transfer.sent:
+                size = self._budget.grant(transfer.client.id)
+                transfer.chunk = await transfer.body.read(size)
         except BodyError as error:
             transfer.cut = str(error)
             client = client_of(transfer.client)
             self._running.parts().events.warn("cut", client=client, reason=error)
         except (OSError, KeyError) as error:
             transfer.cut = f"the client has left: {error}"
-        if transfer.cut is not None or not transfer.chunk:
+        if transfer.cut is not None or transfer.is_over:
             self._ended(transfer.client)
+
+    def _begin(self, transfer: Transfer) -> None:
+        self._transfers[transfer.client.id] = transfer
+        self._running.begin()
+        if transfer.plain and transfer.body.stretch(1) is not None:
+            transport = _writer(transfer.client).transport
+            self._by_kernel[transfer.client.id] = Sendfile(transport)
+        else:
+            _hold_little(transfer.client)
+
+    async def _sent_by_kernel(self, transfer: Transfer) -> int:
+        """How many of the next bytes the kernel has sent, where it can take them from a file."""
+        by_kernel = self._by_kernel.get(transfer.client.id)
+        stretch = transfer.body.stretch(AT_ONCE) if by_kernel is not None else None
+        if by_kernel is None or stretch is None:
+            return 0
+        self._budget.release(transfer.client.id)  # it holds nothing
+        sent = await by_kernel.send(stretch)
+        transfer.body.skip(sent)
+        return sent
 
     def client_disconnected(self, client: connection.Client) -> None:
         """End the transfer of a client that has left, were it still waiting for bytes."""
@@ -51,6 +73,8 @@ class Sending:
 
     def _ended(self, client: connection.Client) -> None:
         self._budget.release(client.id)
+        if by_kernel := self._by_kernel.pop(client.id, None):
+            by_kernel.close()
         if self._transfers.pop(client.id, None) is not None:
             self._running.end()
 

@@ -10,7 +10,8 @@ How it hangs in mitmproxy 11.0 to 12.2, all of it internal and covered by
   ``make_stream`` makes a :class:`ServingStream` for each request.
 - Where the flow carries a body, ``send_response`` sends the head, then loops over a blocking
   hook of our own (a ``StartHook`` has exactly one field) and one ``ResponseData`` each. The
-  addon's handler of that hook waits for the client's socket and reads the next chunk.
+  addon's handler of that hook waits for the client's socket and reads the next chunk, or sends
+  it by itself where there is no TLS (``sendfile``).
 - A request that is addressed to the proxy itself (origin-form, RFC 9112 section 3.2.1) gets the
   host ``SELF``, since afterwards it looks like one to be forwarded.
 - A CONNECT that is to be tunnelled opens its connection at once: an unreachable host is a 502
@@ -57,9 +58,18 @@ class Transfer:
 
     client: Client
     body: Body
+    plain: bool = False
+    """Whether nothing lies between HTTP and the client's socket."""
     chunk: bytes = b""
+    sent: int = 0
+    """Bytes that went to the client without coming by here."""
     cut: str | None = None
     """Why the transfer must be broken off, where it must."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last step brought nothing."""
+        return not self.chunk and not self.sent
 
     def take(self) -> bytes:
         """The next chunk, which is held here no longer: its client may never take it."""
@@ -94,13 +104,15 @@ class ServingStream(HttpStream):
         assert self.flow.response is not None  # noqa: S101 as mitmproxy's own
         head = ResponseHeaders(self.stream_id, self.flow.response, end_stream=False)
         yield SendHttp(head, self.context.client)
-        transfer = Transfer(self.context.client, body)
+        transfer = Transfer(self.context.client, body, plain=not self.context.client.tls)
         try:
             while True:
                 yield EntrepotChunkHook(transfer)
-                if self._client_has_left() or transfer.cut is not None or not transfer.chunk:
+                if self._client_has_left() or transfer.cut is not None or transfer.is_over:
                     break
-                yield SendHttp(ResponseData(self.stream_id, transfer.take()), self.context.client)
+                if transfer.chunk:
+                    data = ResponseData(self.stream_id, transfer.take())
+                    yield SendHttp(data, self.context.client)
         finally:
             body.close()
         if transfer.cut is not None:
@@ -187,6 +199,8 @@ def choose_layer(context: Context, data: bytes, *, tunnel: bool) -> layer.Layer 
         secured = BoundedTLS(context)
         secured.child_layer = ServingLayer(context, mode)
         return secured
+    if len(above) == 1 and isinstance(above[0], modes.ReverseProxy):
+        return ServingLayer(context, HTTPMode.transparent)  # a mirror, which has no TLS
     if tunnel:
         return layers.TCPLayer(context, ignore=True)
     if isinstance(above[-1], BoundedTLS) or not starts_like_tls_record(data):

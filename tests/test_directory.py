@@ -1,0 +1,164 @@
+"""What a store lists: what anybody may have, and nothing that shows who pulled what."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from entrepot.reference import Digest, Origin, Repository
+from entrepot.store import Store
+
+HUB = Origin("https", "registry-1.docker.io", 443)
+OTHER = Origin("https", "registry-1.docker.io", 4430)
+DIGEST = Digest.of(b"{}")
+
+
+@pytest.fixture
+def now() -> list[float]:
+    return [1e9]
+
+
+@pytest.fixture
+def store(tmp_path: Path, now: list[float]) -> Iterator[Store]:
+    with closing(Store(tmp_path / "data", 10**9, clock=lambda: now[0])) as store:
+        yield store
+
+
+def pulled(
+    store: Store, name: str, tag: str = "1", *, public: bool = True, origin: Origin = HUB
+) -> Repository:
+    """Keep a manifest and what its tag is, as a pull does."""
+    repository = Repository(origin, name)
+    store.put_manifest(repository, DIGEST, b"{}", "application/json", public=public)
+    store.set_tag(repository, tag, "*/*", DIGEST)
+    return repository
+
+
+def names(store: Store, origin: Origin = HUB, after: str = "", most: int = 100) -> list[str]:
+    found, _ = store.public_repositories(origin, after, most)
+    return found
+
+
+def tags(store: Store, repository: Repository, after: str = "") -> list[str]:
+    found, _ = store.public_tags(repository, after, 100)
+    return found
+
+
+def test_an_empty_store_lists_nothing(store: Store) -> None:
+    assert store.public_origins(10) == []
+    assert store.public_repositories(HUB, "", 10) == ([], None)
+    assert store.public_tags(Repository(HUB, "a"), "", 10) == ([], None)
+
+
+def test_repositories_come_in_the_order_of_their_names(store: Store) -> None:
+    """However the names begin with each other; each registry has its own."""
+    for name in ("b", "a/b", "a", "a-b", "a.b", "ab", "a/b/c"):
+        pulled(store, name)
+    pulled(store, "elsewhere", origin=OTHER)
+    assert names(store) == ["a", "a-b", "a.b", "a/b", "a/b/c", "ab", "b"]
+    assert names(store, OTHER) == ["elsewhere"]
+    assert sorted(store.public_origins(10), key=str) == sorted([HUB, OTHER], key=str)
+
+
+def test_a_page_begins_after_any_text(store: Store) -> None:
+    for name in ("a", "b", "c"):
+        pulled(store, name)
+    assert store.public_repositories(HUB, "", 2) == (["a", "b"], "b")
+    assert store.public_repositories(HUB, "b", 2) == (["c"], None)
+    assert names(store, after="a-not-there") == ["b", "c"]
+    assert names(store, after="zz") == []
+    assert names(store, after="b %_'\"\0") == ["c"]
+
+
+def test_what_was_pulled_with_a_login_does_not_show(store: Store) -> None:
+    """Promise 2: neither a repository nor a tag that nobody anonymous was given."""
+    private = pulled(store, "acme/secret", public=False)
+    half = pulled(store, "acme/half")
+    other = Digest.of(b"[]")
+    store.put_manifest(half, other, b"[]", "application/json", public=False)
+    store.set_tag(half, "internal", "*/*", other)
+    assert names(store) == ["acme/half"]
+    assert tags(store, half) == ["1"]
+    assert tags(store, private) == []
+
+
+def test_what_was_closed_since_does_not_show(store: Store, now: list[float]) -> None:
+    """A refusal to somebody anonymous hides a repository, until it is given again."""
+    repository = pulled(store, "app")
+    now[0] += 1
+    store.close_to_anyone(repository)
+    assert (names(store), tags(store, repository)) == ([], [])
+    now[0] += 1
+    pulled(store, "app")
+    assert (names(store), tags(store, repository)) == (["app"], ["1"])
+
+
+def test_what_is_held_no_more_does_not_show(store: Store) -> None:
+    """A manifest that was evicted cannot be pulled from here."""
+    repository = pulled(store, "app")
+    path = store.folder / "blobs" / "cache.db"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("DELETE FROM Cache")
+    assert (names(store), tags(store, repository)) == ([], [])
+
+
+def test_what_was_not_used_for_long_does_not_show(store: Store, now: list[float]) -> None:
+    """Nor does a row that has expired and is there yet."""
+    repository = pulled(store, "app")
+    with closing(sqlite3.connect(store.folder / "index" / "cache.db")) as database, database:
+        database.execute("UPDATE Cache SET expire_time = ?", (now[0] - 1,))
+    assert (names(store), tags(store, repository)) == ([], [])
+
+
+def test_damaged_rows_are_passed_over(store: Store) -> None:
+    """Whatever is in a row, a list ends, and has what is sound."""
+    repository = pulled(store, "app")
+    store.set_tag(repository, "2", "*/*", DIGEST)
+    keys = [
+        b"anyone ",
+        b"anyone \xf0\xff",
+        b"anyone x y z",
+        b"anyone https://registry-1.docker.io",
+        b"anyone https://registry-1.docker.io \xf5\xf5 z",
+        b"anyone https://registry-1.docker.io UPPER z",
+        b"anyone https://registry-1.docker.io app z",
+        b"tag https://registry-1.docker.io app \xff",
+        b"tag https://registry-1.docker.io app 0",
+    ]
+    with closing(sqlite3.connect(store.folder / "index" / "cache.db")) as database, database:
+        for key in keys:
+            database.execute(
+                "INSERT INTO Cache (key, raw, mode, value) VALUES (CAST(? AS TEXT), 1, 3, 'no')",
+                (key,),
+            )
+    assert store.public_origins(100) == [HUB]
+    assert names(store) == ["app"]
+    assert tags(store, repository) == ["1", "2"]
+
+
+def test_a_page_costs_the_same_among_many(store: Store) -> None:
+    """It reads ranges of the key, whatever else there is: 200,000 rows stay unread."""
+    pulled(store, "a")
+    pulled(store, "z")
+    rows = ((f"anyone {OTHER} app{n} {DIGEST}",) for n in range(100_000))
+    with closing(sqlite3.connect(store.folder / "index" / "cache.db")) as database, database:
+        database.executemany(
+            "INSERT INTO Cache (key, raw, mode, value) VALUES (?, 1, 3, '1')", rows
+        )
+        database.execute("ANALYZE")
+        plan = [
+            str(step[3])
+            for step in database.execute(
+                "EXPLAIN QUERY PLAN SELECT key FROM Cache WHERE key >= ? AND key < ? AND raw = 1"
+                " ORDER BY key LIMIT 1",
+                ("a", "b"),
+            )
+        ]
+    assert all("USING" in step and "INDEX Cache_key_raw" in step for step in plan), plan
+    began = time.process_time()
+    assert names(store) == ["a", "z"]
+    assert len(store.public_origins(10)) == 2
+    assert time.process_time() - began < 1, "it read them all"
