@@ -10,7 +10,8 @@ podman and skopeo show it only to a challenge. So:
 - Where the challenge names a token server that is watched, the client gets that challenge. Who asks
   the token server without a login, to pull from repositories with an account, gets a token of ours:
   a request that shows it counts as one that shows nothing. Everybody else gets upstream's answer.
-- Any other challenge is kept from clients that get an account for the whole registry.
+- Any other challenge that the account can answer is kept from clients that get one for the whole
+  registry.
 """
 
 import secrets
@@ -32,7 +33,7 @@ from entrepot.message import (
     token_answer,
 )
 from entrepot.reference import is_repository_name
-from entrepot.tokens import Realms, is_anonymous
+from entrepot.tokens import Realms, are_related, is_anonymous, named_server
 from entrepot.upstream import UpstreamError
 
 _READ = frozenset({"GET", "HEAD"})
@@ -62,7 +63,9 @@ class Behalf:
         if not isinstance(endpoint, Blob | Manifest | Tags | Referrers):
             return request
         account = self._accounts.of(request.origin, endpoint.name, request.client)
-        return request if account is None else replace(request, account=account)
+        if account is None:
+            return request
+        return replace(request, account=account, without_token=False)
 
     async def list(self, request: Request, endpoint: Tags | Referrers) -> Answer:
         """Upstream's own list, to the account."""
@@ -82,9 +85,12 @@ class Behalf:
         """What a client that shows nothing gets for its ping, where ``answer`` is upstream's."""
         if answer.status != 401 or identity_fields(request):
             return answer
-        if self._accounts.of(request.origin, "", request.client) is None:
-            return answer
+        account = self._accounts.of(request.origin, "", request.client)
         challenges = field_values(answer.headers, "WWW-Authenticate")
+        named = named_server(challenges)
+        related = named is None or are_related(request.origin, named)
+        if account is None or not (related or named in account.realms):
+            return answer  # nor is the login shown to a token server elsewhere
         server = self._realms.challenged(request.origin, challenges)
         if server is not None and await self._hosts.intercepts(server, request.client):
             return answer

@@ -105,6 +105,16 @@ def are_related(registry: Origin, server: Origin) -> bool:
     return domain is not None and domain == _suffixes().privatesuffix(server.host)
 
 
+def named_server(values: list[str]) -> Origin | None:
+    """The token server that ``WWW-Authenticate`` names, whosever it is."""
+    realms = (
+        _realm(challenge.params.get("realm", ""))
+        for challenge in parse_challenges(values)
+        if challenge.scheme == "bearer"
+    )
+    return next((realm.origin for realm in realms if realm is not None), None)
+
+
 def is_anonymous(request: Request) -> bool:
     """Whether a request for a token shows no credentials of any kind."""
     keys = {key for key, _ in parse_qsl(request.query, keep_blank_values=True)}

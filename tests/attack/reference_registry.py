@@ -18,6 +18,7 @@ from itertools import cycle
 
 from entrepot.config import Resolve
 from entrepot.reference import Digest, Origin, Repository
+from rig.client import basic
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 LOGIN_PAGE = b"<html><title>Sign in</title><form>user, password</form></html>"
@@ -55,6 +56,12 @@ MEMBERS = {
     **{Digest.of(m): [d for d in BLOB_DIGESTS if str(d) in m.decode()] for m in MANIFESTS},
     Digest.of(INDEX): [Digest.of(m) for m in MANIFESTS[:2]],
 }
+
+
+ACCOUNT = "(account)"
+"""Stands for a client without a login, for whom the proxy asks as the account ``robot``."""
+SIGNED = basic("robot", "secret")
+"""What the proxy shows for it, once it is asked."""
 
 
 @dataclass(slots=True)
@@ -103,6 +110,10 @@ class World:
             if token.scope != repository:
                 return False
             user = token.user
+        elif header == ACCOUNT:  # a sign-on page asks for no login
+            user = "robot" if repository.origin != origin("sso") else None
+        elif header == SIGNED:
+            user = "robot"
         elif header is not None:
             user = header.removeprefix("Basic ")
             if user not in ("alice", "bob", "robot"):

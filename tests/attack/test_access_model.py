@@ -31,6 +31,7 @@ from hypothesis.stateful import (
 )
 
 from attack.reference_registry import (
+    ACCOUNT,
     BLOB_DIGESTS,
     CONTENT,
     MANIFEST_DIGESTS,
@@ -42,6 +43,7 @@ from attack.reference_registry import (
 )
 from entrepot import tokens
 from entrepot.access import Access
+from entrepot.account import Account
 from entrepot.cache import Cache
 from entrepot.driver import Driver
 from entrepot.endpoint import Blob, Manifest, parse_endpoint
@@ -96,7 +98,7 @@ class History:
         self._public: dict[Object, float] = {}
 
     def headers(self) -> list[Header]:
-        return [None, "Basic alice", "Basic bob", "Basic robot", *self.tokens()]
+        return [None, "Basic alice", "Basic bob", "Basic robot", ACCOUNT, *self.tokens()]
 
     def tokens(self) -> list[str]:
         return [f"Bearer {token}" for token in self._world.tokens]
@@ -411,7 +413,9 @@ class AccessMachine(RuleBasedStateMachine):
         held = self.world.repositories[repository]
         digest = held.tags.get(tag)
         given = digest is not None and self.world.gives(header, repository, digest)
-        if given and digest is not None:
+        if got.status == 401 and header == ACCOUNT:
+            self.history.refused(header, repository)
+        elif given and digest is not None:
             assert (got.status, got.fields["docker-content-digest"]) == (200, str(digest))
             assert got.body == (CONTENT[digest] if method == "GET" else b"")
             self._note(f"a tag was given: {got.how.partition('entrepot; ')[2]}")
@@ -438,6 +442,8 @@ class AccessMachine(RuleBasedStateMachine):
             assert allowed, f"{header} got {digest} of {repository}: {got.how}"
             if "hit" in got.how and Parts.server.asked == asked:
                 self._note("a hit by memory" + ("" if given else ", after it ended upstream"))
+                if header == ACCOUNT:
+                    self._note("a hit for the account")
                 if not self.world.may_read(header, repository):
                     self._note("a hit within the window of a revoked permission")
             elif "hit" in got.how:
@@ -445,7 +451,8 @@ class AccessMachine(RuleBasedStateMachine):
             else:
                 self._note(f"from upstream: {got.how.removeprefix('entrepot; fwd=miss; ')}")
         else:
-            assert not given, f"{header} was refused {digest} of {repository}: {got}"
+            # An account's login that was refused rests for a minute.
+            assert not given or header == ACCOUNT, f"{header} was refused {digest}: {got}"
             assert "hit" not in got.how
             self._note("refused" if got.status in (401, 404) else "a login page")
             if got.status in (401, 404):
@@ -508,12 +515,14 @@ class AccessMachine(RuleBasedStateMachine):
             if isinstance(endpoint, Blob)
             else ("manifests", str(endpoint.reference))
         )
-        fields = [("Accept", "*/*"), *([("Authorization", header)] if header else [])]
+        shown = None if header == ACCOUNT else header
+        fields = [("Accept", "*/*"), *([("Authorization", shown)] if shown else [])]
         return Request(
             method,
             repository.origin,
             f"/v2/{repository.name}/{kind}/{last}",
             headers=(*fields, *([field] if field else [])),
+            account=Account("robot", "secret", plain=True) if header == ACCOUNT else None,
         )
 
     async def _push(self, repository: Repository, digest: Digest) -> None:
@@ -614,6 +623,7 @@ def test_nobody_gets_what_upstream_would_not_give(
     for what in (
         "a hit by memory",
         "a hit after a question",
+        "a hit for the account",
         "a hit within the window of a revoked permission",
         "a fetch that was held back ended",
         "a fetch was followed",
