@@ -111,14 +111,16 @@ class ServingStream(HttpStream):
                 if self._client_has_left() or transfer.cut is not None or transfer.is_over:
                     break
                 if transfer.chunk:
-                    data = ResponseData(self.stream_id, transfer.take())
-                    yield SendHttp(data, self.context.client)
+                    yield self._next(transfer)  # unnamed: a name would hold it while it waits
         finally:
             body.close()
         if transfer.cut is not None:
             yield from self.handle_protocol_error(_broken_off(self.stream_id, transfer.cut))
         else:
             yield from super().send_response(already_streamed=True)
+
+    def _next(self, transfer: Transfer) -> SendHttp:
+        return SendHttp(ResponseData(self.stream_id, transfer.take()), self.context.client)
 
     def _client_has_left(self) -> bool:
         return any(isinstance(e, RequestProtocolError) for e in self._paused_event_queue)
