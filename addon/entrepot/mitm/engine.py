@@ -205,12 +205,14 @@ def _allow_many_files() -> None:
 
 
 def _reuse_memory() -> None:
-    """Let malloc keep a few freed chunks of transfers.
+    """Let malloc keep a few freed chunks of transfers, in one place for all threads.
 
-    It would give each back to the kernel and get it anew, a page fault at a time. The
-    parameters are M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc; other libraries have none.
+    It would give each back to the kernel and get it anew, a page fault at a time, and keep some
+    for each thread that ever was. The parameters are M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and
+    M_ARENA_MAX of glibc; other libraries have none.
     """
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-1, 4 * CHUNK)
         mallopt(-3, 4 * CHUNK)
+        mallopt(-8, 1)

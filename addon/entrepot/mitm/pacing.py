@@ -7,7 +7,7 @@ is held, the smaller the next ones are.
 
 from entrepot.message import CHUNK
 
-BUDGET = 16 * CHUNK
+BUDGET = 12 * CHUNK
 """Bytes that all transfers hold together, but for LEAST each."""
 
 LEAST = 16 * 1024
