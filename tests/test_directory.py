@@ -8,12 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from entrepot.account import ANYONE, Account
 from entrepot.reference import Digest, Origin, Repository
 from entrepot.store import Store
 
 HUB = Origin("https", "registry-1.docker.io", 443)
 OTHER = Origin("https", "registry-1.docker.io", 4430)
 DIGEST = Digest.of(b"{}")
+FLEET = Account("fleet of one").label
+
+
+def anybody(_name: str) -> set[str]:
+    return {ANYONE}
 
 
 @pytest.fixture
@@ -28,29 +34,34 @@ def store(tmp_path: Path, now: list[float]) -> Iterator[Store]:
 
 
 def pulled(
-    store: Store, name: str, tag: str = "1", *, public: bool = True, origin: Origin = HUB
+    store: Store,
+    name: str,
+    tag: str = "1",
+    *,
+    given_to: str | None = ANYONE,
+    origin: Origin = HUB,
 ) -> Repository:
     """Keep a manifest and what its tag is, as a pull does."""
     repository = Repository(origin, name)
-    store.put_manifest(repository, DIGEST, b"{}", "application/json", public=public)
+    store.put_manifest(repository, DIGEST, b"{}", "application/json", given_to=given_to)
     store.set_tag(repository, tag, "*/*", DIGEST)
     return repository
 
 
 def names(store: Store, origin: Origin = HUB, after: str = "", most: int = 100) -> list[str]:
-    found, _ = store.public_repositories(origin, after, most)
+    found, _ = store.repositories(origin, anybody, after, most)
     return found
 
 
 def tags(store: Store, repository: Repository, after: str = "") -> list[str]:
-    found, _ = store.public_tags(repository, after, 100)
+    found, _ = store.tags(repository, anybody, after, 100)
     return found
 
 
 def test_an_empty_store_lists_nothing(store: Store) -> None:
-    assert store.public_origins(10) == []
-    assert store.public_repositories(HUB, "", 10) == ([], None)
-    assert store.public_tags(Repository(HUB, "a"), "", 10) == ([], None)
+    assert store.origins(10) == []
+    assert store.repositories(HUB, anybody, "", 10) == ([], None)
+    assert store.tags(Repository(HUB, "a"), anybody, "", 10) == ([], None)
 
 
 def test_repositories_come_in_the_order_of_their_names(store: Store) -> None:
@@ -60,14 +71,14 @@ def test_repositories_come_in_the_order_of_their_names(store: Store) -> None:
     pulled(store, "elsewhere", origin=OTHER)
     assert names(store) == ["a", "a-b", "a.b", "a/b", "a/b/c", "ab", "b"]
     assert names(store, OTHER) == ["elsewhere"]
-    assert sorted(store.public_origins(10), key=str) == sorted([HUB, OTHER], key=str)
+    assert sorted(store.origins(10), key=str) == sorted([HUB, OTHER], key=str)
 
 
 def test_a_page_begins_after_any_text(store: Store) -> None:
     for name in ("a", "b", "c"):
         pulled(store, name)
-    assert store.public_repositories(HUB, "", 2) == (["a", "b"], "b")
-    assert store.public_repositories(HUB, "b", 2) == (["c"], None)
+    assert store.repositories(HUB, anybody, "", 2) == (["a", "b"], "b")
+    assert store.repositories(HUB, anybody, "b", 2) == (["c"], None)
     assert names(store, after="a-not-there") == ["b", "c"]
     assert names(store, after="zz") == []
     assert names(store, after="b %_'\"\0") == ["c"]
@@ -75,21 +86,49 @@ def test_a_page_begins_after_any_text(store: Store) -> None:
 
 def test_what_was_pulled_with_a_login_does_not_show(store: Store) -> None:
     """Promise 2: neither a repository nor a tag that nobody anonymous was given."""
-    private = pulled(store, "acme/secret", public=False)
+    private = pulled(store, "acme/secret", given_to=None)
     half = pulled(store, "acme/half")
     other = Digest.of(b"[]")
-    store.put_manifest(half, other, b"[]", "application/json", public=False)
+    store.put_manifest(half, other, b"[]", "application/json", given_to=None)
     store.set_tag(half, "internal", "*/*", other)
     assert names(store) == ["acme/half"]
     assert tags(store, half) == ["1"]
     assert tags(store, private) == []
 
 
+def test_what_an_account_was_given_shows_to_whom_it_is_given(
+    store: Store, now: list[float]
+) -> None:
+    """Until the account is refused the repository; and no other account's."""
+    pulled(store, "open")
+    private = pulled(store, "acme/secret", given_to=FLEET)
+    pulled(store, "acme/others", given_to=Account("other").label)
+    now[0] += 1
+
+    def fleet(name: str) -> set[str]:
+        return {ANYONE, FLEET} if name.startswith("acme/") else {ANYONE}
+
+    assert names(store) == ["open"]
+    assert store.repositories(HUB, fleet, "", 10) == (["acme/secret", "open"], None)
+    assert store.tags(private, fleet, "", 10)[0] == ["1"]
+    store.close_to(private, FLEET)
+    assert store.repositories(HUB, fleet, "", 10) == (["open"], None)
+    assert store.tags(private, fleet, "", 10)[0] == []
+
+
+def test_what_was_deleted_does_not_show(store: Store) -> None:
+    """Whoever it was given to."""
+    repository = pulled(store, "app")
+    pulled(store, "app", given_to=FLEET)
+    store.unlink(repository, DIGEST)
+    assert store.repositories(HUB, lambda _: {ANYONE, FLEET}, "", 10) == ([], None)
+
+
 def test_what_was_closed_since_does_not_show(store: Store, now: list[float]) -> None:
     """A refusal to somebody anonymous hides a repository, until it is given again."""
     repository = pulled(store, "app")
     now[0] += 1
-    store.close_to_anyone(repository)
+    store.close_to(repository, ANYONE)
     assert (names(store), tags(store, repository)) == ([], [])
     now[0] += 1
     pulled(store, "app")
@@ -118,13 +157,14 @@ def test_damaged_rows_are_passed_over(store: Store) -> None:
     repository = pulled(store, "app")
     store.set_tag(repository, "2", "*/*", DIGEST)
     keys = [
-        b"anyone ",
-        b"anyone \xf0\xff",
-        b"anyone x y z",
-        b"anyone https://registry-1.docker.io",
-        b"anyone https://registry-1.docker.io \xf5\xf5 z",
-        b"anyone https://registry-1.docker.io UPPER z",
-        b"anyone https://registry-1.docker.io app z",
+        b"given ",
+        b"given \xf0\xff",
+        b"given x y z",
+        b"given https://registry-1.docker.io",
+        b"given https://registry-1.docker.io \xf5\xf5 z anyone",
+        b"given https://registry-1.docker.io UPPER z anyone",
+        b"given https://registry-1.docker.io app z anyone",
+        b"given https://registry-1.docker.io app z",
         b"tag https://registry-1.docker.io app \xff",
         b"tag https://registry-1.docker.io app 0",
     ]
@@ -134,7 +174,7 @@ def test_damaged_rows_are_passed_over(store: Store) -> None:
                 "INSERT INTO Cache (key, raw, mode, value) VALUES (CAST(? AS TEXT), 1, 3, 'no')",
                 (key,),
             )
-    assert store.public_origins(100) == [HUB]
+    assert store.origins(100) == [HUB]
     assert names(store) == ["app"]
     assert tags(store, repository) == ["1", "2"]
 
@@ -143,7 +183,7 @@ def test_a_page_costs_the_same_among_many(store: Store) -> None:
     """It reads ranges of the key, whatever else there is: 200,000 rows stay unread."""
     pulled(store, "a")
     pulled(store, "z")
-    rows = ((f"anyone {OTHER} app{n} {DIGEST}",) for n in range(100_000))
+    rows = ((f"given {OTHER} app{n} {DIGEST} anyone",) for n in range(100_000))
     with closing(sqlite3.connect(store.folder / "index" / "cache.db")) as database, database:
         database.executemany(
             "INSERT INTO Cache (key, raw, mode, value) VALUES (?, 1, 3, '1')", rows
@@ -160,5 +200,5 @@ def test_a_page_costs_the_same_among_many(store: Store) -> None:
     assert all("USING" in step and "INDEX Cache_key_raw" in step for step in plan), plan
     began = time.process_time()
     assert names(store) == ["a", "z"]
-    assert len(store.public_origins(10)) == 2
+    assert len(store.origins(10)) == 2
     assert time.process_time() - began < 1, "it read them all"

@@ -48,7 +48,7 @@ def deliver(store: Store, content: bytes) -> Digest:
     digest = Digest.of(content)
     path = store.partial(APP.origin, digest)
     path.write_bytes(content)
-    store.commit_blob(path, APP, digest, "application/octet-stream", public=False)
+    store.commit_blob(path, APP, digest, "application/octet-stream", given_to=None)
     return digest
 
 
@@ -163,7 +163,7 @@ def test_a_commit_that_fails_leaves_no_file(store: Store) -> None:
         )
         connection.commit()
     with pytest.raises(Exception, match="database"):
-        store.commit_blob(path, APP, digest, "application/octet-stream", public=False)
+        store.commit_blob(path, APP, digest, "application/octet-stream", given_to=None)
     assert value_file(store).read_bytes() == DATA
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.access import Access
+from entrepot.account import ANYONE, Account
 from entrepot.driver import Driver
 from entrepot.entries import TagEntry
 from entrepot.events import Events
@@ -49,7 +50,9 @@ class World:
         return Outage(self.driver, max_stale, tuple(ip_network(text) for text in networks))
 
     def keep(self, repository: Repository = REPOSITORY, *, public: bool) -> None:
-        assert self.store.put_manifest(repository, DIGEST, MANIFEST, TYPE, public=public)
+        assert self.store.put_manifest(
+            repository, DIGEST, MANIFEST, TYPE, given_to=ANYONE if public else None
+        )
 
     def covers(
         self,
@@ -120,6 +123,21 @@ def test_a_tag_whose_manifest_is_not_here_is_not_served(world: World, digest: st
     assert world.kept(world.outage(), {TYPE: TagEntry(digest, world.now)}) is None
 
 
+def test_an_account_gets_what_it_got(world: World) -> None:
+    """Who is not asked for as that account does not; a refusal of the account ends it."""
+    fleet, other = (replace(NOBODY, account=Account(name)) for name in ("fleet", "other"))
+    outage, label = world.outage(), Account("fleet").label
+    assert world.store.put_manifest(REPOSITORY, DIGEST, MANIFEST, TYPE, given_to=label)
+    assert world.covers(outage, request=fleet)
+    assert not any(world.covers(outage, request=one) for one in (NOBODY, ALICE, other))
+    outage.serves(REPOSITORY, DIGEST, [LAYER])
+    assert world.covers(outage, LAYER, fleet)
+    assert not world.covers(outage, LAYER)
+    world.wait(1)
+    world.store.close_to(REPOSITORY, label)
+    assert not world.covers(outage, request=fleet)
+
+
 @pytest.mark.parametrize("public", [True, False])
 def test_anybody_gets_what_anybody_got(world: World, *, public: bool) -> None:
     """In that repository; a refusal since then ends it, whoever asks."""
@@ -130,7 +148,7 @@ def test_anybody_gets_what_anybody_got(world: World, *, public: bool) -> None:
     assert world.covers(outage, request=ALICE) is public
     assert not world.covers(outage, repository=OTHER)
     world.wait(1)
-    world.store.close_to_anyone(REPOSITORY)
+    world.store.close_to(REPOSITORY, ANYONE)
     assert not world.covers(outage)
 
 
@@ -158,7 +176,7 @@ def test_a_manifest_so_served_speaks_for_what_it_lists(world: World) -> None:
     assert world.covers(outage, LAYER)
     assert not world.covers(outage, LAYER, repository=OTHER)
     world.wait(1)
-    world.store.close_to_anyone(REPOSITORY)
+    world.store.close_to(REPOSITORY, ANYONE)
     assert not world.covers(outage, LAYER)
 
 

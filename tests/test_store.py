@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from diskcache.core import MODE_PICKLE
 
+from entrepot.account import ANYONE
 from entrepot.index import INDEX_SECONDS
 from entrepot.reference import Digest, Origin, Repository
 from entrepot.store import Store, StoreError
@@ -66,7 +67,7 @@ def deliver(
     digest = Digest.of(content)
     path = store.partial(repository.origin, digest)
     path.write_bytes(content)
-    store.commit_blob(path, repository, digest, TYPE, public=public)
+    store.commit_blob(path, repository, digest, TYPE, given_to=ANYONE if public else None)
     return digest
 
 
@@ -123,15 +124,15 @@ def test_what_nobody_delivered_is_not_there(store: Store) -> None:
 def test_a_confirmation_alone_gives_nothing(store: Store) -> None:
     """A registry that merely says it has another's private blob is not handed its bytes."""
     deliver(store, APP)
-    store.confirm(STRANGER, DIGEST, public=True)
+    store.confirm(STRANGER, DIGEST, given_to=ANYONE)
     assert content(store, STRANGER) is None
-    store.confirm(STRANGER, DIGEST, public=False)
+    store.confirm(STRANGER, DIGEST, given_to=None)
     assert content(store, STRANGER) is None
 
 
 def test_a_confirmation_before_the_delivery_gives_nothing_either(store: Store) -> None:
     """The claim is not kept until another registry delivers the bytes."""
-    store.confirm(STRANGER, DIGEST, public=True)
+    store.confirm(STRANGER, DIGEST, given_to=ANYONE)
     deliver(store, APP)
     assert content(store, STRANGER) is None
 
@@ -139,7 +140,7 @@ def test_a_confirmation_before_the_delivery_gives_nothing_either(store: Store) -
 def test_a_confirmation_of_a_stranger_makes_nothing_public(store: Store) -> None:
     """A registry that gave nothing cannot publish what another one gave."""
     deliver(store, APP)
-    store.confirm(STRANGER, DIGEST, public=True)
+    store.confirm(STRANGER, DIGEST, given_to=ANYONE)
     third = Repository(Origin("https", "third.example.test", 443), "a")
     assert content(store, third) is None
 
@@ -148,7 +149,7 @@ def test_a_repository_of_the_same_registry_needs_its_confirmation(store: Store) 
     """The registry delivered the bytes once; whether a repository has them it must say."""
     deliver(store, APP)
     assert linked(store, SIBLING) is False
-    store.confirm(SIBLING, DIGEST, public=False)
+    store.confirm(SIBLING, DIGEST, given_to=None)
     assert linked(store, SIBLING) is True
 
 
@@ -156,14 +157,14 @@ def test_public_bytes_are_shared_with_every_registry_that_confirms(store: Store)
     """What anybody gets from one registry is no secret of another's."""
     deliver(store, APP, public=True)
     assert linked(store, STRANGER) is False
-    store.confirm(STRANGER, DIGEST, public=False)
+    store.confirm(STRANGER, DIGEST, given_to=None)
     assert linked(store, STRANGER) is True
 
 
 def test_bytes_are_public_for_ten_minutes_only(store: Store, folder: Path) -> None:
     """What was public once may be private by now; that others use it does not keep it public."""
     deliver(store, APP, public=True)
-    store.confirm(STRANGER, DIGEST, public=False)
+    store.confirm(STRANGER, DIGEST, given_to=None)
     with closing(sqlite3.connect(folder / "index" / "cache.db")) as connection:
         (ends,) = connection.execute(
             "SELECT expire_time FROM Cache WHERE key = ?", (f"public {DIGEST}",)
@@ -174,7 +175,7 @@ def test_bytes_are_public_for_ten_minutes_only(store: Store, folder: Path) -> No
 def test_a_holder_makes_its_bytes_public(store: Store) -> None:
     """A registry that delivered them may say later that anybody gets them."""
     deliver(store, APP)
-    store.confirm(SIBLING, DIGEST, public=True)
+    store.confirm(SIBLING, DIGEST, given_to=ANYONE)
     assert linked(store, STRANGER) is False
 
 
@@ -193,7 +194,7 @@ def test_an_unlinked_blob_must_be_confirmed_again(store: Store) -> None:
     deliver(store, APP)
     store.unlink(APP, DIGEST)
     assert linked(store, APP) is False
-    store.confirm(APP, DIGEST, public=False)
+    store.confirm(APP, DIGEST, given_to=None)
     assert linked(store, APP) is True
 
 
@@ -208,8 +209,8 @@ def test_one_download_may_be_committed_for_two_repositories(store: Store) -> Non
     """Coalesced pulls end in one commit for each repository that upstream confirmed."""
     path = store.partial(REGISTRY, DIGEST)
     path.write_bytes(DATA)
-    store.commit_blob(path, APP, DIGEST, TYPE, public=False)
-    store.commit_blob(path, SIBLING, DIGEST, TYPE, public=False)
+    store.commit_blob(path, APP, DIGEST, TYPE, given_to=None)
+    store.commit_blob(path, SIBLING, DIGEST, TYPE, given_to=None)
     assert linked(store, APP) is True
     assert linked(store, SIBLING) is True
 
@@ -232,7 +233,7 @@ def test_a_manifest_comes_back_as_it_was(store: Store, clock: Clock) -> None:
     """Exact bytes, type and time."""
     body = b'{"config": {"digest": "%b"}}  \n' % str(DIGEST).encode()
     digest = Digest.of(body)
-    assert store.put_manifest(APP, digest, body, "application/json", public=False)
+    assert store.put_manifest(APP, digest, body, "application/json", given_to=None)
     found = store.find_manifest(APP, digest)
     assert found is not None
     assert (found.content, found.media_type, found.stored) == (body, "application/json", clock.now)
@@ -242,14 +243,14 @@ def test_a_manifest_comes_back_as_it_was(store: Store, clock: Clock) -> None:
 
 def test_a_manifest_is_one_registrys_own(store: Store) -> None:
     """Another registry's manifest of the same digest is not given, its type may differ."""
-    store.put_manifest(APP, DIGEST, b"{}", "application/json", public=False)
+    store.put_manifest(APP, DIGEST, b"{}", "application/json", given_to=None)
     assert store.find_manifest(STRANGER, DIGEST) is None
 
 
 def test_a_manifest_of_another_repository_needs_a_confirmation(store: Store) -> None:
     """The bytes are there, the link is not."""
     digest = Digest.of(b"{}")
-    store.put_manifest(APP, digest, b"{}", "application/json", public=False)
+    store.put_manifest(APP, digest, b"{}", "application/json", given_to=None)
     found = store.find_manifest(SIBLING, digest)
     assert found is not None
     assert not found.linked
@@ -258,7 +259,9 @@ def test_a_manifest_of_another_repository_needs_a_confirmation(store: Store) -> 
 def test_a_manifest_that_does_not_fit_is_not_kept(folder: Path) -> None:
     """The limit holds for manifests too."""
     with closing(Store(folder, 100_000)) as store:
-        assert not store.put_manifest(APP, DIGEST, bytes(100_001), "application/json", public=False)
+        assert not store.put_manifest(
+            APP, DIGEST, bytes(100_001), "application/json", given_to=None
+        )
         assert store.find_manifest(APP, DIGEST) is None
 
 
@@ -383,7 +386,7 @@ def test_content_survives_a_restart(folder: Path) -> None:
     """Blobs, manifests, tags, hosts and who may have what are all still there."""
     with closing(Store(folder, LIMIT)) as store:
         deliver(store, APP)
-        store.put_manifest(APP, Digest.of(b"{}"), b"{}", "application/json", public=False)
+        store.put_manifest(APP, Digest.of(b"{}"), b"{}", "application/json", given_to=None)
         store.set_tag(APP, "1", "*/*", Digest.of(b"{}"))
         store.set_host(REGISTRY, registry=True, seconds=60)
     with closing(Store(folder, LIMIT)) as store:
@@ -541,7 +544,7 @@ def test_partial_files_are_no_hits(store: Store) -> None:
 
 def test_a_pickled_row_is_no_manifest(store: Store, folder: Path, tmp_path: Path) -> None:
     """A manifest that somebody replaced by a pickle costs the hit, and runs nothing."""
-    store.put_manifest(APP, Digest.of(b"{}"), b"{}", "application/json", public=False)
+    store.put_manifest(APP, Digest.of(b"{}"), b"{}", "application/json", given_to=None)
     trace = tmp_path / "trace"
     bomb = b"cpathlib\nPath.touch\n(cpathlib\nPath\n(V%b\ntRtR." % str(trace).encode()
     with pytest.raises(AttributeError):
@@ -591,7 +594,7 @@ def test_threads_leave_no_connection_open(folder: Path) -> None:
 def test_rows_are_text_that_json_reads(store: Store, folder: Path) -> None:
     """No row of either database is a pickle."""
     deliver(store, APP, public=True)
-    store.put_manifest(APP, DIGEST, b"{}", "application/json", public=False)
+    store.put_manifest(APP, DIGEST, b"{}", "application/json", given_to=None)
     store.set_tag(APP, "1", "*/*", DIGEST)
     store.set_host(REGISTRY, registry=True, seconds=60)
     for name in ("blobs", "index"):

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.access import Access
+from entrepot.account import ANYONE
 from entrepot.cache import Cache
 from entrepot.driver import Driver
 from entrepot.endpoint import Blob, parse_endpoint
@@ -493,7 +494,7 @@ async def test_a_push_allows_nothing(start: Start) -> None:
             Request("GET", ORIGIN, "/", headers=(("Authorization", "Basic alice"),)),
         ):
             assert not access.is_allowed(APP, access.credential(request), DIGEST, now)
-        assert not world.store.was_public(APP, DIGEST)
+        assert not world.store.was_given(APP, DIGEST, ANYONE)
         elsewhere = Repository(OTHER_HOST, "app")
         assert world.store.find_blob(elsewhere, DIGEST) is None
 
@@ -523,7 +524,7 @@ async def test_a_mount_is_a_registrys_word(
             theirs = world.store.partials / "theirs.part"
             theirs.write_bytes(DATA)
             elsewhere = Repository(OTHER_HOST, "secret")
-            world.store.commit_blob(theirs, elsewhere, DIGEST, "x/y", public=False)
+            world.store.commit_blob(theirs, elsewhere, DIGEST, "x/y", given_to=None)
         mount = f"/v2/other/blobs/uploads/?mount={DIGEST}&from=app"
         world.ask("POST", mount, b"", 201, *fields)
         assert (await world.bytes_of(repository=OTHER) == DATA) is linked
@@ -729,7 +730,7 @@ async def test_a_manifest_by_tag(start: Start) -> None:
             MANIFEST_TYPE: str(digest)
         }
         assert world.store.find_manifest(APP, digest) is not None
-        assert not world.store.was_public(APP, digest)
+        assert not world.store.was_given(APP, digest, ANYONE)
 
 
 @pytest.mark.parametrize(

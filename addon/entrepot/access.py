@@ -25,7 +25,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from entrepot.account import NOBODY
+from entrepot.account import ANYONE, NOBODY
 from entrepot.message import HOP_BY_HOP, Request
 from entrepot.reference import Digest, Repository
 
@@ -85,6 +85,8 @@ class Credential:
     anonymous: bool
     expires: float | None = None
     """When the token ends, as seconds of the caller's clock; None where unknown."""
+    label: str | None = None
+    """By what the store remembers what it was given; None: it does not, as with a client's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +123,18 @@ class Access:
     def credential(self, request: Request) -> Credential:
         """Who asks: the client, or the account as which the proxy asks for it."""
         if request.account is not None:
-            of_account = self._fingerprint([_NO_FIELD, ("account", request.account.username)])
-            return Credential(of_account, anonymous=request.account is NOBODY)
+            account = request.account
+            of_account = self._fingerprint([_NO_FIELD, ("account", account.username)])
+            return Credential(of_account, anonymous=account is NOBODY, label=account.label)
         fields = sorted(identity_fields(request))
         fingerprint = self._fingerprint(fields)
         token = self._tokens.get(fingerprint)
+        anonymous = not fields or (token is not None and token.anonymous)
         return Credential(
             fingerprint,
-            anonymous=not fields or (token is not None and token.anonymous),
+            anonymous=anonymous,
             expires=token.expires if token else None,
+            label=ANYONE if anonymous else None,
         )
 
     def token_issued(self, token: str, *, anonymous: bool, expires: float, now: float) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TypeAlias
+from urllib.parse import quote
 
 from entrepot.reference import Origin
 
@@ -46,6 +47,11 @@ class Account:
     plain: bool = False
     """Whether the administrator wants it shown over plain HTTP."""
 
+    @property
+    def label(self) -> str:
+        """By what the store knows whom a registry gave something: a word without blanks."""
+        return f"account={quote(self.username, safe='')}" if self.username else ANYONE
+
     def login(self, refused: Login | None = None) -> Login | None:
         """What to show now; None where there is nothing, or only what was ``refused``."""
         if self.source is not None:
@@ -54,6 +60,9 @@ class Account:
             found = Login(self.username, self.password)
         return None if found == refused else found
 
+
+ANYONE = "anyone"
+"""The label of who shows no login."""
 
 NOBODY = Account("")
 """No login: what anybody may have, with a token for anybody where the registry wants one."""

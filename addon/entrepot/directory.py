@@ -1,15 +1,16 @@
-"""Which repositories and tags the cache holds that anybody may see, a page at a time.
+"""Which repositories and tags the cache holds that somebody may see, a page at a time.
 
 Read from the keys of ``index``, in their order, by ranges: what a page costs does not depend on
 how much else there is. A repository is seen where a manifest of it is held that its registry
-last gave to somebody anonymous, and where it refused nobody such since; a tag, where that is so
-of what it last was. So nothing shows that somebody pulled with a login.
+last gave to somebody anonymous, or to the account as which the proxy asks for who wants to see
+it, and where it refused nobody such since; a tag, where that is so of what it last was. So nothing
+shows that somebody pulled with a login of their own.
 """
 
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import diskcache
 
@@ -35,6 +36,10 @@ _ROWS = (
 _HAS = "SELECT 1 FROM Cache WHERE key = ? AND raw = 1"
 
 
+Labels = Callable[[str], Collection[str]]
+"""By the name of a repository, as whom it may be seen: labels as in ``rows.given``."""
+
+
 class Directory:
     """Lists; methods raise what SQLite raises. The ``after`` of each is not listed itself."""
 
@@ -46,25 +51,30 @@ class Directory:
         self._clock = clock
 
     def origins(self, most: int) -> list[Origin]:
-        """The registries that gave something to somebody anonymous, at most so many."""
+        """The registries that gave something to somebody anonymous or to an account.
+
+        At most so many.
+        """
         found: list[Origin] = []
-        start = "anyone "
+        start = "given "
         for _ in range(most):
-            key = self._next(start, f"anyone{_SPACE_NEXT}")
+            key = self._next(start, f"given{_SPACE_NEXT}")
             if key is None:
                 break
             text = key.split(" ")[1]
-            start = f"anyone {text}{_SPACE_NEXT}"
+            start = f"given {text}{_SPACE_NEXT}"
             with contextlib.suppress(ValueError):  # a damaged row
                 found.append(Origin.parse(text))
         return found
 
-    def repositories(self, origin: Origin, after: str, most: int) -> tuple[list[str], str | None]:
+    def repositories(
+        self, origin: Origin, labels: Labels, after: str, most: int
+    ) -> tuple[list[str], str | None]:
         """Look at the next ``most`` names of a registry: those to be seen, and the last one.
 
         The last is None where the names have ended.
         """
-        prefix, end = f"anyone {origin} ", f"anyone {origin}{_SPACE_NEXT}"
+        prefix, end = f"given {origin} ", f"given {origin}{_SPACE_NEXT}"
         after = _NO_NAME.split(after, 1)[0]
         found: list[str] = []
         start = f"{prefix}{after}{_SPACE_NEXT}" if after else prefix
@@ -75,49 +85,60 @@ class Directory:
                 return found, None
             after = name
             start = f"{prefix}{after}{_SPACE_NEXT}"
-            if self._is_seen(origin, after):
+            if self._is_seen(origin, after, labels(after)):
                 found.append(after)
         return found, after
 
-    def tags(self, repository: Repository, after: str, most: int) -> tuple[list[str], str | None]:
+    def tags(
+        self, repository: Repository, labels: Labels, after: str, most: int
+    ) -> tuple[list[str], str | None]:
         """The same of a repository's tags."""
         prefix = rows.tag(repository, "")
         start = f"{prefix}{after}{_SPACE_NEXT}" if after else prefix
-        found, last = [], None
+        found, last, seen_as = [], None, labels(repository.name)
         for key, value in self._rows(start, f"{prefix[:-1]}{_SPACE_NEXT}", most):
             last = key.removeprefix(prefix)
-            if any(self._is_given(repository, digest) for digest in _digests(value)):
+            if any(self._is_given(repository, digest, seen_as) for digest in _digests(value)):
                 found.append(last)
         return found, last
 
-    def _is_seen(self, origin: Origin, name: str) -> bool:
+    def forget(self, repository: Repository, digest: Digest) -> None:
+        """Let nobody have been given an object."""
+        prefix = rows.given(repository, digest, "")
+        for key, _ in self._rows(prefix, f"{prefix[:-1]}{_SPACE_NEXT}", _MOST_OBJECTS):
+            self._index.delete(key)
+
+    def _is_seen(self, origin: Origin, name: str, labels: Collection[str]) -> bool:
         try:
             repository = Repository(origin, name)
         except ValueError:
             return False  # a damaged row
-        prefix = f"anyone {origin} {name}"
-        closed = self._moment(rows.closed(repository))
-        given = self._rows(f"{prefix} ", f"{prefix}{_SPACE_NEXT}", _MOST_OBJECTS)
-        return any(
-            _is_after(value, closed) and self._holds(origin, key.rpartition(" ")[2])
-            for key, value in given
-        )
+        prefix = f"given {origin} {name}"
+        closed = {label: self._moment(rows.closed(repository, label)) for label in labels}
+        for key, value in self._rows(f"{prefix} ", f"{prefix}{_SPACE_NEXT}", _MOST_OBJECTS):
+            digest, _, label = key.removeprefix(f"{prefix} ").partition(" ")
+            if label in closed and _is_after(value, closed[label]) and self._holds(origin, digest):
+                return True
+        return False
 
-    def _is_given(self, repository: Repository, digest: str) -> bool:
+    def _is_given(self, repository: Repository, digest: str, labels: Collection[str]) -> bool:
         try:
-            key = rows.anyone(repository, Digest.parse(digest))
+            parsed = Digest.parse(digest)
         except ValueError:
             return False
-        closed = self._moment(rows.closed(repository))
-        return any(
-            _is_after(value, closed) and self._holds(repository.origin, digest)
-            for _, value in self._rows(key, f"{key}{_SPACE_NEXT}", 1)
+        return self._holds(repository.origin, digest) and any(
+            _is_after(value, self._moment(rows.closed(repository, label)))
+            for label in labels
+            for _, value in self._one(rows.given(repository, parsed, label))
         )
 
     def _moment(self, key: str) -> float | None:
-        for _, value in self._rows(key, f"{key} ", 1):
+        for _, value in self._one(key):
             return _time(value)
         return None
+
+    def _one(self, key: str) -> Iterator[tuple[str, str]]:
+        return self._rows(key, f"{key} ", 1)
 
     def _holds(self, origin: Origin, digest: str) -> bool:
         """Whether a manifest is held; looking does not count as use."""

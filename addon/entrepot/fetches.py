@@ -277,14 +277,14 @@ class Fetches:
             repository,
             digest,
             download.media_type,
-            public=who.anonymous,
+            given_to=who.label,
         )
         try:
             self._driver.store_from_thread(commit)
             if repository not in download.repositories:
                 self._driver.store_from_thread(bind(store.unlink, repository, digest))
             for other in set(download.repositories) - {repository}:
-                self._driver.store_from_thread(bind(store.confirm, other, digest, public=False))
+                self._driver.store_from_thread(bind(store.confirm, other, digest, given_to=None))
         except (StoreError, RuntimeError) as problem:
             events.warn_once("store_failed", reason=problem)
         else:

@@ -1,8 +1,9 @@
 """Lists of what is cached, as a registry gives them: repositories, and a repository's tags.
 
 They are made of what is held here and never asked for upstream, and show only what anybody may
-have (see ``directory``). The form is that of the distribution-spec and, to the byte, that of
-distribution's own registry; pages by ``n`` and ``last``, with a ``Link`` to the next.
+have, or the account as which the proxy asks for this client (see ``directory``). The form is that
+of the distribution-spec and, to the byte, that of distribution's own registry; pages by ``n`` and
+``last``, with a ``Link`` to the next.
 """
 
 import json
@@ -12,6 +13,9 @@ from functools import partial
 from typing import Self
 from urllib.parse import parse_qs, urlencode
 
+from entrepot.account import ANYONE, NOBODY
+from entrepot.accounts import Accounts
+from entrepot.directory import Labels
 from entrepot.driver import Driver
 from entrepot.message import API_VERSION, Answer, Fields, Request, cache_status, error_answer
 from entrepot.reference import Origin, Repository
@@ -45,14 +49,15 @@ class Page:
 class Listing:
     """Answers GET and HEAD of `_catalog` and `tags/list`."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, accounts: Accounts) -> None:
         self._driver = driver
+        self._accounts = accounts
 
     async def origins(self) -> list[Origin]:
         """The registries of which something may be seen."""
         store = self._driver.store
         nothing: list[Origin] = []
-        return await self._driver.stored(lambda: store.public_origins(_MOST_ORIGINS), nothing)
+        return await self._driver.stored(lambda: store.origins(_MOST_ORIGINS), nothing)
 
     async def catalog(
         self, request: Request, sections: Sequence[tuple[str, Origin]], link: Mapping[str, str]
@@ -70,7 +75,7 @@ class Listing:
             after = page.last.removeprefix(prefix) if page.last.startswith(prefix) else ""
             if not page.last.startswith(prefix) and prefix < page.last:
                 continue
-            look = partial(self._repositories, origin)
+            look = partial(self._repositories, origin, self._labels(request, origin))
             found += [prefix + name for name in await _first(look, after, page.size - len(found))]
             if len(found) > page.size:
                 break
@@ -85,7 +90,7 @@ class Listing:
             page = Page.parse(request.query)
         except ValueError as error:
             return error_answer(400, "PAGINATION_NUMBER_INVALID", str(error))
-        look = partial(self._tags, repository)
+        look = partial(self._tags, repository, self._labels(request, repository.origin))
         found = await _first(look, page.last, page.size)
         if not found and not await _first(look, "", 0):
             message = "repository name not known to registry"
@@ -93,20 +98,29 @@ class Listing:
         document = {"name": name, "tags": found[: page.size]}
         return _answer(request, document, _next(page, found), link, "detail=tags")
 
+    def _labels(self, request: Request, origin: Origin) -> Labels:
+        """As whom a client may see a registry's repositories."""
+
+        def labels(name: str) -> frozenset[str]:
+            account = self._accounts.of(origin, name, request.client) or NOBODY
+            return frozenset({ANYONE, account.label})
+
+        return labels
+
     async def _repositories(
-        self, origin: Origin, after: str, most: int
+        self, origin: Origin, labels: Labels, after: str, most: int
     ) -> tuple[list[str], str | None]:
         store, nothing = self._driver.store, _nothing()
         return await self._driver.stored(
-            lambda: store.public_repositories(origin, after, most), nothing
+            lambda: store.repositories(origin, labels, after, most), nothing
         )
 
     async def _tags(
-        self, repository: Repository, after: str, most: int
+        self, repository: Repository, labels: Labels, after: str, most: int
     ) -> tuple[list[str], str | None]:
         store, nothing = self._driver.store, _nothing()
         return await self._driver.stored(
-            lambda: store.public_tags(repository, after, most), nothing
+            lambda: store.tags(repository, labels, after, most), nothing
         )
 
 

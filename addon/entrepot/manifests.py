@@ -360,9 +360,7 @@ class Manifests:
             return error_answer(502, "DIGEST_INVALID", message)
         media_type = reply.value("Content-Type") or ""
         kept = await driver.stored(
-            lambda: store.put_manifest(
-                repository, digest, content, media_type, public=who.anonymous
-            ),
+            lambda: store.put_manifest(repository, digest, content, media_type, given_to=who.label),
             otherwise=False,
         )
         driver.access.allow(repository, who, (digest, *listed_digests(content)), asked)

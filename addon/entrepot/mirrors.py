@@ -82,7 +82,7 @@ class Mirrors:
         self._driver = driver
         self._cache = cache
         self._hosts = hosts
-        self._listing = Listing(driver)
+        self._listing = Listing(driver, accounts)
         self._given = {m.registry for m in mirrors if m.registry is not None}
         self._accounts = accounts
 

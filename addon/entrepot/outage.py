@@ -6,6 +6,7 @@ answer, of a failure (5xx) or of a rate limit (429). Who gets it:
 
 - anybody, what this registry last gave to somebody anonymous there, unless it refused the
   repository to such since; and what a manifest so served lists;
+- clients for which the proxy asks as an account, in the same way what that account was given;
 - whoever upstream allowed it within the time for which decisions are remembered;
 - clients of the networks of ``--offline-private``, whatever is held.
 
@@ -19,6 +20,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from entrepot.access import Credential, identity_fields
+from entrepot.account import ANYONE
 from entrepot.driver import Driver
 from entrepot.entries import StoredManifest, TagEntry
 from entrepot.message import Request
@@ -144,19 +146,22 @@ class Outage:
             return True
         if is_in(request.client, self._private):
             return True
+        labels = dict.fromkeys((ANYONE, who.label or ANYONE))
         listing = self._listed.get((repository, digest))
-        return await self._was_public(repository, digest) or (
-            listing is not None and await self._was_public(repository, listing)
-        )
+        for one in (digest, *([listing] if listing is not None else [])):
+            for label in labels:
+                if await self._was_given(repository, one, label):
+                    return True
+        return False
 
-    async def _was_public(self, repository: Repository, digest: Digest) -> bool:
+    async def _was_given(self, repository: Repository, digest: Digest, label: str) -> bool:
         store = self._driver.store
         return await self._driver.stored(
-            lambda: store.was_public(repository, digest), otherwise=False
+            lambda: store.was_given(repository, digest, label), otherwise=False
         )
 
     def serves(self, repository: Repository, digest: Digest, listed: Collection[Digest]) -> None:
-        """Take in that a manifest is served so: what is public lists what is public."""
+        """Take in that a manifest is served so: who was given it was given what it lists."""
         digest = self._listed.get((repository, digest), digest)  # an index's, for its manifests
         for one in listed:
             self._listed[repository, one] = digest

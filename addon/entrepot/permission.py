@@ -94,7 +94,7 @@ async def allow(
     driver.access.allow(repository, who, (digest,), asked)
     if driver.access.still_counts(repository, who, digest, asked, driver.clock()):
         await driver.stored(
-            lambda: driver.store.confirm(repository, digest, public=who.anonymous), None
+            lambda: driver.store.confirm(repository, digest, given_to=who.label), None
         )
 
 
@@ -104,19 +104,23 @@ async def refused(
     """Forget what no longer holds where upstream refused ``who``, or has the object no more."""
     if reply.status in _REFUSALS:
         driver.access.deny(repository, who)
-    if _refuses_anybody(reply, who):
-        await driver.stored(lambda: driver.store.close_to_anyone(repository), None)
+    label = who.label
+    if label is not None and _refuses_all_such(reply, who):
+        await driver.stored(lambda: driver.store.close_to(repository, label), None)
     if reply.status in (404, 410) and digest is not None:
         await driver.stored(lambda: driver.store.unlink(repository, digest), None)
 
 
-def _refuses_anybody(reply: Reply, who: Credential) -> bool:
-    """Whether a refusal is one of who is anonymous, not only of a request without a token.
+def _refuses_all_such(reply: Reply, who: Credential) -> bool:
+    """Whether a refusal is one of an account, or of who is anonymous.
 
-    Nor of a token that has ended (RFC 6750 section 3.1).
+    Of the latter it is none where the request had no token, or one that has ended (RFC 6750
+    section 3.1). An account was asked for again with a new one.
     """
-    if not who.anonymous or reply.status not in (401, 403):
+    if reply.status not in (401, 403):
         return False
+    if not who.anonymous:
+        return True
     bearer = [
         challenge
         for challenge in parse_challenges(field_values(reply.headers, "WWW-Authenticate"))

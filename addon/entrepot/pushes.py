@@ -101,7 +101,7 @@ class Pushes:
             return
 
         def keep() -> None:
-            kept = store.put_manifest(repository, digest, content, media_type, public=False)
+            kept = store.put_manifest(repository, digest, content, media_type, given_to=None)
             if kept and isinstance(reference, Tag):
                 accept = normalise_accept([media_type])
                 store.set_tag(repository, reference.name, accept, digest)

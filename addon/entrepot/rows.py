@@ -28,14 +28,14 @@ def public(digest: Digest) -> str:
     return f"public {digest}"
 
 
-def anyone(repository: Repository, digest: Digest) -> str:
-    """When this registry last gave this object of this repository to somebody anonymous."""
-    return f"anyone {repository.origin} {repository.name} {digest}"
+def given(repository: Repository, digest: Digest, label: str) -> str:
+    """When this registry last gave this object of this repository to anyone, or to an account."""
+    return f"given {repository.origin} {repository.name} {digest} {label}"
 
 
-def closed(repository: Repository) -> str:
-    """When this registry last refused this repository to somebody anonymous."""
-    return f"closed {repository.origin} {repository.name}"
+def closed(repository: Repository, label: str) -> str:
+    """When this registry last refused this repository to such."""
+    return f"closed {repository.origin} {repository.name} {label}"
 
 
 def tag(repository: Repository, tag: str) -> str:

@@ -11,8 +11,9 @@ nothing; most that were not used for 90 days expire. Its rows:
   to have a private blob of another and be handed its bytes for the asking.
 - *held*: this registry delivered these bytes once, or took them in from a client. *public*: some
   registry that holds them gave them to anybody within the last ten minutes.
-- *anyone*: when this repository's registry last gave this object to somebody anonymous;
-  *closed*: when it last refused the repository to such. They count while upstream is away.
+- *given*: when this repository's registry last gave this object to somebody anonymous, or to an
+  account of the proxy's; *closed*: when it last refused the repository to such. They count while
+  upstream is away, and for what a mirror lists.
 - *tag*: what a tag last was, by normalised ``Accept``.
 - *host*: whether a host is a registry.
 
@@ -38,7 +39,8 @@ import diskcache
 
 from entrepot import database, datafolder, rows
 from entrepot.access import PUBLIC_SECONDS
-from entrepot.directory import Directory
+from entrepot.account import ANYONE
+from entrepot.directory import Directory, Labels
 from entrepot.entries import HostEntry, StoredBlob, StoredManifest, TagEntry
 from entrepot.events import Events
 from entrepot.index import Index
@@ -187,14 +189,21 @@ class Store:
 
     @_guarded
     def commit_blob(
-        self, path: Path, repository: Repository, digest: Digest, media_type: str, *, public: bool
+        self,
+        path: Path,
+        repository: Repository,
+        digest: Digest,
+        media_type: str,
+        *,
+        given_to: str | None,
     ) -> None:
         """Take over a whole, verified file that ``repository``'s registry delivered or took in.
 
+        ``given_to`` is the label of whom it gave it to, where that is kept (``access.Credential``).
         What is known of the bytes comes first: bytes that a kill left without it would be of no
         use to anybody, and fetched again.
         """
-        self._delivered(repository, digest, public=public)
+        self._delivered(repository, digest, given_to, public=given_to == ANYONE)
         if path.exists():  # else it was committed for another repository just now
             self._objects.add_blob(path, digest, media_type)
 
@@ -243,49 +252,48 @@ class Store:
         content: bytes,
         media_type: str,
         *,
-        public: bool,
+        given_to: str | None,
     ) -> bool:
         """Keep a verified manifest; False where there is no room for it."""
         if not self._room.make(len(content)):
             return False
-        self._delivered(repository, digest, public=False)
-        if public:
-            self._given_to_anyone(repository, digest)
+        self._delivered(repository, digest, given_to, public=False)
         self._objects.add_manifest(repository.origin, digest, content, media_type)
         return True
 
     # Knowledge
 
     @_guarded
-    def confirm(self, repository: Repository, digest: Digest, *, public: bool) -> None:
-        """Remember that upstream says ``repository`` has an object.
+    def confirm(self, repository: Repository, digest: Digest, *, given_to: str | None) -> None:
+        """Remember that upstream says ``repository`` has an object, to whom it said so.
 
         Nothing comes of it where these bytes are only another registry's to give.
         """
         held = self._index.has(rows.held(repository.origin, digest))
         if held or self._is_public(digest):
             self._index.put(rows.link(repository, digest))
-        if held and public:
+        if held and given_to == ANYONE:
             self._index.put(rows.public(digest), seconds=PUBLIC_SECONDS)
-            self._given_to_anyone(repository, digest)
+        if held:
+            self._given(repository, digest, given_to)
 
     @_guarded
-    def was_public(self, repository: Repository, digest: Digest) -> bool:
-        """Whether anybody was given this object there, and nobody was refused since."""
-        given = self._index.moment(rows.anyone(repository, digest))
-        closed = self._index.moment(rows.closed(repository))
+    def was_given(self, repository: Repository, digest: Digest, label: str) -> bool:
+        """Whether such were given this object there, and none was refused the repository since."""
+        given = self._index.moment(rows.given(repository, digest, label))
+        closed = self._index.moment(rows.closed(repository, label))
         return given is not None and (closed is None or closed < given)
 
     @_guarded
-    def close_to_anyone(self, repository: Repository) -> None:
-        """Remember that upstream refuses a repository to who is anonymous."""
-        self._index.put(rows.closed(repository), repr(self._clock()))
+    def close_to(self, repository: Repository, label: str) -> None:
+        """Remember that upstream refuses a repository to who is anonymous, or to an account."""
+        self._index.put(rows.closed(repository, label), repr(self._clock()))
 
     @_guarded
     def unlink(self, repository: Repository, digest: Digest) -> None:
         """Forget that ``repository`` has an object."""
         self._index.delete(rows.link(repository, digest))
-        self._index.delete(rows.anyone(repository, digest))
+        self._directory.forget(repository, digest)
 
     @_guarded
     def tag(self, repository: Repository, tag: str) -> dict[str, TagEntry]:
@@ -324,26 +332,26 @@ class Store:
         row = asdict(HostEntry(registry, self._clock() + seconds))
         self._index.put(rows.host(origin), json.dumps(row))
 
-    # What anybody may see; see ``directory``
+    # What is to be seen; see ``directory``
 
     @_guarded
-    def public_origins(self, most: int) -> list[Origin]:
-        """The registries that gave something to somebody anonymous."""
+    def origins(self, most: int) -> list[Origin]:
+        """The registries that gave something to somebody anonymous, or to an account."""
         return self._directory.origins(most)
 
     @_guarded
-    def public_repositories(
-        self, origin: Origin, after: str, most: int
+    def repositories(
+        self, origin: Origin, labels: Labels, after: str, most: int
     ) -> tuple[list[str], str | None]:
-        """Those of a registry's next ``most`` repositories that anybody may see, and the last."""
-        return self._directory.repositories(origin, after, most)
+        """Those of a registry's next ``most`` repositories that are to be seen, and the last."""
+        return self._directory.repositories(origin, labels, after, most)
 
     @_guarded
-    def public_tags(
-        self, repository: Repository, after: str, most: int
+    def tags(
+        self, repository: Repository, labels: Labels, after: str, most: int
     ) -> tuple[list[str], str | None]:
-        """Those of a repository's next ``most`` tags that anybody may see, and the last."""
-        return self._directory.tags(repository, after, most)
+        """Those of a repository's next ``most`` tags that are to be seen, and the last."""
+        return self._directory.tags(repository, labels, after, most)
 
     # Partial downloads
 
@@ -379,15 +387,18 @@ class Store:
     def _is_public(self, digest: Digest) -> bool:
         return self._index.has(rows.public(digest), renew=False)
 
-    def _delivered(self, repository: Repository, digest: Digest, *, public: bool) -> None:
+    def _delivered(
+        self, repository: Repository, digest: Digest, given_to: str | None, *, public: bool
+    ) -> None:
         self._index.put(rows.held(repository.origin, digest))
         self._index.put(rows.link(repository, digest))
         if public:
             self._index.put(rows.public(digest), seconds=PUBLIC_SECONDS)
-            self._given_to_anyone(repository, digest)
+        self._given(repository, digest, given_to)
 
-    def _given_to_anyone(self, repository: Repository, digest: Digest) -> None:
-        self._index.put(rows.anyone(repository, digest), repr(self._clock()))
+    def _given(self, repository: Repository, digest: Digest, label: str | None) -> None:
+        if label is not None:
+            self._index.put(rows.given(repository, digest, label), repr(self._clock()))
 
     # Start
 

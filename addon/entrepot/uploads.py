@@ -172,11 +172,11 @@ class Uploads:
         path, store = pushed.draft.path, self._driver.store
         if path is None:
             return pushed.draft.problem
-        store.commit_blob(path, pushed.repository, pushed.digest, _BYTES, public=False)
+        store.commit_blob(path, pushed.repository, pushed.digest, _BYTES, given_to=None)
         return None
 
     def _mounted(self, repository: Repository, digest: Digest, fields: Fields) -> None:
         if said_digest(fields) in (None, digest):
-            confirm = bind(self._driver.store.confirm, repository, digest, public=False)
+            confirm = bind(self._driver.store.confirm, repository, digest, given_to=None)
             what = (repository.origin, digest)
             self._keeping.start(what, self._driver.stored(confirm, None))

@@ -308,10 +308,14 @@ def test_the_logins_of_docker_are_used(
     assert "helper=docker-credential-none" in entrepot.log
 
 
-def test_what_an_account_was_allowed_is_served_while_its_registry_is_away(
-    configured: Configured, upstreams: Upstreams, images: ImageFactory
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_an_account_was_given_is_served_while_its_registry_is_away(
+    configured: Configured,
+    upstreams: Upstreams,
+    images: ImageFactory,
+    restarted: bool,  # noqa: FBT001
 ) -> None:
-    """A decision of the last minute counts, for the account's clients alone."""
+    """For the account's clients alone; a restart, which forgets decisions, changes nothing."""
     image = images.image("account")
     upstreams.push(image, f"{TOKENS}/private/account:1")
     entrepot = configured(table(TOKENS, more='clients = ["127.0.0.7"]'))
@@ -319,8 +323,26 @@ def test_what_an_account_was_allowed_is_served_while_its_registry_is_away(
     assert is_whole(pull(client, image, TOKENS, "private/account"), image)
     entrepot.await_stored(blob.digest for blob in image.blobs)
     with upstreams.down():
+        if restarted:
+            entrepot.restart()
+            client = entrepot.client(source="127.0.0.7")
         answers = pull(client, image, TOKENS, "private/account")
         assert is_whole(answers, image)
         assert answers[0].cache_status == "entrepot; hit; detail=stale"
         outside = entrepot.client().manifest(f"https://{TOKENS}/v2/private/account/manifests/1")
         assert outside.status == 502
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_what_an_account_was_refused_since_is_not_served(
+    configured: Configured, faults: FaultServer, images: ImageFactory, code: int
+) -> None:
+    """Promise 5: a refusal to the account ends what it was given, for the time of an outage too."""
+    faults.publish(images.image("account"), "app", "1")
+    client = configured(table("fault.example.test")).client()
+    url = f"{FAULT}/v2/app/manifests/1"
+    assert client.manifest(url).status == 200
+    faults.routes["/v2/app/manifests/1"] = status(code)
+    assert client.manifest(url).status == code
+    faults.routes["/v2/app/manifests/1"] = status(503)
+    assert client.manifest(url).status == 503

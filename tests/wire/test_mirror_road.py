@@ -212,7 +212,7 @@ def test_what_an_account_may_read_is_for_the_clients_that_get_it(
     clients: str,
     given: bool,  # noqa: FBT001
 ) -> None:
-    """The mirror asks as the account; a list shows nothing of it all the same."""
+    """The mirror asks as the account, and lists to its clients what that was given."""
     image, port, file = images.image("mirror account"), free_port(), folder / "account.toml"
     upstreams.push(image, "registry.example.test/private/mirrored:1")
     file.touch(0o600)
@@ -222,11 +222,14 @@ def test_what_an_account_may_read_is_for_the_clients_that_get_it(
     )
     proxy = start_entrepot(config=str(file), mirror=f"127.0.0.1:{port}=registry.example.test")
     client = MirrorClient(port)
+    assert client.get("/v2/_catalog").body == EMPTY
     if given:
         client.pull(image, "private/mirrored")
+        assert client.get("/v2/_catalog").json() == {"repositories": ["private/mirrored"]}
+        assert client.get("/v2/private/mirrored/tags/list").json()["tags"] == ["1"]
     else:
         assert client.get("/v2/private/mirrored/manifests/1").status == 404
-    assert client.get("/v2/_catalog").body == EMPTY
+        assert client.get("/v2/_catalog").body == EMPTY
     assert "wonderland" not in proxy.log
 
 
