@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.peers import obstacle
+from bench.peers import ENGINE, obstacle
 from bench.report import Results, table
 from bench.rows import LOADS, Load
 from bench.stage import Sizes, Stage
@@ -54,10 +54,10 @@ def main(words: list[str] | None = None) -> int:
 def run(stage: Stage, loads: list[Load], results: Results) -> None:
     """Run every load for every peer in each round, in another order each time."""
     try:
-        stage.start(engines=any(load.engine for load in loads))
+        stage.start(engines=any(load.needs is ENGINE for load in loads))
         for number in range(1, results.rounds + 1):
             for load in loads:
-                peers = [key for key in load.peers if not obstacle(key, engine=load.engine)]
+                peers = [key for key in load.peers if not obstacle(key, load.needs)]
                 for key in random.sample(peers, len(peers)):
                     _measure(stage, load, key, number, results)
     finally:

@@ -20,18 +20,23 @@ _TIMEOUT = 300
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How clients reach a peer: as a proxy at `port`, as a server there, or (None) directly."""
+    """How clients reach a peer: as a proxy at `port`, as a server there, or (None) directly.
+
+    `within` are the words before the command of a client that is not where the bench is.
+    """
 
     ca_file: Path
     port: int | None = None
     proxy: bool = False
+    host: str = "127.0.0.1"
+    within: tuple[str, ...] = ()
 
     def curl(self) -> list[str]:
         """Return the options of curl that lead there, whatever the name in the URL."""
         trust = ["--cacert", str(self.ca_file)]
         if self.proxy:
-            return [*trust, "--proxy", f"http://127.0.0.1:{self.port}"]
-        return [*trust, "--connect-to", f"::127.0.0.1:{self.port or ''}"]
+            return [*trust, "--proxy", f"http://{self.host}:{self.port}"]
+        return [*trust, "--connect-to", f"::{self.host}:{self.port or ''}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class Transfer:
 
 def fetch(way: Way, url: str, *, clients: int = 1, size: int) -> Transfer:
     """Fetch a URL of `size` bytes with so many curls at once; redirects are followed."""
-    argv = [program("curl"), "--silent", "--show-error", "--fail", "--location"]
+    argv = [*way.within, program("curl"), "--silent", "--show-error", "--fail", "--location"]
     argv += [
         "--header",
         f"Accept: {ANY_MANIFEST}",

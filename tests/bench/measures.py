@@ -4,30 +4,51 @@
 whether a warm one was warm.
 """
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
 
-from bench.load import Connection, Transfer, context, fetch
+from bench.load import Connection, Transfer, Way, context, fetch
 from bench.origin import Blob
 from bench.peers import Peer
+from bench.roads import Gateway, Severable
 from bench.stage import BIG, MANY_LAYERS, Sizes, Stage
 
 Figures = Mapping[str, float]
 Measure = Callable[[Stage, str], Figures]
 SizeOf = Callable[[Sizes], int]
 _GIB = 1 << 30
+_TURNS = 3  # where one round compares a peer with itself
 
 
-def warm(size: SizeOf, clients: int = 1) -> Measure:
-    """Return what fetches a cached blob, with so many clients at once."""
+def warm(size: SizeOf, clients: int = 1, *, plain: bool = False) -> Measure:
+    """Return what fetches a cached blob, with so many clients at once; `plain`: without TLS."""
 
     def measure(stage: Stage, key: str) -> Figures:
         blob = stage.blob(size(stage.sizes))
-        url = stage.origin.near.url(blob.path)
-        return _fetched(stage, stage.warm(key, url, blob.size), url, blob, clients)
+        url = stage.origin.near.url(blob.path, plain=plain)
+        peer = stage.warm(key, url, blob.size, plain=plain)
+        return _fetched(stage, peer, url, blob, clients)
 
     return measure
+
+
+def transparent(stage: Stage, key: str) -> Figures:
+    """Fetch a cached blob of one proxy by CONNECT and redirected, in turns that begin at random."""
+    blob, near = stage.blob(stage.sizes.blob), stage.origin.near
+    url = near.url(blob.path)
+    with stage.running(key, Gateway, near) as gateway:
+        stage.heat(gateway, url, blob.size)
+        ways = {"": gateway.way, "redirected_": gateway.redirected}
+        turns: dict[str, list[Figures]] = {name: [] for name in ways}
+        for name in random.sample(list(ways), len(ways)) * _TURNS:
+            turns[name].append(_fetched(stage, gateway, url, blob, 1, ways[name]))
+    return {
+        name + figure: statistics.median(one[figure] for one in figures)
+        for name, figures in turns.items()
+        for figure in figures[0]
+    }
 
 
 def cold(size: SizeOf, clients: int = 1) -> Measure:
@@ -50,10 +71,12 @@ def throttled(stage: Stage, key: str) -> Figures:
         return _fetched(stage, peer, slow.url(blob.path), blob, 1)
 
 
-def _fetched(stage: Stage, peer: Peer, url: str, blob: Blob, clients: int) -> Figures:
+def _fetched(
+    stage: Stage, peer: Peer, url: str, blob: Blob, clients: int, way: Way | None = None
+) -> Figures:
     clients = min(clients, stage.sizes.clients)
     mark, before = stage.origin.mark(), peer.cpu_seconds()
-    transfer: Transfer = fetch(peer.way, url, clients=clients, size=blob.size)
+    transfer: Transfer = fetch(way or peer.way, url, clients=clients, size=blob.size)
     cpu = peer.cpu_seconds() - before
     seen = stage.origin.requests(mark)
     return {
@@ -122,6 +145,28 @@ def pull(stage: Stage, key: str) -> Figures:
 def far_pull(stage: Stage, key: str) -> Figures:
     """Pull the image of many small layers from the registry that is far away."""
     return _pulled(stage, key, MANY_LAYERS, far=True)
+
+
+def away(stage: Stage, key: str) -> Figures:
+    """Pull the big image again and again; in the middle, all packets to the origin are dropped."""
+    near = stage.origin.near
+    with (
+        stage.running(key, Severable, near) as peer,
+        stage.fresh_engine(peer.way, near) as engine,
+    ):
+        for _ in range(2):  # the second waits for what the first left to be stored
+            engine.pull(BIG)
+        mark = stage.origin.mark()
+        before = [engine.pull(BIG) for _ in range(_TURNS)]
+        gets = stage.gets(mark)
+        peer.road.freeze()
+        first, *after = (engine.pull(BIG) for _ in range(1 + _TURNS))
+    return {
+        "seconds": statistics.median(before),
+        "first": first,
+        "after": statistics.median(after),
+        "origin_gets": gets,
+    }
 
 
 def _pulled(stage: Stage, key: str, tag: str, *, far: bool) -> Figures:

@@ -1,7 +1,8 @@
 """distribution (Debian's docker-registry) as pull-through mirror of the origin's open registry.
 
-It is reached as a server, over TLS; clients that use it as `registry-mirrors` do the same. It
-finds the origin's names in a private /etc/hosts, which takes root.
+It is reached as a server, as clients do that use it by `registry-mirrors`: over TLS, or plain HTTP,
+where it sends files by sendfile. It finds the origin's names in a private /etc/hosts, which takes
+root.
 """
 
 import json
@@ -14,11 +15,14 @@ from rig.ports import free_port
 from rig.process import Daemon, accepts, clean_environment, program
 
 
-def mirror(folder: Path, origin: Origin, address: Address) -> tuple[Daemon, Way]:
+def mirror(
+    folder: Path, origin: Origin, address: Address, *, plain: bool = False
+) -> tuple[Daemon, Way]:
     """Return a mirror with an empty cache in `folder`, and the way to it."""
     storage = folder / "storage"
     storage.mkdir(parents=True)
     port = free_port()
+    tls = {"certificate": str(origin.leaf.cert), "key": str(origin.leaf.key)}
     config = folder / "config.yml"
     config.write_text(
         json.dumps(
@@ -30,7 +34,7 @@ def mirror(folder: Path, origin: Origin, address: Address) -> tuple[Daemon, Way]
                 "http": {
                     "addr": f"127.0.0.1:{port}",
                     "secret": "bench",
-                    "tls": {"certificate": str(origin.leaf.cert), "key": str(origin.leaf.key)},
+                    **({} if plain else {"tls": tls}),
                 },
             }
         )

@@ -16,7 +16,7 @@ _STORED = "docker/registry/v2/blobs/sha256"
 _BY_DIGEST = "sha256:(?<hex>(?<two>..)[0-9a-f]+)$"
 
 
-def static(folder: Path, port: int, leaf: Leaf, storage: Path, tags: dict[str, str]) -> str:
+def static(folder: Path, listen: str, storage: Path, tags: dict[str, str]) -> str:
     """Return a configuration that serves a registry from its files.
 
     `tags` are paths of manifests by tag, and their digests: no file of the storage says that.
@@ -38,7 +38,7 @@ def static(folder: Path, port: int, leaf: Leaf, storage: Path, tags: dict[str, s
         folder,
         f"""
     server {{
-        {_listen(port, leaf)}
+        {listen}
         add_header Docker-Distribution-Api-Version registry/2.0;
         location = /v2/ {{ default_type application/json; return 200 "{{}}"; }}
         {by_tag}
@@ -53,7 +53,7 @@ def static(folder: Path, port: int, leaf: Leaf, storage: Path, tags: dict[str, s
     )
 
 
-def proxy_cache(folder: Path, port: int, leaf: Leaf, trusted: Path, address: Address) -> str:
+def proxy_cache(folder: Path, listen: str, trusted: Path, address: Address) -> str:
     """Return a configuration that caches one registry and what it redirects to."""
     cached = """
             proxy_cache cache;
@@ -77,7 +77,7 @@ def proxy_cache(folder: Path, port: int, leaf: Leaf, trusted: Path, address: Add
     proxy_read_timeout 900s;
     map $upstream_http_location $content_path {{ "~^https://[^/]+(?<path>/.*)$" $path; }}
     server {{
-        {_listen(port, leaf)}
+        {listen}
         proxy_set_header Host {address.netloc};
         proxy_ssl_name {address.registry};
         location / {{ proxy_pass https://origin; }}
@@ -103,7 +103,8 @@ def proxy_cache(folder: Path, port: int, leaf: Leaf, trusted: Path, address: Add
     )
 
 
-def _listen(port: int, leaf: Leaf) -> str:
+def listen(port: int, leaf: Leaf) -> str:
+    """Return what makes a server accept TLS there."""
     return f"""listen 127.0.0.1:{port} ssl;
         ssl_certificate {leaf.cert};
         ssl_certificate_key {leaf.key};"""

@@ -44,8 +44,8 @@ class Address:
     def netloc(self) -> str:
         return f"{self.registry}:{self.port}"
 
-    def url(self, path: str) -> str:
-        return f"https://{self.netloc}{path}"
+    def url(self, path: str, *, plain: bool = False) -> str:
+        return f"{'http' if plain else 'https'}://{self.netloc}{path}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,19 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.load import Way
 from bench.mirror import mirror
-from bench.nginx_conf import proxy_cache, static
+from bench.nginx_conf import listen, proxy_cache, static
 from bench.origin import Address, Origin
 from bench.processes import a_core_each, cpu_seconds, peak_memory
 from bench.squid import squid
+from rig.networks import Network
 from rig.ports import free_port
 from rig.process import PATH, Daemon, accepts, clean_environment, program
-from rig.proxy import Entrepot
+from rig.proxy import Entrepot, Option
 
 DIRECT = "direct"
 
@@ -54,11 +55,14 @@ class Peer:
 
 
 class Ours(Peer):
-    """`entrepot serve`; its authority is there once it runs."""
+    """`entrepot serve`, with more options if given; its authority is there once it runs."""
 
-    def __init__(self, folder: Path, origin: Origin) -> None:
-        options = {"upstream_ca": str(origin.authority.pem), "resolve": origin.resolve}
-        proxy = Entrepot(folder, options)
+    def __init__(
+        self, folder: Path, origin: Origin, *, network: Network | None = None, **options: Option
+    ) -> None:
+        given: dict[str, Option] = {"resolve": origin.resolve, **options}
+        given["upstream_ca"] = str(origin.authority.pem)
+        proxy = Entrepot(folder, given, network=network)
         super().__init__(folder, Way(folder / "ca.pem", proxy.port, proxy=True), proxy.daemon)
         self._proxy = proxy
 
@@ -75,7 +79,7 @@ class Kind:
     """A sort of peer: its key in the results, its column, how it is made, and what that takes.
 
     `packages` are the Debian packages of programs. `root` says that only root can run it as it is
-    run here.
+    run here. `plain` makes it as a server over plain HTTP, where it can be one.
     """
 
     key: str
@@ -83,6 +87,7 @@ class Kind:
     make: Make
     packages: dict[str, str]
     root: bool = False
+    plain: Make | None = None
 
 
 def _nobody(folder: Path, origin: Origin, _address: Address) -> Peer:
@@ -93,15 +98,28 @@ def _entrepot(folder: Path, origin: Origin, _address: Address) -> Peer:
     return Ours(folder, origin)
 
 
+def _plain_entrepot(folder: Path, origin: Origin, address: Address) -> Peer:
+    port = free_port()
+    peer = Ours(folder, origin, mirror=f"127.0.0.1:{port}={address.netloc}")
+    peer.way = replace(peer.way, port=port, proxy=False)
+    return peer
+
+
 def _static(folder: Path, origin: Origin, _address: Address) -> Peer:
     port = free_port()
-    config = static(folder, port, origin.leaf, origin.hub.storage, origin.tags)
+    config = static(folder, listen(port, origin.leaf), origin.hub.storage, origin.tags)
+    return _nginx(folder, origin, port, config)
+
+
+def _plain_static(folder: Path, origin: Origin, _address: Address) -> Peer:
+    port = free_port()
+    config = static(folder, f"listen 127.0.0.1:{port};", origin.hub.storage, origin.tags)
     return _nginx(folder, origin, port, config)
 
 
 def _proxy_cache(folder: Path, origin: Origin, address: Address) -> Peer:
     port = free_port()
-    config = proxy_cache(folder, port, origin.leaf, origin.authority.pem, address)
+    config = proxy_cache(folder, listen(port, origin.leaf), origin.authority.pem, address)
     return _nginx(folder, origin, port, config)
 
 
@@ -129,12 +147,17 @@ def _mirror(folder: Path, origin: Origin, address: Address) -> Peer:
     return Peer(folder, way, daemon)
 
 
+def _plain_mirror(folder: Path, origin: Origin, address: Address) -> Peer:
+    daemon, way = mirror(folder, origin, address, plain=True)
+    return Peer(folder, way, daemon)
+
+
 KINDS = {
     kind.key: kind
     for kind in (
         Kind(DIRECT, "no proxy", _nobody, {}),
-        Kind("entrepot", "Entrepôt", _entrepot, {}),
-        Kind("nginx", "nginx, the file", _static, {"nginx": "nginx-light"}),
+        Kind("entrepot", "Entrepôt", _entrepot, {}, plain=_plain_entrepot),
+        Kind("nginx", "nginx, the file", _static, {"nginx": "nginx-light"}, plain=_plain_static),
         Kind("proxy_cache", "nginx proxy_cache", _proxy_cache, {"nginx": "nginx-light"}),
         Kind("squid", "squid ssl_bump", _squid, {"squid": "squid-openssl"}, root=True),
         Kind(
@@ -143,18 +166,32 @@ KINDS = {
             _mirror,
             {"docker-registry": "docker-registry", "unshare": "util-linux"},
             root=True,
+            plain=_plain_mirror,
         ),
     )
 }
 
 
-_ENGINE = {"docker": "docker.io", "dockerd": "docker.io", "unshare": "util-linux"}
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a measure takes besides its peers, as in `Kind`."""
+
+    packages: dict[str, str] = field(default_factory=dict)
+    root: bool = False
 
 
-def obstacle(key: str, *, engine: bool = False) -> str:
-    """Return why a peer cannot be measured here, with docker or not; nothing if it can."""
+NOTHING = Needs()
+ENGINE = Needs({"docker": "docker.io", "dockerd": "docker.io", "unshare": "util-linux"}, root=True)
+NETWORKS = Needs(
+    {"ip": "iproute2", "nft": "nftables", "nsenter": "util-linux", "unshare": "util-linux"},
+    root=True,
+)
+
+
+def obstacle(key: str, needs: Needs = NOTHING) -> str:
+    """Return why a peer cannot be measured here, with what that needs; nothing if it can."""
     kind = KINDS[key]
-    programs = kind.packages | (_ENGINE if engine else {})
+    programs = kind.packages | needs.packages
     if any(shutil.which(name, path=PATH) is None for name in programs):
         return "not installed"
-    return "takes root" if (kind.root or engine) and os.geteuid() != 0 else ""
+    return "takes root" if (kind.root or needs.root) and os.geteuid() != 0 else ""

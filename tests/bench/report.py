@@ -43,14 +43,15 @@ class Results:
         return _median([figures[row.figure] for figures in rounds.values()])
 
     def ratio(self, load: Load, row: Row, peer: str) -> float | None:
-        """Return the median of a row's figure divided by the baseline's of the same round."""
+        """Return the median of a row's figure divided by what it compares to in the same round."""
         rounds = self._figures.get((load.name, peer), {})
-        bases = self._figures.get((load.name, load.baseline), {})
+        bases = rounds if row.of else self._figures.get((load.name, load.baseline), {})
+        base = row.of or row.figure
         return _median(
             [
-                rounds[number][row.figure] / bases[number][row.figure]
+                rounds[number][row.figure] / bases[number][base]
                 for number in rounds.keys() & bases.keys()
-                if bases[number][row.figure]
+                if bases[number][base]
             ]
         )
 
@@ -107,7 +108,7 @@ def table(results: Results, loads: Iterable[Load]) -> str:
 def _cell(results: Results, load: Load, row: Row, key: str) -> str:
     if key not in load.peers:
         return "–"  # noqa: RUF001 - a dash
-    if why := obstacle(key, engine=load.engine):
+    if why := obstacle(key, load.needs):
         return why
     median, ratio = results.median(load, row, key), results.ratio(load, row, key)
     if median is None:

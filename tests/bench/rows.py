@@ -4,15 +4,16 @@ from dataclasses import dataclass
 
 from bench import measures
 from bench.measures import Measure
-from bench.peers import DIRECT
+from bench.peers import DIRECT, ENGINE, NETWORKS, NOTHING, Needs
 
 SERVERS = ("entrepot", "nginx", "proxy_cache", "squid", "mirror")
+PLAIN = ("entrepot", "nginx", "mirror")
 FETCHING = ("entrepot", DIRECT, "proxy_cache", "squid", "mirror")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What our median must reach: of the figure itself, or of its ratio to the baseline's."""
+    """What our median must reach: of the figure itself, or of its ratio."""
 
     limit: float
     at_least: bool
@@ -32,20 +33,23 @@ def at_most(limit: float, *, of_ratio: bool = False) -> Target:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line: a figure of what was measured, in `unit`."""
+    """One line: a figure of what was measured, in `unit`.
+
+    Ratios are to the baseline's, or to the figure `of` of the same peer.
+    """
 
     title: str
     figure: str
     unit: str
     target: Target | None = None
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
     """What is measured at once, for these peers; it fills one or more lines.
 
-    Ratios are to the peer `baseline` in the same round, where there is one. `engine` says that it
-    takes docker.
+    Ratios are to the peer `baseline` in the same round, where there is one.
     """
 
     name: str
@@ -53,7 +57,7 @@ class Load:
     peers: tuple[str, ...]
     rows: tuple[Row, ...]
     baseline: str = ""
-    engine: bool = False
+    needs: Needs = NOTHING
 
 
 LOADS = (
@@ -80,6 +84,54 @@ LOADS = (
         SERVERS,
         (Row("cached blob, 32 clients", "speed", "GB/s", at_least(0.9, of_ratio=True)),),
         baseline="nginx",
+    ),
+    Load(
+        "mirror",
+        measures.warm(lambda sizes: sizes.blob, plain=True),
+        PLAIN,
+        (
+            Row(
+                "cached blob over plain HTTP, 1 client; ratios to docker-registry",
+                "speed",
+                "GB/s",
+                at_least(1, of_ratio=True),
+            ),
+            Row("CPU of the server for it", "cpu", "s/GiB"),
+        ),
+        baseline="mirror",
+    ),
+    Load(
+        "mirror-8",
+        measures.warm(lambda sizes: sizes.for_eight, 8, plain=True),
+        PLAIN,
+        (
+            Row(
+                "cached blob over plain HTTP, 8 clients; ratios to docker-registry",
+                "speed",
+                "GB/s",
+                at_least(1, of_ratio=True),
+            ),
+            Row("CPU of the server for it", "cpu", "s/GiB"),
+        ),
+        baseline="mirror",
+    ),
+    Load(
+        "transparent",
+        measures.transparent,
+        ("entrepot",),
+        (
+            Row("cached blob, 1 client in a network behind a gateway, by CONNECT", "speed", "GB/s"),
+            Row("CPU of the server for it", "cpu", "s/GiB"),
+            Row(
+                "the same, redirected; ratio to CONNECT",
+                "redirected_speed",
+                "GB/s",
+                at_least(0.95, of_ratio=True),
+                of="speed",
+            ),
+            Row("CPU of the server for it", "redirected_cpu", "s/GiB", of="cpu"),
+        ),
+        needs=NETWORKS,
     ),
     Load(
         "cold",
@@ -139,7 +191,7 @@ LOADS = (
         SERVERS,
         (Row("`docker pull`, 300 MiB in 5 layers", "seconds", "s", at_most(1.05, of_ratio=True)),),
         baseline="nginx",
-        engine=True,
+        needs=ENGINE,
     ),
     Load(
         "far",
@@ -150,6 +202,23 @@ LOADS = (
             Row("requests to the origin for it", "origin_requests", ""),
         ),
         baseline=DIRECT,
-        engine=True,
+        needs=ENGINE,
+    ),
+    Load(
+        "away",
+        measures.away,
+        ("entrepot",),
+        (
+            Row("`docker pull`, 300 MiB in 5 layers, the origin there", "seconds", "s"),
+            Row("the first when all packets to the origin are dropped", "first", "s"),
+            Row(
+                "those after it; ratio to the origin there",
+                "after",
+                "s",
+                at_most(1.1, of_ratio=True),
+                of="seconds",
+            ),
+        ),
+        needs=ENGINE,
     ),
 )

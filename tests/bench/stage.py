@@ -2,13 +2,14 @@
 
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from bench.engine import Engine
-from bench.load import fetch
+from bench.load import Way, fetch
 from bench.origin import REPOSITORY, Address, Blob, Origin
 from bench.peers import KINDS, Peer
 from rig.disk import overlay_works
@@ -17,6 +18,7 @@ from rig.process import RigError
 
 BIG, MANY_LAYERS = "big", "layers"  # tags of the images that engines pull
 _TRIES = 20
+P = TypeVar("P", bound=Peer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Stage:
         self.memory: dict[str, int] = {}
         self._folder = folder
         self._numbers = itertools.count()
-        self._standing: dict[tuple[str, Address], Peer] = {}
+        self._standing: dict[tuple[str, Address, bool], Peer] = {}
         self._engines: dict[tuple[str, Address], Engine] = {}
         self._blobs: dict[int, Blob] = {}
         self._warm: set[tuple[str, str]] = set()
@@ -86,7 +88,7 @@ class Stage:
     def stop(self) -> None:
         with ExitStack() as stack:
             stack.callback(self.origin.stop)
-            for (key, _), peer in self._standing.items():
+            for (key, _, _), peer in self._standing.items():
                 stack.callback(self._end, key, peer)
             for engine in self._engines.values():
                 stack.callback(engine.stop)
@@ -101,19 +103,28 @@ class Stage:
         """Ask a peer for the small manifest: what it does at a first request is done then."""
         fetch(peer.way, address.url(self.manifest.path), size=self.manifest.size)
 
-    def standing(self, key: str, address: Address | None = None) -> Peer:
-        """Return the peer of this kind that runs until the end."""
+    def standing(self, key: str, address: Address | None = None, *, plain: bool = False) -> Peer:
+        """Return the peer of this kind that runs until the end; `plain`: over plain HTTP."""
         address = address or self.origin.near
-        if (key, address) not in self._standing:
-            peer = self._make(key, address)
-            self._standing[key, address] = peer
+        if (key, address, plain) not in self._standing:
+            kind = KINDS[key]
+            peer = self._made(key, kind.plain if plain and kind.plain else kind.make, address)
+            self._standing[key, address, plain] = peer
             peer.start()
-        return self._standing[key, address]
+        return self._standing[key, address, plain]
 
     @contextmanager
     def fresh(self, key: str, address: Address) -> Iterator[Peer]:
         """Run a peer with an empty cache."""
-        peer = self._make(key, address)
+        with self.running(key, KINDS[key].make, address) as peer:
+            yield peer
+
+    @contextmanager
+    def running(
+        self, key: str, make: Callable[[Path, Origin, Address], P], address: Address
+    ) -> Iterator[P]:
+        """The same with a peer of this kind that is made in a way of its own."""
+        peer = self._made(key, make, address)
         try:
             peer.start()
             yield peer
@@ -121,29 +132,44 @@ class Stage:
             self._end(key, peer)
             shutil.rmtree(peer.folder, ignore_errors=True)
 
-    def warm(self, key: str, url: str, size: int) -> Peer:
+    def warm(self, key: str, url: str, size: int, *, plain: bool = False) -> Peer:
         """Return a standing peer that answers this GET without asking the origin."""
-        peer = self.standing(key)
+        peer = self.standing(key, plain=plain)
         if (key, url) not in self._warm:
-            for _ in range(_TRIES):
-                mark = self.origin.mark()
-                fetch(peer.way, url, size=size)
-                if not self.gets(mark):
-                    break
-            else:
-                raise RigError(f"{key} does not cache {url}: asked {_TRIES} times")
+            self.heat(peer, url, size)
             self._warm.add((key, url))
         return peer
+
+    def heat(self, peer: Peer, url: str, size: int) -> None:
+        """Ask a peer until it answers this GET without asking the origin."""
+        for _ in range(_TRIES):
+            mark = self.origin.mark()
+            fetch(peer.way, url, size=size)
+            if not self.gets(mark):
+                return
+        raise RigError(f"{peer.folder.name} does not cache {url}: asked {_TRIES} times")
 
     def engine(self, key: str, address: Address) -> Engine:
         """Return the docker that pulls through a standing peer."""
         if (key, address) not in self._engines:
-            way = self.standing(key, address).way
-            folder = self._folder / f"docker-{next(self._numbers)}"
-            engine = Engine(folder, way, address, self.origin, self._driver)
+            engine = self._docker(self.standing(key, address).way, address)
             self._engines[key, address] = engine
             engine.start()
         return self._engines[key, address]
+
+    @contextmanager
+    def fresh_engine(self, way: Way, address: Address) -> Iterator[Engine]:
+        """Run a docker that pulls by this way."""
+        engine = self._docker(way, address)
+        try:
+            engine.start()
+            yield engine
+        finally:
+            engine.stop()
+
+    def _docker(self, way: Way, address: Address) -> Engine:
+        folder = self._folder / f"docker-{next(self._numbers)}"
+        return Engine(folder, way, address, self.origin, self._driver)
 
     def warm_engine(self, engine: Engine, tag: str) -> None:
         """Let an engine pull once, so that its peer has everything."""
@@ -156,9 +182,9 @@ class Stage:
         seen = self.origin.requests(mark)
         return len(seen.blob_gets) + len(seen.manifest_gets)
 
-    def _make(self, key: str, address: Address) -> Peer:
+    def _made(self, key: str, make: Callable[[Path, Origin, Address], P], address: Address) -> P:
         folder = self._folder / f"{key}-{next(self._numbers)}"
-        return KINDS[key].make(folder, self.origin, address)
+        return make(folder, self.origin, address)
 
     def _end(self, key: str, peer: Peer) -> None:
         self.memory[key] = max(self.memory.get(key, 0), peer.peak_memory())

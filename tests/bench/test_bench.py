@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.peers import KINDS, obstacle
+from bench.peers import ENGINE, KINDS, obstacle
 from bench.relay import Relay
 from bench.report import Results, table
 from bench.rows import LOADS, Load, Row, at_least, at_most
@@ -19,7 +19,7 @@ from rig.ports import free_port
 from rig.process import clean_environment
 
 TESTS = Path(__file__).parents[1]
-WITHOUT_ENGINE = [load for load in LOADS if not load.engine]
+WITHOUT_ENGINE = [load for load in LOADS if load.needs is not ENGINE]
 
 
 @pytest.mark.slow
@@ -37,7 +37,10 @@ def test_every_row_is_measured_of_every_peer_that_is_here(tmp_path: Path) -> Non
     assert run.returncode == 0, run.stderr
     written = json.loads(raw.read_text())
     assert {(one["load"], one["peer"]) for one in written["figures"]} == {
-        (load.name, key) for load in WITHOUT_ENGINE for key in load.peers if not obstacle(key)
+        (load.name, key)
+        for load in WITHOUT_ENGINE
+        for key in load.peers
+        if not obstacle(key, load.needs)
     }
     assert all(len(one["rounds"]) == 1 for one in written["figures"])
     assert {"machine", "versions", "date", "sizes", "peak_memory_bytes"} <= written.keys()
@@ -67,6 +70,17 @@ def test_ratios_are_of_the_same_round_and_medians_of_all() -> None:
     assert results.ratio(load, row, "entrepot") == 0.75
     (line,) = [line for line in table(results, [load]).splitlines() if "fetch" in line]
     assert line == "| fetch, GB/s | 3 (0.75×) | 4 | at least 0.6×: reached |"  # noqa: RUF001 - the sign for times
+
+
+def test_a_ratio_can_be_to_another_figure_of_the_same_peer() -> None:
+    row = Row("redirected", "redirected", "GB/s", at_least(0.95, of_ratio=True), of="speed")
+    results = Results(3, Sizes())
+    for number, (by_connect, redirected) in enumerate([(1.0, 0.5), (2.0, 1.8), (1.0, 1.1)]):
+        figures = {"speed": by_connect, "redirected": redirected}
+        results.add("load", "entrepot", number, figures)
+    load = Load("load", lambda _stage, _key: {}, ("entrepot",), (row,))
+    (line,) = [line for line in table(results, [load]).splitlines() if "redirected" in line]
+    assert line == "| redirected, GB/s | 1.1 (0.90×) | at least 0.95×: **missed** |"  # noqa: RUF001 - the sign for times
 
 
 def test_a_row_that_could_not_be_measured_says_so() -> None:
