@@ -31,7 +31,7 @@ class Sendfile:
         self._transport = transport
         transport.set_write_buffer_limits(0)  # its drain() is to wait until all is written
         self._duplicate: int | None = None
-        self._waiting: asyncio.Future[None] | None = None
+        self._over: asyncio.Future[None] | None = None
         self._gone = False
 
     async def send(self, stretch: Stretch) -> int:
@@ -44,22 +44,50 @@ class Sendfile:
         if self._transport.get_write_buffer_size() or not _is_cached(stretch):
             return 0
         sent = 0
-        while sent < stretch.count:
+        loop = asyncio.get_running_loop()
+        over = self._over = loop.create_future()
+
+        def go_on() -> None:
+            """Send what the socket takes now."""
+            nonlocal sent
+            if over.done():
+                return
             try:
-                part = os.sendfile(
-                    self._fileno(), stretch.file, stretch.offset + sent, stretch.count - sent
-                )
-            except BlockingIOError:
-                await self._writable()
-                continue
+                part = self._send_some(stretch, sent)
             except OSError as error:
-                if error.errno in _DISK:
-                    break  # as below
-                raise
-            if part == 0:  # the file is shorter than it was: reading it says so
-                break
-            sent += part
+                over.set_exception(error)
+                return
+            sent += part or 0
+            if part == 0 or sent == stretch.count:
+                over.set_result(None)
+
+        go_on()
+        try:
+            if not over.done():  # the loop goes on with it, and wakes this task at the end
+                if self._duplicate is None:
+                    self._duplicate = os.dup(self._fileno())
+                loop.add_writer(self._duplicate, go_on)
+            await over
+        finally:
+            self._over = None
+            if self._duplicate is not None:
+                loop.remove_writer(self._duplicate)
         return sent
+
+    def _send_some(self, stretch: Stretch, sent: int) -> int | None:
+        """How many bytes went; 0 where the file has no more to give, None where the socket waits.
+
+        The file can be shorter than it was, or unreadable: reading it says so.
+        """
+        at, count = stretch.offset + sent, stretch.count - sent
+        try:
+            return os.sendfile(self._fileno(), stretch.file, at, count)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno in _DISK:
+                return 0
+            raise
 
     def close(self) -> None:
         """End, and let whatever waits for the client find that out."""
@@ -68,33 +96,18 @@ class Sendfile:
             asyncio.get_running_loop().remove_writer(self._duplicate)
             os.close(self._duplicate)
             self._duplicate = None
-        if self._waiting is not None:
-            _settle(self._waiting)
+        if self._over is not None and not self._over.done():
+            self._over.set_exception(_closed())
 
     def _fileno(self) -> int:
         if self._gone or self._transport.is_closing():
-            raise ConnectionResetError("it has closed the connection")
+            raise _closed()
         number: int = self._transport.get_extra_info("socket").fileno()
         return number
 
-    async def _writable(self) -> None:
-        """Wait until the socket takes bytes again, or its client leaves."""
-        loop = asyncio.get_running_loop()
-        if self._duplicate is None:
-            self._duplicate = os.dup(self._fileno())
-        self._waiting = loop.create_future()
-        loop.add_writer(self._duplicate, _settle, self._waiting)
-        try:
-            await self._waiting
-        finally:
-            self._waiting = None
-            if self._duplicate is not None:
-                loop.remove_writer(self._duplicate)
 
-
-def _settle(waiting: "asyncio.Future[None]") -> None:
-    if not waiting.done():
-        waiting.set_result(None)
+def _closed() -> OSError:
+    return ConnectionResetError("it has closed the connection")
 
 
 def _is_cached(stretch: Stretch) -> bool:
