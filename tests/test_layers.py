@@ -62,6 +62,8 @@ LEVELS = {
     "store": 2,
     "tlssocket": 2,
     "trust": 2,
+    "pools": 2,
+    "reply": 2,
     "upstream": 2,
     "plain_yaml": 2,
     "registry_config": 2,

@@ -27,9 +27,10 @@ from entrepot.message import Answer, Body, Fields, Request, cache_status, end_to
 from entrepot.patience import BRIEF, FAILURES, PATIENCE, Patience, parse_retry_after
 from entrepot.ratelimits import RateLimits, account_hint
 from entrepot.reference import Origin
+from entrepot.reply import Reply, Target, UpstreamError
 from entrepot.signing import Signer
 from entrepot.store import Store, StoreBusyError, StoreError
-from entrepot.upstream import Follow, Reply, Target, Upstream, UpstreamError
+from entrepot.upstream import Follow, Upstream
 
 ANSWER_SECONDS = 5.0
 _CALLS_AT_ONCE = 128

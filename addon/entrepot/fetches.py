@@ -17,9 +17,10 @@ from entrepot.driver import Driver, forwarded
 from entrepot.growing import State
 from entrepot.message import Answer, Fields, Request, cache_status, error_answer
 from entrepot.reference import Digest, Origin, Repository
+from entrepot.reply import Reply, Target
 from entrepot.storage_reasons import storage_reason
 from entrepot.store import StoreError
-from entrepot.upstream import Follow, Reply, Target
+from entrepot.upstream import Follow
 
 Key = tuple[Origin, Digest]
 
