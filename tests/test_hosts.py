@@ -11,10 +11,10 @@ import pytest
 
 from entrepot import hosts as rules
 from entrepot.access import Access
-from entrepot.config import Resolve
 from entrepot.driver import Driver
 from entrepot.events import Events
 from entrepot.hosts import Hosts
+from entrepot.places import Resolve
 from entrepot.reference import HostPort, Origin
 from entrepot.reply import Target
 from entrepot.store import Store

@@ -14,9 +14,9 @@ from urllib.parse import parse_qs
 import pytest
 
 from entrepot.account import NOBODY, Account, Kind, Login
-from entrepot.config import Resolve
 from entrepot.events import Events
 from entrepot.message import Fields, Request
+from entrepot.places import Resolve
 from entrepot.reference import Origin
 from entrepot.registries import PasswordFile
 from entrepot.reply import Reply, Target, UpstreamError

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from entrepot.bypass import Bypass
-from entrepot.config import Resolve, UpstreamProxy
 from entrepot.message import Fields
+from entrepot.places import Resolve, UpstreamProxy
 from entrepot.reference import Origin
 from entrepot.reply import Reply, Target, UpstreamError
 from entrepot.trust import Roots

@@ -19,8 +19,8 @@ import urllib3
 from urllib3.exceptions import HTTPError, ProxyError
 
 from entrepot.bypass import Bypass, is_direct
-from entrepot.config import Resolve, UpstreamProxy
 from entrepot.message import Fields
+from entrepot.places import Resolve, UpstreamProxy
 from entrepot.pools import CONNECT_SECONDS, StaleError, end_idle, equipped
 from entrepot.reasons import TunnelRefusedError
 from entrepot.reference import Origin
