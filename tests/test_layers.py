@@ -67,6 +67,7 @@ LEVELS = {
     "trust": 2,
     "pools": 2,
     "reply": 2,
+    "threads": 2,
     "upstream": 2,
     "plain_yaml": 2,
     "registry_config": 2,
@@ -78,6 +79,7 @@ LEVELS = {
     "keeping": 2,
     # 3: the engine
     "signing": 3,
+    "asking": 3,
     "driver": 3,
     "permission": 3,
     "outage": 3,
