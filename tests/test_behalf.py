@@ -19,10 +19,11 @@ from entrepot.logins import Logins
 from entrepot.message import Answer, Fields, Request
 from entrepot.outage import Outage
 from entrepot.reference import Origin
+from entrepot.reply import UpstreamError
 from entrepot.store import Store
 from entrepot.tokens import Realms
 from entrepot.trust import Roots
-from entrepot.upstream import Upstream, UpstreamError
+from entrepot.upstream import Upstream
 from rig.faults import FaultServer, Handler, status
 
 ELSEWHERE = Origin("https", "login.other.test", 443)

@@ -10,8 +10,9 @@ import pytest
 from entrepot.body import ContinuedBody, FileBody, ReplyBody, StorageLostError
 from entrepot.message import CHUNK, Body, BodyError, Stretch
 from entrepot.reference import Digest, Origin
+from entrepot.reply import Reply, Target
 from entrepot.trust import Roots
-from entrepot.upstream import Follow, Reply, Target, Upstream
+from entrepot.upstream import Follow, Upstream
 from rig.faults import Content, FaultServer, Handler
 
 DATA = bytes(range(256)) * 8000  # 2,048,000 bytes: more than one chunk

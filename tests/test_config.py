@@ -11,20 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrepot.bypass import Bypass
-from entrepot.config import (
-    OPTIONS,
-    Config,
-    ConfigError,
-    Listen,
-    Option,
-    Resolve,
-    UpstreamProxy,
-    parse_domain,
-    parse_duration,
-    parse_path,
-    parse_rest,
-    parse_size,
-)
+from entrepot.config import Config, ConfigError
+from entrepot.options import OPTIONS, Option, parse_domain, parse_path
+from entrepot.places import Listen, Resolve, UpstreamProxy
+from entrepot.quantities import parse_size
 from entrepot.reference import HostPort
 from rig.needs import need_root
 
@@ -56,184 +46,6 @@ def toml(tmp_path: Path) -> Callable[[str], dict[str, str]]:
 
 
 Toml = Callable[[str], dict[str, str]]
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("1", 1),
-        ("1B", 1),
-        ("1048576", 2**20),
-        ("1K", 2**10),
-        ("1k", 2**10),
-        ("1KB", 1000),
-        ("1KiB", 2**10),
-        ("500MB", 500_000_000),
-        ("50GiB", 50 * 2**30),
-        ("50 GiB", 50 * 2**30),
-        ("50Gi", 50 * 2**30),
-        ("1.5T", 3 * 2**39),
-        ("0.5kb", 500),
-        ("1.5B", 1),
-        ("8191.75T", 32767 * 2**38),
-    ],
-)
-def test_size_is_read(text: str, size: int) -> None:
-    """KB counts in thousands, KiB and a bare K in 1024s, fractions are cut to bytes."""
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("90s", 90), ("45m", 2700), ("5min", 300), ("1.5h", 5400), ("30d", 2592000), ("300", 300)],
-)
-def test_duration_is_read(text: str, seconds: float) -> None:
-    assert parse_duration(text) == seconds
-
-
-def test_scrubbing_may_be_off() -> None:
-    assert parse_rest("0") == 0
-    assert parse_rest("30d") == 2592000
-
-
-@pytest.mark.parametrize("text", ["", "0", "0s", "5x", "-1d", " 1d", "1d2h", "366d", "9999999d"])
-def test_duration_is_refused(text: str) -> None:
-    """None at all, and more than a year, are no durations."""
-    with pytest.raises(ValueError, match="expected a duration such as 30d") as caught:
-        parse_duration(text)
-    assert repr(text) in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "0",
-        "0GiB",
-        "0.0001K",
-        "-1",
-        "+1",
-        "1e9",
-        "GiB",
-        "1.GiB",
-        ".5GiB",
-        "1,5GiB",
-        "1iB",
-        "1i",
-        "1PB",
-        "1 0GiB",
-        "1GiBB",
-        "1GiB\n",
-        "inf",
-        "\N{ARABIC-INDIC DIGIT ONE}",
-        "1\N{KELVIN SIGN}",
-        "9" * 16,
-        "9" * 15 + "T",
-    ],
-)
-def test_size_is_refused(text: str) -> None:
-    """A size that is not plain, not positive or beyond 63 bits is an error that quotes it."""
-    with pytest.raises(ValueError, match="expected a size") as caught:
-        parse_size(text)
-    assert repr(text) in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (":3128", Listen("", 3128)),
-        (":0", Listen("", 0)),
-        ("127.0.0.1:0", Listen("127.0.0.1", 0)),
-        ("Proxy.local:8080", Listen("proxy.local", 8080)),
-        ("[::]:3128", Listen("::", 3128)),
-    ],
-)
-def test_listen_is_read(text: str, expected: Listen) -> None:
-    """No host means all addresses, port 0 any free one."""
-    assert Listen.parse(text) == expected
-    assert Listen.parse(str(expected)) == expected
-
-
-@pytest.mark.parametrize(
-    "text", ["", ":", "3128", "localhost", "::3128", ":65536", ":-1", "a b:1", "http://a:1", ":00"]
-)
-def test_listen_is_refused(text: str) -> None:
-    """A listen address without a port, or with a bad one, is an error."""
-    with pytest.raises(ValueError, match="expected"):
-        Listen.parse(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("ghcr.io:443:127.0.0.1", Resolve("ghcr.io", 443, "127.0.0.1", 443)),
-        ("GHCR.io:443:127.0.0.1:5000", Resolve("ghcr.io", 443, "127.0.0.1", 5000)),
-        ("ghcr.io:443:[::1]", Resolve("ghcr.io", 443, "::1", 443)),
-        ("ghcr.io:443:[::1]:5000", Resolve("ghcr.io", 443, "::1", 5000)),
-        ("ghcr.io:443:::1", Resolve("ghcr.io", 443, "::1", 443)),
-        ("ghcr.io:443:2001:db8::5000", Resolve("ghcr.io", 443, "2001:db8::5000", 443)),
-        ("[::2]:80:127.0.0.1", Resolve("::2", 80, "127.0.0.1", 80)),
-    ],
-)
-def test_resolve_is_read(text: str, expected: Resolve) -> None:
-    """An address for a host and port, as curl's --resolve has it, and perhaps another port."""
-    assert Resolve.parse(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "ghcr.io",
-        "ghcr.io:443",
-        "ghcr.io:443:",
-        "ghcr.io:443:localhost",
-        "ghcr.io:443:dead",
-        "ghcr.io:443:127.0.0.1:",
-        "ghcr.io:443:127.0.0.1:0",
-        "ghcr.io:443:127.1",
-        "ghcr.io:443:[127.0.0.1]",
-        "ghcr.io:443:[::1",
-        "ghcr.io:443:fe80::1%eth0",
-        "ghcr.io:0:127.0.0.1",
-        "ghcr.io:x:127.0.0.1",
-        ":443:127.0.0.1",
-        "*:443:127.0.0.1",
-        "+ghcr.io:443:127.0.0.1",
-    ],
-)
-def test_resolve_is_refused(text: str) -> None:
-    """What is no HOST:PORT:ADDR[:PORT] with a literal address is an error."""
-    with pytest.raises(ValueError, match="expected"):
-        Resolve.parse(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "url", "credentials"),
-    [
-        ("http://proxy.corp:3128", "http://proxy.corp:3128", (None, None)),
-        ("http://proxy.corp/", "http://proxy.corp:80", (None, None)),
-        ("HTTPS://Proxy.corp", "https://proxy.corp:443", (None, None)),
-        ("http://[::1]:8080", "http://[::1]:8080", (None, None)),
-        ("http://me@p:1", "http://p:1", ("me", "")),
-        ("http://me:s%40c%3aret@p:1", "http://p:1", ("me", "s@c:ret")),
-        ("http://me:a:b/c?d#e@p:1", "http://p:1", ("me", "a:b/c?d#e")),
-        ("http://m%C3%BC:x@p:1", "http://p:1", ("mü", "x")),
-    ],
-)
-def test_upstream_proxy_is_read(
-    text: str, url: str, credentials: tuple[str | None, str | None]
-) -> None:
-    """A proxy is a URL whose port defaults by scheme and whose credentials are decoded."""
-    proxy = UpstreamProxy.parse(text)
-    assert (proxy.url, (proxy.username, proxy.password)) == (url, credentials)
-
-
-def test_upstream_proxy_authorizes_by_basic() -> None:
-    """Credentials become a Basic value (RFC 7617's own example); none become nothing."""
-    proxy = UpstreamProxy.parse("http://Aladdin:open%20sesame@p")
-    assert proxy.authorization == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
-    assert UpstreamProxy.parse("http://p").authorization is None
 
 
 def test_upstream_proxy_never_shows_its_credentials() -> None:
@@ -314,13 +126,6 @@ def test_parsers_raise_nothing_but_value_error(text: str) -> None:
     for parse in parsers:
         with contextlib.suppress(ValueError):
             parse(text)
-
-
-@given(st.integers(1, 2**50), st.sampled_from(["", "K", "M", "KB", "MB", "KiB", "MiB"]))
-def test_sizes_grow_with_their_number(number: int, unit: str) -> None:
-    """A size is its number times its unit, exactly."""
-    with contextlib.suppress(ValueError):
-        assert parse_size(f"{number}{unit}") == number * parse_size(f"1{unit}")
 
 
 def test_defaults() -> None:

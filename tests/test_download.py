@@ -18,9 +18,10 @@ from entrepot.download import Broken, Download, MismatchError
 from entrepot.growing import State
 from entrepot.message import Body, BodyError
 from entrepot.reference import Digest, Origin
+from entrepot.reply import Reply, Target
 from entrepot.store import Store
 from entrepot.trust import Roots
-from entrepot.upstream import Follow, Reply, Target, Upstream
+from entrepot.upstream import Follow, Upstream
 from rig.faults import Content, Exchange, FaultServer, Gate, Handler, first, status
 
 DATA = os.urandom(300_000)

@@ -14,9 +14,10 @@ from entrepot.driver import Driver
 from entrepot.events import Events
 from entrepot.message import Request
 from entrepot.reference import Origin
+from entrepot.reply import UpstreamError
 from entrepot.store import Store
 from entrepot.trust import Roots
-from entrepot.upstream import Follow, Upstream, UpstreamError
+from entrepot.upstream import Follow, Upstream
 from rig.faults import Exchange, FaultServer, redirect, status
 from rig.process import eventually
 

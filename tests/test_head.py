@@ -9,8 +9,9 @@ import pytest
 
 from entrepot.head import MOST_INTERIM
 from entrepot.reference import Origin
+from entrepot.reply import Target, UpstreamError
 from entrepot.trust import Roots
-from entrepot.upstream import Follow, Target, Upstream, UpstreamError
+from entrepot.upstream import Follow, Upstream
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n"

@@ -11,15 +11,16 @@ import pytest
 
 from entrepot import hosts as rules
 from entrepot.access import Access
-from entrepot.config import Resolve
 from entrepot.driver import Driver
 from entrepot.events import Events
 from entrepot.hosts import Hosts
+from entrepot.places import Resolve
 from entrepot.reference import HostPort, Origin
+from entrepot.reply import Target
 from entrepot.store import Store
 from entrepot.tokens import Realms
 from entrepot.trust import Roots
-from entrepot.upstream import Follow, Target, Upstream
+from entrepot.upstream import Follow, Upstream
 from rig.certs import Authority
 from rig.faults import Content, Exchange, FaultServer, Gate, Handler, error, redirect, status
 

@@ -11,8 +11,9 @@ import pytest
 from entrepot import pieces as rules
 from entrepot.pieces import CONNECTIONS, Pace, Pieces
 from entrepot.reference import Origin
+from entrepot.reply import Reply, Target, UpstreamError
 from entrepot.trust import Roots
-from entrepot.upstream import Follow, Reply, Target, Upstream, UpstreamError
+from entrepot.upstream import Follow, Upstream
 from rig.faults import Content, Exchange, FaultServer, Gate, first
 from rig.process import eventually
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from entrepot.accounts import Accounts
-from entrepot.config import OPTIONS, Config, Option
+from entrepot.config import Config
+from entrepot.options import OPTIONS, Option
 from entrepot.reference import Origin
 from test_layers import LEVELS
 

@@ -7,8 +7,9 @@ import pytest
 
 from entrepot.account import Account
 from entrepot.accounts import Accounts
-from entrepot.config import Config, ConfigError, Layer, Listen
+from entrepot.config import Config, ConfigError, Layer
 from entrepot.mirror import Mirror
+from entrepot.places import Listen
 from entrepot.reference import HostPort, Origin
 from entrepot.registry_config import load_config, read_file
 

@@ -14,14 +14,15 @@ from urllib.parse import parse_qs
 import pytest
 
 from entrepot.account import NOBODY, Account, Kind, Login
-from entrepot.config import Resolve
 from entrepot.events import Events
 from entrepot.message import Fields, Request
+from entrepot.places import Resolve
 from entrepot.reference import Origin
 from entrepot.registries import PasswordFile
+from entrepot.reply import Reply, Target, UpstreamError
 from entrepot.signing import Signer
 from entrepot.trust import Roots
-from entrepot.upstream import Follow, Reply, Target, Upstream, UpstreamError
+from entrepot.upstream import Follow, Upstream
 from rig.certs import Authority
 from rig.client import basic
 from rig.faults import Content, Exchange, FaultServer, Handler, redirect, status

@@ -9,19 +9,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from entrepot.bypass import Bypass
-from entrepot.config import Resolve, UpstreamProxy
 from entrepot.message import Fields
+from entrepot.places import Resolve, UpstreamProxy
 from entrepot.reference import Origin
+from entrepot.reply import Reply, Target, UpstreamError
 from entrepot.trust import Roots
-from entrepot.upstream import (
-    MAX_REDIRECTS,
-    REDIRECTS,
-    Follow,
-    Reply,
-    Target,
-    Upstream,
-    UpstreamError,
-)
+from entrepot.upstream import MAX_REDIRECTS, REDIRECTS, Follow, Upstream
 from rig.certs import Authority
 from rig.corporate import CorporateProxy
 from rig.faults import Content, Exchange, FaultServer, Gate, Handler, redirect, status

@@ -33,8 +33,8 @@ from entrepot.message import (
     token_answer,
 )
 from entrepot.reference import is_repository_name
+from entrepot.reply import UpstreamError
 from entrepot.tokens import Realms, are_related, is_anonymous, named_server
-from entrepot.upstream import UpstreamError
 
 _READ = frozenset({"GET", "HEAD"})
 _REPLACED = frozenset({"host", "content-length", "accept-encoding"})

@@ -26,7 +26,7 @@ from entrepot.outage import Outage
 from entrepot.patience import FAILURES
 from entrepot.permission import Shown
 from entrepot.reference import Digest, Repository
-from entrepot.upstream import UpstreamError
+from entrepot.reply import UpstreamError
 
 
 class _Wanted(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from entrepot.message import CHUNK, Body, BodyError, Stretch
 from entrepot.reference import Digest
-from entrepot.upstream import Reply, UpstreamError
+from entrepot.reply import Reply, UpstreamError
 
 _REPLY_CHUNK = 256 * 1024
 

@@ -15,7 +15,7 @@ from entrepot.message import Answer, Request, error_answer
 from entrepot.outage import Outage
 from entrepot.pushes import Pushes
 from entrepot.reference import Digest, Repository, Tag
-from entrepot.upstream import UpstreamError
+from entrepot.reply import UpstreamError
 
 STOP_SECONDS = 2.0
 _WITHOUT = "a token is wanted, and the token server did not give one; try again in a minute"

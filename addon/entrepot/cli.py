@@ -20,10 +20,12 @@ from mitmproxy import exceptions
 from mitmproxy import options as mitmproxy_options
 from mitmproxy.tools.dump import DumpMaster
 
-from entrepot.config import OPTIONS, Config, ConfigError, Listen, Option
+from entrepot.config import Config, ConfigError
 from entrepot.mirror import Mirror
 from entrepot.mitm.addon import Entrepot
 from entrepot.mitm.engine import Foundation, StartError
+from entrepot.options import OPTIONS, Option
+from entrepot.places import Listen
 from entrepot.registry_config import load_config
 from entrepot.storage_reasons import storage_reason
 from entrepot_ca import AuthorityError, create, describe, load

@@ -19,7 +19,7 @@ from pathlib import Path
 from entrepot.growing import GrowingFile, State
 from entrepot.pieces import SMALLEST_BLOB, Pace, Pieces
 from entrepot.reference import Digest, Repository
-from entrepot.upstream import Reply, UpstreamError
+from entrepot.reply import Reply, UpstreamError
 
 _LARGEST_READ = 1024 * 1024
 _PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)

@@ -10,16 +10,18 @@ from functools import partial as bind
 
 from entrepot import permission
 from entrepot.access import Asked, Credential
+from entrepot.asking import forwarded
 from entrepot.body import FileBody, ReplyBody
 from entrepot.content import wants_part
 from entrepot.download import Broken, Download, MismatchError
-from entrepot.driver import Driver, forwarded
+from entrepot.driver import Driver
 from entrepot.growing import State
 from entrepot.message import Answer, Fields, Request, cache_status, error_answer
 from entrepot.reference import Digest, Origin, Repository
+from entrepot.reply import Reply, Target
 from entrepot.storage_reasons import storage_reason
 from entrepot.store import StoreError
-from entrepot.upstream import Follow, Reply, Target
+from entrepot.upstream import Follow
 
 Key = tuple[Origin, Digest]
 

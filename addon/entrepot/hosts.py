@@ -16,8 +16,9 @@ from typing import TypeVar
 from entrepot.driver import Driver
 from entrepot.headers import parse_challenges
 from entrepot.reference import HostPort, Origin
+from entrepot.reply import Reply, Target, UpstreamError
 from entrepot.tokens import Realms
-from entrepot.upstream import Follow, Reply, Target, UpstreamError
+from entrepot.upstream import Follow
 
 YES_SECONDS = 7 * 24 * 3600.0
 NO_SECONDS = 3600.0

@@ -2,8 +2,8 @@
 
 import socket
 
-from entrepot.config import Listen, UpstreamProxy
 from entrepot.mirror import Mirror
+from entrepot.places import Listen, UpstreamProxy
 from entrepot.reference import Origin
 
 

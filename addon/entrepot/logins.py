@@ -43,8 +43,8 @@ from entrepot.message import (
 from entrepot.outage import Outage
 from entrepot.patience import FAILURES
 from entrepot.reference import Origin
+from entrepot.reply import Reply, UpstreamError
 from entrepot.tokens import Realms
-from entrepot.upstream import Reply, UpstreamError
 
 REMEMBERED_SECONDS = 300.0
 LARGEST_FORM = 64 * 1024

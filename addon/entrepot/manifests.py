@@ -20,7 +20,7 @@ from entrepot.outage import Kept, Outage
 from entrepot.patience import FAILURES
 from entrepot.permission import Shown
 from entrepot.reference import Digest, Reference, Repository, Tag
-from entrepot.upstream import Reply, UpstreamError
+from entrepot.reply import Reply, UpstreamError
 
 UNCONFIRMED = ("hit", "detail=unconfirmed")
 """``Cache-Status`` of content by digest that upstream did not confirm, since it is away."""

@@ -43,7 +43,7 @@ from entrepot.mirror import (
 )
 from entrepot.permission import shareable
 from entrepot.reference import Origin, Repository
-from entrepot.upstream import UpstreamError
+from entrepot.reply import UpstreamError
 
 _PULLS = frozenset({"GET", "HEAD"})
 

@@ -21,7 +21,7 @@ from entrepot.driver import Driver
 from entrepot.headers import parse_challenges
 from entrepot.message import Answer, Fields, Request, field_values, said_digest
 from entrepot.reference import Digest, Repository
-from entrepot.upstream import Reply
+from entrepot.reply import Reply
 
 _REFUSALS = frozenset({400, 401, 403, 404, 410, 451})
 

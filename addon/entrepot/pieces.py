@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from entrepot.upstream import Reply, UpstreamError
+from entrepot.reply import Reply, UpstreamError
 
 CONNECTIONS = 4
 SMALLEST_BLOB = 32 * 1024 * 1024

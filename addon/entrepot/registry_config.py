@@ -15,7 +15,8 @@ from pathlib import Path
 from shlex import quote
 from typing import TypeAlias
 
-from entrepot.config import Config, ConfigError, Given, Layer, Listen
+from entrepot.config import Config, ConfigError, Given, Layer
+from entrepot.places import Listen
 from entrepot.plain_yaml import LARGEST, Plain, read
 from entrepot.reference import Origin
 from entrepot.registries import is_exposed

@@ -29,8 +29,9 @@ from entrepot.events import Events
 from entrepot.headers import Challenge, parse_challenges
 from entrepot.message import Fields, Request, field_values
 from entrepot.reference import Origin
+from entrepot.reply import Reply, Target, UpstreamError
 from entrepot.tokens import MAX_SIZE, are_related, parse_issued
-from entrepot.upstream import Follow, Reply, Target, Upstream, UpstreamError
+from entrepot.upstream import Follow, Upstream
 
 _EARLY_SECONDS = 10.0
 """How long before its end a token is not used any more, at most half of its life."""

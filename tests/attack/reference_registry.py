@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import cycle
 
-from entrepot.config import Resolve
+from entrepot.places import Resolve
 from entrepot.reference import Digest, Origin, Repository
 from rig.client import basic
 

@@ -19,7 +19,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from entrepot import manifest, tokens
-from entrepot.config import parse_duration, parse_size
 from entrepot.endpoint import parse_endpoint
 from entrepot.headers import (
     ByteRange,
@@ -29,6 +28,7 @@ from entrepot.headers import (
     parse_challenges,
 )
 from entrepot.mitm.heads import refusal
+from entrepot.quantities import parse_duration, parse_size
 from entrepot.reference import Digest, HostPort, Origin, parse_host, parse_reference
 from rig.client import DirectClient
 from rig.faults import Content, Exchange, FaultServer, error

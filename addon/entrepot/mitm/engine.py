@@ -17,7 +17,7 @@ from entrepot.admin.pages import Pages
 from entrepot.admission import Admission
 from entrepot.behalf import Behalf
 from entrepot.cache import Cache
-from entrepot.config import Config, Listen
+from entrepot.config import Config
 from entrepot.credential_helper import CredentialHelper
 from entrepot.docker_config import DockerConfig, read_docker_config
 from entrepot.driver import Driver
@@ -30,6 +30,7 @@ from entrepot.mirror import Mirror
 from entrepot.mirrors import Mirrors
 from entrepot.mitm.options import mirror_modes
 from entrepot.outage import Outage
+from entrepot.places import Listen
 from entrepot.registries import exposed_files
 from entrepot.scrub import Scrubber
 from entrepot.storage_reasons import storage_reason

@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from entrepot.config import OPTIONS, Config, ConfigError, Listen
+from entrepot.config import Config, ConfigError
 from entrepot.logins import LARGEST_FORM
 from entrepot.mirror import Mirror
+from entrepot.options import OPTIONS
+from entrepot.places import Listen
 
 NEEDED: Mapping[str, Any] = {
     "connection_strategy": "lazy",  # a hit must not open a connection

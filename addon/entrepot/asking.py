@@ -1,0 +1,338 @@
+"""Asking upstream: within which time, how often, and whether at all.
+
+Who can answer without upstream says so (``spare``, ``brief``) and is not made to wait: ``breaker``
+knows which hosts do not answer, and they are tried again behind such answers.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from itertools import count
+
+from entrepot.access import NEUTRAL
+from entrepot.breaker import Ask, Breakers
+from entrepot.events import Events
+from entrepot.message import Fields, Request, end_to_end
+from entrepot.patience import BRIEF, FAILURES, PATIENCE, Patience, parse_retry_after
+from entrepot.ratelimits import RateLimits, account_hint
+from entrepot.reference import Origin
+from entrepot.reply import Reply, Target, UpstreamError
+from entrepot.signing import Signer
+from entrepot.threads import Threads
+from entrepot.upstream import Follow, Upstream
+
+ANSWER_SECONDS = 5.0
+_MOST_TRIALS = 1000
+_DRIP_SECONDS = 0.5
+"""How long after its deadline a head that comes byte by byte is given up."""
+
+_FORWARDED_NEUTRAL = frozenset({"accept", "user-agent", "accept-language"})
+
+
+class Asking(Threads):
+    """What asks upstream, and knows which hosts answer. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        events: Events,
+        clock: Callable[[], float],
+        wall: Callable[[], float] | None = None,
+        patience: Patience = PATIENCE,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        offline: bool = False,
+    ) -> None:
+        """``clock`` never jumps: what is remembered in memory counts by it.
+
+        ``wall`` is the time of day, for what is kept on disk or told to clients; without it
+        ``clock`` is. ``answer_seconds`` is how long the head of an answer is waited for where
+        something else could be served; ``offline`` asks no upstream at all.
+        """
+        super().__init__()
+        self.upstream = upstream
+        self.events = events
+        self.clock = clock
+        self._patience = patience
+        self.wall = wall or clock
+        self.offline = offline
+        self.breakers = Breakers()
+        self.limits = RateLimits()
+        self.signer = Signer(upstream, events, clock)
+        self._answer_seconds = answer_seconds
+        self._trials: dict[Origin, Request] = {}
+        """What hosts let a deadline pass on; in memory only, with what it said of who asked."""
+
+    def may_ask(self, origin: Origin, *, spare: bool) -> bool:
+        """Whether to ask a host; ``spare`` says that there is an answer without it."""
+        if self.offline:
+            return False
+        ask = self.breakers.ask(origin, self.clock(), spare=spare)
+        if ask is Ask.BEHIND:
+            loop = asyncio.get_running_loop()
+            threading.Thread(target=self._try, args=(origin, loop), daemon=True).start()
+        return ask is Ask.NOW
+
+    def may_ask_as(self, request: Request, *, spare: bool) -> bool:
+        """Whether to ask a request's registry, and the token server that its account needs."""
+        server = self.signer.server_needed(request)
+        return (server is None or self.may_ask(server, spare=spare)) and self.may_ask(
+            request.origin, spare=spare
+        )
+
+    def is_away(self, origin: Origin) -> bool:
+        """Whether a host does not answer; it is tried again meanwhile, where that is due."""
+        away = self.offline or self.breakers.is_away(origin)
+        return away and not self.may_ask(origin, spare=True)
+
+    async def send(
+        self,
+        request: Request,
+        *,
+        method: str | None = None,
+        extra: Fields = (),
+        follow: Follow = Follow.ANY,
+        downgrade: bool = False,
+    ) -> Reply:
+        """Ask upstream what the client asked, as the client. Raises ``UpstreamError``."""
+        self._demand(request)
+        send = self._sender(request, method, extra, follow, downgrade=downgrade)
+        return await self._heard(replace(request, method=method or request.method), send)
+
+    async def send_patiently(
+        self,
+        request: Request,
+        *,
+        method: str | None = None,
+        extra: Fields = (),
+        follow: Follow = Follow.ANY,
+        downgrade: bool = False,
+        brief: bool = False,
+    ) -> Reply:
+        """As :meth:`send`, but asked again for a few seconds where that may help (``patience``).
+
+        ``brief``: as in :meth:`pass_on`. The last answer counts, whatever it is. Raises
+        ``UpstreamError``.
+        """
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        patience = BRIEF if brief else self._patience
+        seconds = self._answer_seconds if brief else None
+        send = self._sender(request, method, extra, follow, downgrade=downgrade, seconds=seconds)
+        asked = replace(request, method=method or request.method)
+        if not brief:
+            self._demand(request)
+        for attempts in count(1):
+            try:
+                reply = await self._heard(asked, send, last=False, brief=brief)
+            except UpstreamError as error:
+                pause = patience.pause(attempts, clock() - began) if error.passing else None
+                if pause is None or not await _still_awaited(request, pause):
+                    self.failed(error, asked)
+                    raise
+            else:
+                if reply.status not in FAILURES:
+                    return reply
+                after = reply.value("Retry-After")
+                self._rest(request.origin, reply)
+                pause = patience.pause(attempts, clock() - began, reply.status, after)
+                if pause is None or not await _still_awaited(request, pause):
+                    self.events.warn(
+                        "upstream_failed",
+                        of=f"{request.origin}{request.path}",
+                        reason=f"it answered {reply.status}",
+                    )
+                    return reply
+                await self.call(reply.drain)
+            self.events.count("upstream_retries")
+        raise AssertionError  # count() has no end
+
+    async def pass_on(
+        self, request: Request, fields: Fields, content: bytes | None, *, brief: bool = False
+    ) -> Reply:
+        """Send what a client sent, with these fields; redirects are its own to follow.
+
+        ``brief``: the caller has an answer without upstream, and asked :meth:`may_ask`. Raises
+        ``UpstreamError``.
+        """
+        if not brief:
+            self._demand(request)
+        seconds = self._answer_seconds if brief else None
+
+        def send(fields: Fields) -> Reply:
+            return self.upstream.send(
+                request.method,
+                Target(request.origin, request.target),
+                fields,
+                follow=Follow.NO,
+                content=content,
+                seconds=seconds,
+            )
+
+        signed = partial(self.signer.send, request, fields, send, seconds=seconds)
+        asked = Request("HEAD", request.origin, request.path)  # of a login nothing is tried again
+        return await self._heard(asked, signed, brief=brief)
+
+    def failed(self, error: UpstreamError, asked: Request | None = None) -> None:
+        """Take in that upstream did not answer; ``asked`` is what will be tried again.
+
+        A host that redirects a HEAD to one that hangs is no faster than that one.
+        """
+        if error.silent is None:
+            return
+        self._silent(error.silent, error, connected=error.connected)
+        if asked is None or not error.slow:
+            return
+        if asked.origin != error.silent:
+            if asked.method != "HEAD":
+                return
+            self._silent(asked.origin, error, connected=True)
+        self._trials[asked.origin] = replace(asked, method="HEAD")
+        while len(self._trials) > _MOST_TRIALS:
+            del self._trials[next(iter(self._trials))]
+
+    def upstreams(self) -> dict[str, dict[str, object]]:
+        """What is known of hosts that are not simply there, or that limit pulls; for a monitor."""
+        found: dict[str, dict[str, object]] = {}
+        for origin, state in self.breakers.states(self.clock()).items():
+            found.setdefault(str(origin), {})["state"] = state
+        for origin, limit in self.limits.last.items():
+            found.setdefault(str(origin), {})["ratelimit"] = asdict(limit)
+        return found
+
+    def let_go(self, reply: Reply) -> None:
+        """Read what little is left, so that the connection serves again; nobody waits for it."""
+        threading.Thread(target=reply.drain, daemon=True).start()
+
+    def _demand(self, request: Request) -> None:
+        """Raise where a registry, or what its account needs, is not to be asked now."""
+        if not self.may_ask_as(request, spare=False):
+            why = "the proxy is offline" if self.offline else "it does not answer; asked again soon"
+            raise UpstreamError(f"{request.origin}: {why}")
+
+    def _sender(
+        self,
+        request: Request,
+        method: str | None = None,
+        extra: Fields = (),
+        follow: Follow = Follow.ANY,
+        *,
+        downgrade: bool = False,
+        seconds: float | None = None,
+    ) -> Callable[[], Reply]:
+        target = Target(request.origin, request.target)
+
+        def send(fields: Fields) -> Reply:
+            return self.upstream.send(
+                method or request.method,
+                target,
+                fields,
+                follow=follow,
+                downgrade=downgrade,
+                seconds=seconds,
+            )
+
+        fields = (*forwarded(request), *extra)
+        return partial(self.signer.send, request, fields, send, seconds=seconds)
+
+    async def _heard(
+        self,
+        asked: Request,
+        send: Callable[[], Reply],
+        *,
+        last: bool = True,
+        brief: bool = False,
+    ) -> Reply:
+        """Ask, and remember whether there was an answer; a failure counts that is the ``last``.
+
+        ``brief``: the whole head of the answer must come in time, redirects and all.
+        """
+        origin = asked.origin
+        self.events.count("upstream_requests")
+        try:
+            reply = await self._in_time(origin, send) if brief else await self.call(send)
+        except UpstreamError as error:
+            if last:
+                self.failed(error, asked)
+            raise
+        self._answered(origin, reply.target.origin, *self.signer.take_answered())
+        self.limits.note(origin, reply.headers, self.wall())
+        if reply.status == 429:
+            self._limited(origin)
+        return reply
+
+    async def _in_time(self, origin: Origin, send: Callable[[], Reply]) -> Reply:
+        try:
+            # A moment more than the deadlines below, which know who it was that hung.
+            return await self.call(send, self._answer_seconds + _DRIP_SECONDS)
+        except TimeoutError:
+            raise UpstreamError(
+                f"{origin}: no answer in time", passing=True, silent=origin, slow=True
+            ) from None
+
+    def _try(self, origin: Origin, loop: asyncio.AbstractEventLoop) -> None:
+        """Find out, on a thread, whether a host answers again: anything counts.
+
+        It is asked again what it let a deadline pass on: many that hang still answer a ping.
+        """
+        trial = self._trials.get(origin) or Request("HEAD", origin, "/v2/")
+        send = self._sender(trial, seconds=self._answer_seconds)
+        try:
+            reply = send()
+            reply.drain()
+            heard = partial(self._answered, origin, reply.target.origin)
+        except UpstreamError as error:
+            heard = partial(self.failed, error)
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(heard)
+
+    def _limited(self, origin: Origin) -> None:
+        """Say that a registry lets nobody pull any more, and what to do about it."""
+        self.events.count("rate_limits")
+        if not self.limits.is_news(origin, self.clock()):
+            return
+        last = self.limits.last.get(origin)
+        figures = {} if last is None else last.known()
+        self.events.warn("rate_limited", host=origin, **figures, do=account_hint(origin))
+
+    def _rest(self, origin: Origin, reply: Reply) -> None:
+        """Believe a host that says how long it wants to be left alone (RFC 6585 section 4)."""
+        seconds = parse_retry_after(reply.value("Retry-After"))
+        if reply.status == 429 and seconds is not None:
+            now = self.clock()
+            self.breakers.rest(origin, now + seconds, now)
+
+    def _silent(self, origin: Origin, error: UpstreamError, *, connected: bool) -> None:
+        if self.breakers.failed(origin, self.clock(), connected=connected, slow=error.slow):
+            state = self.breakers.states(self.clock())[origin]
+            self.events.warn("upstream_away", host=origin, state=state, reason=error)
+
+    def _answered(self, *origins: Origin) -> None:
+        for origin in dict.fromkeys(origins):
+            self._trials.pop(origin, None)
+            if self.breakers.answered(origin):
+                self.events.info("upstream_back", host=origin)
+
+
+def forwarded(request: Request) -> Fields:
+    """What of a client's header fields goes upstream: who asks, and what it accepts.
+
+    Never ``Range`` or a condition, since the whole object is wanted, nor ``Accept-Encoding``:
+    the bytes must be those that the digest names. With an account it is the account that asks.
+    """
+    as_client = request.account is None
+    kept = (
+        (name, value)
+        for name, value in end_to_end(request.headers)
+        if name.lower() in _FORWARDED_NEUTRAL or (as_client and name.lower() not in NEUTRAL)
+    )
+    return (*kept, ("Accept-Encoding", "identity"))
+
+
+async def _still_awaited(request: Request, seconds: float) -> bool:
+    """Whether the client is still there after a pause."""
+    await asyncio.sleep(seconds)
+    return request.is_awaited()
