@@ -22,6 +22,8 @@ settings.load_profile("entrepot")
 
 _HERE = Path(__file__).parent
 _MARKED = {"wire": "wire", "attack": "wire", "e2e": "e2e"}
+_FIRST = ("attack", "e2e", "bench", "wire")
+"""Folders of the longest files; what is short fills the end, where one worker would wait."""
 
 
 class StartEntrepot(Protocol):
@@ -57,12 +59,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their folder."""
+    """Mark tests by their folder, and put the folders in order."""
     for item in items:
-        if item.path.is_relative_to(_HERE):
-            folder = item.path.relative_to(_HERE).parts[0]
-            if folder in _MARKED:
-                item.add_marker(_MARKED[folder])
+        folder = _folder(item)
+        if folder in _MARKED:
+            item.add_marker(_MARKED[folder])
+    items.sort(key=lambda item: (*_FIRST, _folder(item)).index(_folder(item)))
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(_HERE).parts[0] if item.path.is_relative_to(_HERE) else ""
 
 
 @pytest.hookimpl(wrapper=True)
