@@ -7,11 +7,11 @@ is held, the smaller the next ones are.
 
 from entrepot.message import CHUNK
 
-BUDGET = 12 * CHUNK
+BUDGET = 20 * CHUNK
 """Bytes that all transfers hold together, but for LEAST each."""
 
-LEAST = 16 * 1024
-"""What every transfer gets, however much the others hold: a TLS record."""
+LEAST = 8 * 1024
+"""What every transfer gets, however much the others hold."""
 
 _SHARE = 4
 """A transfer gets at most this part of what is left: those who stall leave some for the others."""
