@@ -299,6 +299,9 @@ def test_decisions_share_a_connection(run: Run, server: FaultServer) -> None:
         for name in ("bob", "carol", "dave"):
             got = await world.get(BLOB, ("Authorization", f"Basic {name}"))
             assert got.how == "hit"
+            for thread in threading.enumerate():  # nobody but this test waits for the rest
+                if thread.name == "let_go":
+                    thread.join()
 
     run(scenario)
     assert (len(ports), len(set(ports))) == (3, 1)

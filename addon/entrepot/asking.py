@@ -205,7 +205,7 @@ class Asking(Threads):
 
     def let_go(self, reply: Reply) -> None:
         """Read what little is left, so that the connection serves again; nobody waits for it."""
-        threading.Thread(target=reply.drain, daemon=True).start()
+        threading.Thread(target=reply.drain, name="let_go", daemon=True).start()
 
     def _demand(self, request: Request) -> None:
         """Raise where a registry, or what its account needs, is not to be asked now."""
