@@ -152,6 +152,8 @@ def expected(client: RealClient, image: Image, own: Image) -> str:
     match client:
         case Containerd():
             return image.digest
+        case Dockerd(names_manifests=True):
+            return image.digest
         case Skopeo():
             return own.digest
         case _:

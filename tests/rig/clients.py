@@ -51,6 +51,8 @@ class Dockerd:
     ) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
+        self.names_manifests = "features" in (config or {})
+        """Whether it knows an image by its manifest: with containerd's store, a feature."""
         socket = folder / "docker.sock"
         file = folder / "daemon.json"
         file.write_text(json.dumps(config or {}))
@@ -152,7 +154,7 @@ class Containerd:
         env = clean_environment(folder, TMPDIR=str(folder / "tmp"), **route.environment())
         self.daemon = Daemon(
             "containerd",
-            [*(route.within if certs else ()), program("containerd"), f"--config={config}"],
+            [*route.within, program("containerd"), f"--config={config}"],
             log=folder / "containerd.log",
             env=env,
             ready=lambda: self._socket.exists() and self.ctr.run("version").returncode == 0,
