@@ -8,10 +8,11 @@ import pytest
 from entrepot.account import Account
 from entrepot.accounts import Accounts
 from entrepot.config import Config, ConfigError, Layer
+from entrepot.configuring import load_config
 from entrepot.mirror import Mirror
 from entrepot.places import Listen
 from entrepot.reference import HostPort, Origin
-from entrepot.registry_config import load_config, read_file
+from entrepot.registry_config import read_file
 
 SECRET = "hunter2"  # noqa: S105 it must never be seen again
 ARTICLE = """

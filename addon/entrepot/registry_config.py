@@ -15,7 +15,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TypeAlias
 
-from entrepot.config import Config, ConfigError, Given, Layer
+from entrepot.config import ConfigError, Layer
 from entrepot.places import Listen
 from entrepot.plain_yaml import LARGEST, Plain, read
 from entrepot.reference import Origin
@@ -45,14 +45,6 @@ _SECTIONS = (
 # distribution takes what follows a last slash for a file name, which "v2/" replaces.
 _URL = re.compile(r"(https?://[^/?#@]+)(?:/v2)?/?", re.IGNORECASE | re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
-
-
-def load_config(given: Given, environ: Mapping[str, str], home: Path, root: bool) -> Config:  # noqa: FBT001
-    """Merge all that says something: as Config.load, and `registry_config` below it."""
-    config = Config.load(given, environ, home, root)
-    if config.registry_config is None:
-        return config
-    return Config.load(given, environ, home, root, read_file(config.registry_config, environ))
 
 
 def read_file(file: Path, environ: Mapping[str, str]) -> Layer:

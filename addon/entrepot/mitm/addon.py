@@ -19,6 +19,7 @@ from mitmproxy.proxy.mode_servers import ServerInstance
 from mitmproxy.proxy.mode_specs import TransparentMode
 
 from entrepot.config import Config, ConfigError
+from entrepot.configuring import load_config
 from entrepot.mirror import Mirror, name_of
 from entrepot.mitm import options
 from entrepot.mitm.connections import Connections
@@ -35,7 +36,6 @@ from entrepot.mitm.roads import Loops, Roads
 from entrepot.mitm.running import Running
 from entrepot.mitm.sending import Sending
 from entrepot.mitm.transparent import Transparent
-from entrepot.registry_config import load_config
 
 DRAIN_SECONDS = 10.0
 # Among mitmproxy's own, whose errors end a start; ours go another way by then (``events``).

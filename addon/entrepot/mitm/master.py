@@ -1,0 +1,75 @@
+"""mitmproxy's master with what a cache needs, for ``entrepot serve``; mitmdump has one of its own.
+
+``bare`` comes first: by it the import of an add-on is not that of all.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Iterator
+
+from mitmproxy import exceptions, options
+from mitmproxy.addons import (
+    block,
+    disable_h2c,
+    errorcheck,
+    next_layer,
+    proxyserver,
+    tlsconfig,
+    update_alt_svc,
+)
+from mitmproxy.master import Master
+
+from entrepot.config import Config
+from entrepot.mitm.addon import Entrepot
+from entrepot.mitm.engine import Foundation, StartError
+from entrepot.mitm.vacancy import try_to_listen
+
+
+def serve(config: Config) -> None:
+    """Run the proxy until a signal ends it. Raises :class:`StartError`."""
+    try_to_listen(config)
+    foundation = Foundation.lay(config)
+    try:
+        asyncio.run(_run(foundation))
+    except exceptions.OptionsError as error:
+        raise StartError(str(error)) from error
+
+
+async def _run(foundation: Foundation) -> None:
+    for name in ("", "asyncio", "hpack", "quic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    master = Master(options.Options(), with_termlog=True)
+    equip(master, foundation)
+    master.options.update(termlog_verbosity="warn")  # and let the addon configure itself
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, master.shutdown)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    await master.run()
+
+
+def equip(master: Master, foundation: Foundation) -> None:
+    """Add mitmproxy's add-ons and ours, in the order in which they are asked."""
+    after = [next_layer.NextLayer(), tlsconfig.TlsConfig()]
+    master.addons.add(
+        block.Block(),
+        disable_h2c.DisableH2C(),
+        *_passwords(foundation.config),
+        proxyserver.Proxyserver(),
+        update_alt_svc.UpdateAltSvc(),
+        errorcheck.ErrorCheck(),
+        *after,
+    )
+    # Our hooks come before mitmproxy's own choices, as they do under `mitmdump -s`; those that make
+    # them were there already, since their options have to be.
+    for addon in after:
+        master.addons.remove(addon)
+    master.addons.add(Entrepot(foundation), *after)
+
+
+def _passwords(config: Config) -> Iterator[object]:
+    if config.proxyauth is not None:
+        from mitmproxy.addons.proxyauth import ProxyAuth  # noqa: PLC0415 and an LDAP client
+
+        yield ProxyAuth()

@@ -1,0 +1,117 @@
+"""What a start imports: most of it would be add-ons of mitmproxy's that a cache has no use for."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rig.process import clean_environment, eventually
+from rig.proxy import PYTHON
+
+if TYPE_CHECKING:
+    from conftest import StartEntrepot
+
+ADDONS = {
+    "block",
+    "disable_h2c",
+    "errorcheck",
+    "next_layer",
+    "proxyserver",
+    "termlog",
+    "tlsconfig",
+    "update_alt_svc",
+}
+HEAVY = {"flask", "ldap3", "mitmproxy.contentviews", "mitmproxy.flowfilter", "tornado", "urwid"}
+LATE = {"attr", "ruamel.yaml.main", "service_identity.exceptions"}
+TELL = {"PYTHONPROFILEIMPORTTIME": "1"}
+
+# In a process of its own, since here pytest has imported all of mitmproxy's add-ons.
+UNDECLARED = """
+import ast, asyncio, re, sys
+from pathlib import Path
+from entrepot.mitm.bare import leave_out_the_unused
+
+leave_out_the_unused()
+from entrepot.config import Config
+from entrepot.mitm import master
+
+OPTIONS = re.compile(r"\\b(ctx|context)[.]options$")
+
+def read(source):
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and OPTIONS.search(ast.unparse(node.value)):
+            yield node.attr
+
+async def main():
+    made = master.Master(master.options.Options(), with_termlog=True)
+    config = Config(data=Path("data"), proxyauth="any")
+    master.equip(made, master.Foundation.lay(config))
+    loaded = [module for name, module in sys.modules.items() if name.startswith("mitmproxy.")]
+    files = {file for module in loaded if (file := module.__file__ or "").endswith(".py")}
+    names = {name for file in files for name in read(Path(file).read_text(encoding="utf-8"))}
+    assert {"http2", "ssl_insecure", "validate_inbound_headers"} <= names
+    print(*sorted(names - set(made.options.keys()) - set(dir(made.options))))
+
+asyncio.run(main())
+"""
+
+
+def imported(log: str) -> set[str]:
+    """The modules that a process imported, as Python itself tells it."""
+    return set(re.findall(r"^import time: .*\| +(\S+)$", log, re.MULTILINE))
+
+
+def of(package: str, modules: set[str]) -> set[str]:
+    return {name.removeprefix(f"{package}.") for name in modules if name.startswith(f"{package}.")}
+
+
+def test_a_start_imports_the_add_ons_that_a_cache_needs(start_entrepot: "StartEntrepot") -> None:
+    """Not those of a debugging proxy, nor what comes with them."""
+    proxy = start_entrepot(env=TELL)
+    eventually(lambda: " listening " in proxy.log, within=10, what="ready")
+    modules = imported(proxy.log)
+    assert of("mitmproxy.addons", modules) == ADDONS
+    assert not modules & (HEAVY | LATE)
+
+
+def test_a_password_for_the_proxy_brings_the_add_on_for_it(start_entrepot: "StartEntrepot") -> None:
+    proxy = start_entrepot(env=TELL, proxyauth="joe:secret")
+    assert of("mitmproxy.addons", imported(proxy.log)) == ADDONS | {"proxyauth"}
+
+
+@pytest.mark.parametrize(
+    "words", [("--help",), ("serve", "--help"), ("ca", "show"), ("ca", "create")], ids=" ".join
+)
+def test_the_other_commands_import_nothing_of_a_proxy(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """Neither mitmproxy nor an event loop, and help no cryptography either."""
+    finished = subprocess.run(
+        [PYTHON, "-m", "entrepot.cli", *words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        cwd=tmp_path,
+        env=clean_environment(tmp_path, **TELL),
+    )
+    modules = imported(finished.stderr)
+    unwanted = {"mitmproxy", "asyncio", "urllib3", "diskcache", "ruamel.yaml"}
+    assert "entrepot.options" in modules
+    assert not modules & (unwanted | ({"cryptography"} if "--help" in words else set()))
+
+
+def test_what_mitmproxy_reads_of_its_options_is_there(tmp_path: Path) -> None:
+    """An add-on left out declares no options: none of them is read by what is loaded."""
+    finished = subprocess.run(
+        [PYTHON, "-c", UNDECLARED],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+        env=clean_environment(tmp_path),
+    )
+    assert (finished.stdout.strip(), finished.stderr, finished.returncode) == ("", "", 0)
