@@ -109,6 +109,12 @@ class NeverWhole:
     async def beyond(self, offset: int, stop: int | None) -> int:
         raise AssertionError((offset, stop))
 
+    def joined(self, reader: int) -> None:
+        """Nobody counts."""
+
+    def left(self, reader: int) -> None:
+        """Nobody counts."""
+
 
 # Files
 

@@ -1,28 +1,30 @@
 """One fetch into a growing file: verified, resumed, read by many."""
 
 import asyncio
+import functools
 import gc
 import os
 import resource
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from entrepot import download as rules
 from entrepot.body import FileBody, StorageLostError
 from entrepot.download import Broken, Download, MismatchError
-from entrepot.growing import State
+from entrepot.growing import GaveWay, State
 from entrepot.message import Body, BodyError
 from entrepot.reference import Digest, Origin
 from entrepot.reply import Reply, Target
+from entrepot.room import Fit
 from entrepot.store import Store
 from entrepot.trust import Roots
 from entrepot.upstream import Follow, Upstream
 from rig.faults import Content, Exchange, FaultServer, Gate, Handler, first, status
+from rig.process import eventually
 
 DATA = os.urandom(300_000)
 WRONG = DATA[:-1] + bytes([DATA[-1] ^ 1])
@@ -81,6 +83,7 @@ class Fetcher:
     server: FaultServer
     upstream: Upstream
     store: Store
+    now: float = 0.0
 
     @property
     def path(self) -> Path:
@@ -102,10 +105,11 @@ class Fetcher:
             self.path,
             reopen=self.reopen,
             part=self.part,
-            claim=lambda download, size: self.store.claim(download.path, size),
+            claim=lambda download, end: self.store.claim(download.path, end, download.written),
             finish=self._finish,
             ended=over.set,
             loop=asyncio.get_running_loop(),
+            clock=lambda: self.now,
         )
         return Fetch(download, self.reopen(download.written), over)
 
@@ -122,7 +126,7 @@ class Fetcher:
         self.server.routes[PATH] = handler
         fetch = self.prepare(digest)
         size = fetch.download.accept(fetch.reply)
-        assert self.store.claim(self.path, size)
+        assert self.store.admit(self.path, size) is Fit.YES
         fetch.bodies = [fetch.download.body(*part) for part in parts]
         fetch.download.start()
         yield fetch
@@ -551,16 +555,16 @@ def test_a_disk_that_takes_no_more_is_a_lost_storage(fetcher: Fetcher) -> None:
         (Content(DATA), len(DATA)),
         (Content(DATA[:1]), 1),
         (Content(b""), 0),
-        (Content(DATA, chunked=True), rules._ROOM_STEP),  # noqa: SLF001 a step at a time
+        (Content(DATA, chunked=True), None),
     ],
 )
 def test_the_room_that_is_needed_is_known_before_the_first_byte(
-    fetcher: Fetcher, handler: Handler, size: int
+    fetcher: Fetcher, handler: Handler, size: int | None
 ) -> None:
     """A blob that the limit has no room for need not be begun."""
     fetcher.server.routes[PATH] = handler
 
-    async def scenario() -> int:
+    async def scenario() -> int | None:
         fetch = fetcher.prepare()
         needed = fetch.download.accept(fetch.reply)
         fetch.reply.close()
@@ -591,10 +595,9 @@ def test_only_an_empty_file_is_cleared_away(
 
 
 def test_a_body_of_unknown_length_that_outgrows_the_room_is_a_lost_storage(
-    fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+    fetcher: Fetcher,
 ) -> None:
     """The limit holds where nobody announced the size."""
-    monkeypatch.setattr(rules, "_ROOM_STEP", 64 * 1024)
     assert fetcher.store.claim(fetcher.store.partials / "other", LIMIT - 300_000)
 
     async def scenario() -> tuple[bytes, BodyError]:
@@ -616,15 +619,15 @@ def test_room_is_given_back_at_the_end(fetcher: Fetcher) -> None:
 
 @pytest.mark.slow
 def test_a_broken_database_in_the_middle_leaves_no_reader_waiting(
-    fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+    fetcher: Fetcher,
 ) -> None:
     """Whatever claiming more room raises, the fetch ends and its readers learn of it."""
-    monkeypatch.setattr(rules, "_ROOM_STEP", 64 * 1024)
-    gate = Gate(100_000)
+    gate = Gate(1)
+    assert fetcher.store.claim(fetcher.store.partials / "other", LIMIT - 1_000_000)
 
     async def scenario() -> BodyError:
         async with fetcher.fetching(Content(DATA, chunked=True, gate=gate), ENDLESS) as fetch:
-            await fetch.download.beyond(0)
+            await until(lambda: fetch.download.written > 0)
             database = sqlite3.connect(fetcher.store.folder / "blobs" / "cache.db")
             database.execute("DROP TABLE Settings").close()
             database.close()
@@ -633,6 +636,113 @@ def test_a_broken_database_in_the_middle_leaves_no_reader_waiting(
             return (await asyncio.wait_for(reading, 2))[1]
 
     assert isinstance(asyncio.run(scenario()), BodyError)
+
+
+# Those that hardly move
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what happens on other threads."""
+    await asyncio.to_thread(eventually, condition, within=10, what="it")
+
+
+def test_what_drips_ends_once_nobody_waits_for_it(fetcher: Fetcher) -> None:
+    """While somebody reads it goes on; then the next byte ends it, and the file stays."""
+    gate = Gate(100_000)
+
+    async def scenario() -> Exception | None:
+        async with fetcher.fetching(Content(DATA, gate=gate), WHOLE) as fetch:
+            await until(lambda: fetch.download.written == 100_000)
+            fetcher.now += 61
+            gate.allow(1)
+            await until(lambda: fetch.download.written == 100_001)
+            fetch.bodies[0].close()
+            assert not fetch.download.is_read
+            gate.allow(1)
+            outcome = await fetch.ended()
+            gate.open()
+            return outcome
+
+    assert isinstance(asyncio.run(scenario()), GaveWay)
+    assert fetcher.path.read_bytes() == DATA[:100_002]
+
+
+def test_what_moves_goes_on_though_nobody_waits(fetcher: Fetcher) -> None:
+    """Promise 3: a fetch outlives its clients, for minutes on end where it moves."""
+    data, gate = os.urandom(4_000_000), Gate(1_000_000)
+
+    async def scenario() -> Exception | None:
+        async with fetcher.fetching(Content(data, gate=gate), digest=Digest.of(data)) as fetch:
+            assert not fetch.download.is_read
+            for end in (1_000_000, 2_000_000, 3_000_000, 4_000_000):
+                await until(functools.partial(has, fetch, end))
+                fetcher.now += 45
+                gate.allow(1_000_000)
+            return await fetch.ended()
+
+    def has(fetch: Fetch, end: int) -> bool:
+        return fetch.download.written == end
+
+    assert asyncio.run(scenario()) is None
+
+
+def test_one_that_broke_off_and_hardly_moved_is_not_asked_for_again(
+    fetcher: Fetcher, server: FaultServer
+) -> None:
+    """A registry that gives a byte and hangs up, again and again, keeps nothing for ever."""
+
+    def drip(exchange: Exchange) -> None:
+        fetcher.now += 30
+        Content(DATA, cut_after=2, reset=False)(exchange)
+
+    outcome = asyncio.run(fetcher.fetch(drip))
+    assert isinstance(outcome, GaveWay)
+    assert len(server.requests) <= 5
+
+
+def test_one_that_gives_way_ends_at_once(fetcher: Fetcher) -> None:
+    """Though upstream sends nothing: readers are told to go on elsewhere, and the file stays."""
+    gate = Gate(100_000)
+
+    async def scenario() -> tuple[bytes, BodyError, Exception | None]:
+        async with fetcher.fetching(Content(DATA, gate=gate), WHOLE) as fetch:
+            await until(lambda: fetch.download.written == 100_000)
+            assert not fetch.download.is_slow()
+            fetcher.now += 61
+            assert fetch.download.is_slow()
+            fetch.download.give_way("others wait")
+            given, error = await asyncio.wait_for(read_broken(fetch.bodies[0]), 5)
+            outcome = await fetch.ended()
+            gate.open()
+            return given, error, outcome
+
+    given, error, outcome = asyncio.run(scenario())
+    assert isinstance(error, StorageLostError)
+    assert isinstance(outcome, GaveWay)
+    assert given == DATA[: len(given)]
+    assert fetcher.path.read_bytes() == DATA[:100_000]
+
+
+def test_what_is_broken_off_is_not_taken_for_an_end(fetcher: Fetcher) -> None:
+    """A body without a length ends with its connection; not so where we ended that."""
+    gate = Gate()
+
+    def endless(exchange: Exchange) -> None:
+        exchange.raw(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + DATA[:100_000])
+        exchange.hang_up()
+        gate.take(1)
+
+    async def scenario() -> Exception | None:
+        async with fetcher.fetching(endless, ENDLESS) as fetch:
+            await until(lambda: fetch.download.written == 100_000)
+            fetch.download.give_way("others wait")
+            outcome = await fetch.ended()
+            fetch.bodies[0].close()
+            gate.open()
+            return outcome
+
+    assert isinstance(asyncio.run(scenario()), GaveWay)
+    assert fetcher.path.exists()
 
 
 def test_no_descriptor_is_left_open(fetcher: Fetcher) -> None:

@@ -38,6 +38,7 @@ LEVELS = {
     "breaker": 1,
     "tokens": 1,
     "content": 1,
+    "throughput": 1,
     "pushing": 1,
     # 2: disk and network
     "events": 2,
@@ -62,6 +63,7 @@ LEVELS = {
     "reasons": 2,
     "rows": 2,
     "room": 2,
+    "holds": 2,
     "store": 2,
     "tlssocket": 2,
     "trust": 2,
@@ -88,6 +90,7 @@ LEVELS = {
     "scrub": 3,
     "blobs": 3,
     "fetches": 3,
+    "download_limits": 3,
     "manifests": 3,
     "uploads": 3,
     "pushes": 3,

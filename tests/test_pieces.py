@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from entrepot import pieces as rules
-from entrepot.pieces import CONNECTIONS, Pace, Pieces
+from entrepot.pieces import CONNECTIONS, Pace, Pieces, Spare
 from entrepot.reference import Origin
 from entrepot.reply import Reply, Target, UpstreamError
 from entrepot.trust import Roots
@@ -218,22 +218,52 @@ def test_connections_are_given_back(blob: Blob) -> None:
         pieces, _ = blob.begin()
         pieces.read(MIB)
         pieces.close()
-    eventually(lambda: rules._spare._value == 16, within=10, what="connections")  # noqa: SLF001
+    eventually(lambda: rules.spare.left == rules.spare.most, within=10, what="connections")
 
 
 def test_without_a_connection_to_spare_nothing_changes(
     blob: Blob, upstream: Upstream, tmp_path: Path
 ) -> None:
-    taken = 0
-    while rules._spare.acquire(blocking=False):  # noqa: SLF001
-        taken += 1
+    host = Origin("https", "busy.example.test", 443)
+    others = [Origin("https", f"{number}.example.test", 443) for number in range(16)]
+    taken = [other for other in others if rules.spare.take(other)]
     try:
+        assert not rules.spare.take(host)
         with upstream.send("GET", blob._target, (), follow=Follow.NO) as reply:  # noqa: SLF001
             pieces = Pieces(reply, 0, len(DATA), ask=blob.ask, folder=tmp_path)
             assert not pieces.start()
             assert reply.read(1) == DATA[:1]
     finally:
-        rules._spare.release(taken)  # noqa: SLF001
+        for other in taken:
+            rules.spare.give(other)
+
+
+def test_one_host_leaves_connections_to_the_others() -> None:
+    """Promise 8: however many downloads of one drip, others have some to spare."""
+    host, other = (Origin("https", f"{name}.example.test", 443) for name in ("drips", "moves"))
+    spare = Spare(16, 12)
+    assert sum(spare.take(host) for _ in range(100)) == 12
+    assert sum(spare.take(other) for _ in range(100)) == 4
+    spare.give(host)
+    assert spare.take(host)
+    assert not spare.take(host)
+
+
+def test_what_is_broken_off_ends_at_once(blob: Blob) -> None:
+    """A reader that waits for a piece that does not come hears of it, and no thread is left."""
+    gate = Gate()
+    blob.part = Content(DATA, gate=gate)
+    pieces, found = blob.begin()
+    while len(found) < READ_BEFORE + PIECE:
+        found += pieces.read(MIB)
+    breaking = threading.Thread(target=pieces.abort)
+    breaking.start()
+    with pytest.raises(UpstreamError, match="broken off"):
+        pieces.read(MIB)
+    breaking.join()
+    pieces.close()
+    eventually(lambda: rules.spare.left == rules.spare.most, within=5, what="connections")
+    gate.open()
 
 
 def test_nothing_is_left_on_the_disk(blob: Blob, tmp_path: Path) -> None:

@@ -33,6 +33,12 @@ class Growth(Protocol):
         ``offset`` itself where the file is whole and ends there. Raises :class:`BodyError`.
         """
 
+    def joined(self, reader: int) -> None:
+        """Take in that somebody reads."""
+
+    def left(self, reader: int) -> None:
+        """Take in that this one reads no more."""
+
 
 class FileBody:
     """The bytes from ``start`` to ``stop`` of an open file, which it closes."""
@@ -45,6 +51,8 @@ class FileBody:
         self._stop = stop
         self._growth = growth
         self.size = None if stop is None else stop - start
+        if growth is not None:
+            growth.joined(id(self))
 
     def part(self, start: int, stop: int | None) -> "FileBody":
         """Narrow a body that was not read yet to a stretch of its file."""
@@ -84,6 +92,8 @@ class FileBody:
     def close(self) -> None:
         """Close the file; twice is harmless."""
         if self._file is not None:
+            if self._growth is not None:
+                self._growth.left(id(self))
             os.close(self._file)
             self._file = None
 

@@ -33,6 +33,22 @@ _NEXT_ROWS = (
     " typeof(key) = 'text' AND raw = 1 FROM Cache WHERE rowid > ? ORDER BY rowid LIMIT 500"
 )
 
+# What rows hold themselves, as diskcache's ``Settings.size`` has it of their files: kept by
+# triggers, so that it is right whoever writes, and nobody needs to read the table for it.
+_SUMS = (
+    "CREATE TABLE Sums (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL)",
+    """CREATE TRIGGER Sums_insert AFTER INSERT ON Cache WHEN NEW.value IS NOT NULL BEGIN
+        UPDATE Sums SET bytes = bytes + length(NEW.value) WHERE name = 'rows'; END""",
+    """CREATE TRIGGER Sums_update AFTER UPDATE OF value ON Cache BEGIN
+        UPDATE Sums SET bytes = bytes + length(COALESCE(NEW.value, ''))
+            - length(COALESCE(OLD.value, '')) WHERE name = 'rows'; END""",
+    """CREATE TRIGGER Sums_delete AFTER DELETE ON Cache WHEN OLD.value IS NOT NULL BEGIN
+        UPDATE Sums SET bytes = bytes - length(OLD.value) WHERE name = 'rows'; END""",
+)
+_PARTS_OF_SUMS = "SELECT type, name FROM sqlite_master WHERE name LIKE 'Sums%' ORDER BY type DESC"
+_BYTES_IN_ROWS = "SELECT bytes FROM Sums WHERE name = 'rows'"
+_SUM_UP = "INSERT INTO Sums SELECT 'rows', COALESCE(SUM(length(value)), 0) FROM Cache"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -123,6 +139,8 @@ def _open(folder: Path, policy: str) -> diskcache.Cache:
             sqlite_mmap_size=0,  # else a database that is cut short, or a bad sector, is a SIGBUS
         )
         cache._sql(f"SELECT {_COLUMNS} FROM Cache LIMIT 0").fetchall()  # noqa: SLF001, S608
+        if policy != "none":
+            _keep_sums(cache)
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedError("its settings cannot be read") from error
     except sqlite3.DatabaseError as error:
@@ -130,6 +148,25 @@ def _open(folder: Path, policy: str) -> diskcache.Cache:
             raise DamagedError(str(error)) from error
         raise
     return cache
+
+
+def _keep_sums(cache: diskcache.Cache) -> None:
+    """Have the bytes in rows counted from now on; summed up for a folder of an earlier version."""
+    sql = cache._sql  # noqa: SLF001 diskcache has no such call
+    parts = sql(_PARTS_OF_SUMS).fetchall()
+    if len(parts) == len(_SUMS) and sql(_BYTES_IN_ROWS).fetchall():
+        return
+    with cache.transact():
+        for kind, name in parts:
+            sql(f"DROP {kind} {name}")
+        for statement in (*_SUMS, _SUM_UP):
+            sql(statement)
+
+
+def bytes_in_rows(cache: diskcache.Cache) -> int:
+    """How many bytes the rows hold themselves, without what is in files."""
+    ((count,),) = cache._sql(_BYTES_IN_ROWS).fetchall()  # noqa: SLF001 the same
+    return int(count)
 
 
 def _look_at(path: Path) -> None:

@@ -2,8 +2,9 @@
 
 A download is a thread with its own connection: hashing, TLS and file writes all release the
 interpreter's lock, so it costs the serving loop nothing but a wake-up per chunk. It belongs to
-no client: it goes on when all have left, takes up a broken connection with Range, and leaves
-its file behind to be continued when the process ends.
+no client: it goes on when all have left as long as it moves, takes up a broken connection with
+Range, and leaves its file behind to be continued when the process ends. Room on the disk it takes
+as bytes come.
 
 Where the bytes do not hash to the digest, the file is discarded, and the readers' transfers are
 cut short of their last byte (see ``growing``).
@@ -16,17 +17,15 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from entrepot.growing import GrowingFile, State
+from entrepot.growing import GaveWay, GrowingFile, State
 from entrepot.pieces import SMALLEST_BLOB, Pace, Pieces
 from entrepot.reference import Digest, Repository
 from entrepot.reply import Reply, UpstreamError
+from entrepot.throughput import Throughput
 
 _LARGEST_READ = 1024 * 1024
 _PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds before each attempt to go on after a break, from the first since bytes came."""
-
-_ROOM_STEP = 64 * 1024 * 1024
-"""Bytes of room claimed at a time for a body of unknown length."""
 
 _HASTES = 3
 """How often a download may try to go on by several connections."""
@@ -52,17 +51,19 @@ class Download(GrowingFile):
         *,
         reopen: Callable[[int], Reply],
         part: Callable[[Reply, int, int], Reply],
-        claim: Callable[["Download", int], bool],
+        claim: Callable[["Download", int], int],
         finish: Callable[["Download"], None],
         ended: Callable[[], None],
         loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
     ) -> None:
         """Prepare a download into ``path``.
 
         On threads: ``reopen`` asks upstream again from an offset on, ``part`` asks where a reply
-        came from for the bytes between two offsets, ``claim`` holds room for a size, ``finish``
-        takes over the file or clears it away (``error`` says which). On the loop: ``ended`` is
-        called last. Raises OSError where the file cannot be opened.
+        came from for the bytes between two offsets, ``claim`` makes room up to an offset and says
+        up to which there is some now, ``finish`` takes over the file or clears it away (``error``
+        says which). On the loop: ``ended`` is called last. ``clock`` gives seconds and is never
+        set. Raises OSError where the file cannot be opened.
         """
         super().__init__(path, loop)
         self.digest = digest
@@ -77,14 +78,18 @@ class Download(GrowingFile):
         self._finish = finish
         self._ended = ended
         self._stop = threading.Event()
+        self._why: Exception = Broken("the proxy is stopping")
+        self._clock = clock
+        self._throughput = Throughput(clock())
+        self._room = 0
         self._hasher = digest.hasher()
         self._source: Reply | Pieces | None = None
         self._pace = Pace()
         self._hastes = _HASTES
         self._skip = 0
 
-    def accept(self, reply: Reply) -> int:
-        """Take upstream's 200 or 206 as the source; the room that is needed to store it, in bytes.
+    def accept(self, reply: Reply) -> int | None:
+        """Take upstream's 200 or 206 as the source; the size that it announces, if it does.
 
         Raises :class:`Broken` for a 206 that is no continuation of what is there, OSError where
         the file cannot be written.
@@ -96,7 +101,7 @@ class Download(GrowingFile):
         self.media_type = reply.value("Content-Type") or self.media_type
         self._source = reply
         self._skip = self._written - start
-        return self._written + _ROOM_STEP if self.size is None else self.size
+        return self.size
 
     def start(self) -> None:
         """Start fetching. From here on the thread closes everything."""
@@ -106,6 +111,22 @@ class Download(GrowingFile):
     def stop(self) -> None:
         """Ask the fetch to end soon, keeping its file to be continued."""
         self._stop.set()
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was asked to end."""
+        return self._stop.is_set()
+
+    def is_slow(self) -> bool:
+        """Whether it did not move in the last minute; for any thread."""
+        return self._throughput.is_slow(self._clock())
+
+    def give_way(self, reason: str) -> None:
+        """End at once, keeping the file; readers go on from upstream by themselves."""
+        self._why = GaveWay(reason)
+        self._stop.set()
+        if self._source is not None:
+            self._source.abort()
 
     # Fetching, on the thread
 
@@ -154,6 +175,7 @@ class Download(GrowingFile):
                 raise Broken("the partial file shrank")
             self._hasher.update(data)
             offset += len(data)
+            self._throughput.add(len(data), self._clock())
 
     def _fetch(self) -> None:
         attempts = iter(_PAUSES)
@@ -164,6 +186,8 @@ class Download(GrowingFile):
             except UpstreamError as error:
                 problem = str(error)
             else:
+                if self._stop.is_set() and self.size is None:
+                    raise self._why  # what was broken off may look like an end
                 if self.size is None or self._written == self.size:
                     return
                 problem = "upstream sent less than it announced"
@@ -176,8 +200,8 @@ class Download(GrowingFile):
         if self._source is not None:
             self._source.close()
         for pause in attempts:
-            if self._stop.wait(pause):
-                raise Broken("the proxy is stopping")
+            self._stop.wait(pause)
+            self._check()
             try:
                 reply = self._reopen(self._written)
                 if reply.status in (200, 206):
@@ -198,20 +222,29 @@ class Download(GrowingFile):
         """Read the source to its end, into hash and file."""
         source = self._source
         while source is not None:
-            if self._stop.is_set():
-                raise Broken("the proxy is stopping")
+            self._check()
             if isinstance(source, Reply):
                 data = self._pace.read(source, _LARGEST_READ)
             else:
                 data = source.read(_LARGEST_READ)
             if not data:
                 return
+            self._throughput.add(len(data), self._clock())
             if self._skip:
                 data = self._same_again(data)
             if data:
                 self._take(data)
-            if isinstance(source, Reply) and self._pace.is_slow():
+            if isinstance(source, Pieces):
+                self._slow_down()
+            elif self._pace.is_slow():
                 source = self._source = self._hastened(source)
+
+    def _check(self) -> None:
+        """Raise where it is to end, or is nobody's and does not move."""
+        if self._stop.is_set():
+            raise self._why
+        if not self.is_read and self.is_slow():
+            raise GaveWay("nobody waits for it, and it hardly moves")
 
     def _hastened(self, reply: Reply) -> Reply | Pieces:
         """Go on by several connections, where that can be and may help."""
@@ -228,6 +261,12 @@ class Download(GrowingFile):
         )
         return pieces if pieces.start() else reply
 
+    def _slow_down(self) -> None:
+        """Go back to one connection where several hardly move: others have more use for them."""
+        if self.is_slow():
+            self._hastes = 0
+            raise UpstreamError("several connections hardly moved")
+
     def _same_again(self, data: bytes) -> bytes:
         """Pass over bytes that are already here; they must be the same, since readers have them."""
         known = data[: self._skip]
@@ -241,8 +280,8 @@ class Download(GrowingFile):
         end = self._written + len(data)
         if self.size is not None and end > self.size:
             raise MismatchError("upstream sent more than it announced")
-        if self.size is None and end // _ROOM_STEP > self._written // _ROOM_STEP:
-            self._claim_more(end)
+        if end > self._room:
+            self._claim_room(end)
         self._hasher.update(data)
         view = memoryview(data)
         while view:
@@ -251,8 +290,9 @@ class Download(GrowingFile):
             self._written += count
         self._notify()
 
-    def _claim_more(self, end: int) -> None:
-        if not self._claim(self, end + _ROOM_STEP):
+    def _claim_room(self, end: int) -> None:
+        self._room = self._claim(self, end)
+        if self._room < end:
             raise OSError(errno.ENOSPC, "no room within the size limit")
 
     def _verify(self) -> None:

@@ -3,7 +3,8 @@
 The event loop hands over what passes, and never waits: one thread for all drafts claims room
 and writes. What it has not come to yet waits in memory, bounded for all drafts together. Where
 the disk is slower than the push, the draft is given up, since waiting for it would slow the push;
-what was written is removed.
+what was written is removed. So it is where there is no room for it, or others need what it has
+(see ``room``): before the registry has taken a push, it costs no object its place.
 
 A draft is hashed when the push is over and was accepted: before, that would take time from the
 push (0.5 s of CPU a GiB), perhaps for nothing, and by which algorithm is not known. Hashing and
@@ -31,7 +32,6 @@ _BATCH = _MIB
 """Bytes written at once: what passes comes in pieces of 64 KiB at most, and each change of thread
 costs both of them."""
 
-_ROOM_STEP = 64 * _MIB
 _SETTLED_AT_ONCE = 2
 
 T = TypeVar("T")
@@ -65,6 +65,11 @@ class Waiting:
         with self._lock:
             self._left += count
 
+    @property
+    def is_scarce(self) -> bool:
+        """Whether more than half of it is taken."""
+        return self._left < self.most // 2
+
 
 class Drafts:
     """Makes drafts in the folder of ``store``; belongs to one event loop."""
@@ -75,6 +80,8 @@ class Drafts:
         self._store = store
         self._on_store = on_store
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="draft")
+        self.batching: set[Draft] = set()
+        """Those that hold bytes in memory until they are worth a write."""
         self._settler = ThreadPoolExecutor(_SETTLED_AT_ONCE, thread_name_prefix="settle")
 
     def begin(self) -> "Draft":
@@ -85,9 +92,13 @@ class Drafts:
         """Make an empty file. Raises :class:`StoreError`."""
         return self._store.draft()
 
-    def claim(self, path: Path, size: int) -> bool:
-        """Hold room for a file. Raises :class:`StoreError`."""
-        return self._on_store(partial(self._store.claim, path, size))
+    def claim(self, path: Path, end: int, lost: Callable[[], None], announced: int | None) -> bool:
+        """Make room for a file; see ``Room.draft``. Raises :class:`StoreError`."""
+        return self._on_store(partial(self._store.draft_room, path, end, lost, announced))
+
+    def keep(self, path: Path) -> None:
+        """Have a file not give way to others any more. Raises :class:`StoreError`."""
+        self._on_store(partial(self._store.keep_draft, path))
 
     def release(self, path: Path) -> None:
         """Hold room for it no longer."""
@@ -123,15 +134,14 @@ class Draft:
         self._drafts = drafts
         self._batch: list[bytes] = []
         self._batched = 0
-        self._expected = 0
+        self._expected: int | None = None
         self._file: int | None = None
         self._written = 0
-        self._claimed = 0
 
     # On the loop
 
     def expect(self, count: int) -> None:
-        """Take in that so many bytes are to follow, so that room is claimed for all of them."""
+        """Take in that so many bytes are to follow: more than can ever fit need not be written."""
         self._expected = self.size + count
 
     def add(self, data: bytes) -> None:
@@ -144,8 +154,12 @@ class Draft:
         self.size += len(data)
         self._batch.append(data)
         self._batched += len(data)
+        self._drafts.batching.add(self)
         if self._batched >= _BATCH:
             self.hand_over()
+        elif self._drafts.waiting.is_scarce:  # many that dawdle must leave some to the others
+            for draft in list(self._drafts.batching):
+                draft.hand_over()
 
     def give_up(self, problem: str) -> None:
         """Remove what is there, and take nothing in any more."""
@@ -165,6 +179,7 @@ class Draft:
 
     def hand_over(self) -> None:
         """Have what was taken in so far written, however little it is."""
+        self._drafts.batching.discard(self)
         if self._batch:
             batch, self._batch, self._batched = self._batch, [], 0
             self._drafts.submit(partial(self._write, batch))
@@ -193,7 +208,8 @@ class Draft:
 
     def _append(self, data: bytes) -> None:
         end = self._written + len(data)
-        if end > self._claimed and not self._claim(end):
+        path, lost = self.path, self._lost
+        if path is None or not self._drafts.claim(path, end, lost, self._expected):
             self._fail("there is no room for it")
             return
         view = memoryview(data)
@@ -201,13 +217,6 @@ class Draft:
             count = os.write(self._file, view)
             view = view[count:]
         self._written = end
-
-    def _claim(self, end: int) -> bool:
-        """Hold room for what is to come: as much as was announced, else a step more."""
-        step = min(_ROOM_STEP, max(_MIB, end))
-        size = self._expected if end <= self._expected else end + step
-        self._claimed = size
-        return self.path is not None and self._drafts.claim(self.path, size)
 
     def _fail(self, problem: str) -> None:
         self.problem = self.problem or problem
@@ -221,10 +230,23 @@ class Draft:
                 self.path.unlink(missing_ok=True)
             self._drafts.release(self.path)
 
+    # On any thread
+
+    def _lost(self) -> None:
+        """Take in that the file had to give way."""
+        self.problem = self.problem or "another push, or a pull, needed its room"
+        self._drafts.submit(self._remove)
+
     # On a thread that may wait
 
     def _verified(self, digest: Digest) -> str | None:
-        if self.problem is not None or self._file is None:
+        if self.problem is not None or self._file is None or self.path is None:
+            return self.problem
+        try:
+            self._drafts.keep(self.path)
+        except (StoreError, RuntimeError) as error:  # or the store's thread has ended
+            return str(error)
+        if self.problem is not None:  # it gave way just before
             return self.problem
         problem = damage_of(self._file, digest)
         if problem is None:

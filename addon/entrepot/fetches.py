@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 from functools import partial as bind
+from pathlib import Path
 
 from entrepot import permission
 from entrepot.access import Asked, Credential
@@ -14,16 +15,21 @@ from entrepot.asking import forwarded
 from entrepot.body import FileBody, ReplyBody
 from entrepot.content import wants_part
 from entrepot.download import Broken, Download, MismatchError
+from entrepot.download_limits import make_way, slow_ones
 from entrepot.driver import Driver
-from entrepot.growing import State
+from entrepot.growing import GaveWay, State
 from entrepot.message import Answer, Fields, Request, cache_status, error_answer
 from entrepot.reference import Digest, Origin, Repository
 from entrepot.reply import Reply, Target
+from entrepot.room import Fit
 from entrepot.storage_reasons import storage_reason
 from entrepot.store import StoreError
 from entrepot.upstream import Follow
 
 Key = tuple[Origin, Digest]
+
+_WAY_SECONDS = 1.0
+"""How long a fetch waits for others to make way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class Fetches:
         self.ended = 0
         """How many have ended: what was not found before one ended may be found after."""
         self._opening: dict[Key, asyncio.Task[Led | Answer]] = {}
+        self._beginning: dict[Key, Download] = {}
         self._claims: dict[Key, list[Claim]] = {}
 
     def has(self, key: Key) -> bool:
@@ -134,13 +141,16 @@ class Fetches:
     ) -> Led | Answer:
         driver, key = self._driver, (repository.origin, digest)
         asked = driver.access.asked(driver.clock())
+        path = driver.store.partial(repository.origin, digest)
+        await driver.stored(bind(driver.store.hold, path), None)
         download = self._prepare(request, repository, digest, who)
+        began = False
         try:
             reply = await self._get(request, download)
             if reply.status not in (200, 206):
                 await permission.refused(driver, reply, repository, digest, who)
                 return await driver.relay(request, reply)
-            if download is None or not await self._begin(download, reply):
+            if download is None or not await self._begin(key, download, reply):
                 return await self._unstored(request, reply, digest)
             # First what may fail: one that is registered and never ends would hold up all who ask.
             led = Led(download, download.body(0, None))
@@ -149,16 +159,22 @@ class Fetches:
             self.running[key] = download
             self.claim(key, Claim(repository, who, asked))
             driver.events.count("blob_misses")
-            download = None
+            began = True
             return led
         finally:
-            if download is not None:
-                # Not by ``stored``: while the store rests, that would leave the room claimed.
-                release = bind(driver.store.release, download.path)
-                with contextlib.suppress(StoreError, RuntimeError):
-                    await driver.call(lambda: driver.store_from_thread(release))
-                download.discard_if_empty()
-                download.close()
+            self._beginning.pop(key, None)
+            if not began:
+                await self._let_go(path, download)
+
+    async def _let_go(self, path: Path, download: Download | None) -> None:
+        """Leave what is there of a fetch that did not begin to the next."""
+        driver, release = self._driver, bind(self._driver.store.release, path)
+        # Not by ``stored``: while the store rests, that would leave the room claimed.
+        with contextlib.suppress(StoreError, RuntimeError):
+            await driver.call(lambda: driver.store_from_thread(release))
+        if download is not None:
+            download.discard_if_empty()
+            download.close()
 
     async def _get(self, request: Request, download: Download | None) -> Reply:
         at = download.written if download else 0
@@ -170,7 +186,7 @@ class Fetches:
             reply = await self._driver.send(request, downgrade=True)
         return reply
 
-    async def _begin(self, download: Download, reply: Reply) -> bool:
+    async def _begin(self, key: Key, download: Download, reply: Reply) -> bool:
         """Give ``reply`` to the download; False where it cannot be stored."""
         driver = self._driver
         try:
@@ -181,11 +197,28 @@ class Fetches:
         except OSError as error:
             driver.events.warn_once("store_failed", reason=storage_reason(error))
             return False
-        claim = bind(driver.store.claim, download.path, size)
-        granted = await driver.stored(claim, otherwise=False)
+        if not make_way({**self.running, **self._beginning}, key[0]):
+            driver.events.warn_once("downloads_full", of=key[0], digest=download.digest)
+            return False
+        self._beginning[key] = download
+        granted = await self._admit(download.path, size)
         if not granted:
             driver.events.warn_once("no_room", digest=download.digest, size=size)
         return granted
+
+    async def _admit(self, path: Path, size: int | None) -> bool:
+        """Whether there is room, after those that do not move made some where it is short."""
+        admit = bind(self._driver.store.admit, path, size)
+        fit = await self._driver.stored(admit, otherwise=Fit.NEVER)
+        if fit is Fit.NOT_NOW and (slow := slow_ones(self.running)):
+            for download in slow:
+                download.give_way("it hardly moves, and others need its room")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_WAY_SECONDS):
+                    for download in slow:
+                        await download.retired.wait()
+            fit = await self._driver.stored(admit, otherwise=Fit.NEVER)
+        return fit is Fit.YES
 
     def _prepare(
         self, request: Request, repository: Repository, digest: Digest, who: Credential
@@ -225,6 +258,7 @@ class Fetches:
                 finish=bind(self._finish, repository, who),
                 ended=bind(self._end, (repository.origin, digest)),
                 loop=asyncio.get_running_loop(),
+                clock=driver.clock,
             )
         except OSError as error:
             driver.events.warn_once("store_failed", reason=storage_reason(error))
@@ -254,12 +288,15 @@ class Fetches:
 
     # On the download's thread
 
-    def _claim(self, download: Download, size: int) -> bool:
+    def _claim(self, download: Download, end: int) -> int:
         store = self._driver.store
+        # What nobody waits for and says no end of itself takes nobody's place.
+        evict = download.size is not None or download.is_read
+        claim = bind(store.claim, download.path, end, download.written, evict=evict)
         try:
-            return self._driver.store_from_thread(bind(store.claim, download.path, size))
+            return self._driver.store_from_thread(claim)
         except (StoreError, RuntimeError):
-            return False
+            return 0
 
     def _finish(self, repository: Repository, who: Credential, download: Download) -> None:
         """Commit, or clear away what is of no use."""
@@ -294,14 +331,21 @@ class Fetches:
 
     def _report(self, repository: Repository, download: Download, error: Exception) -> None:
         useless = isinstance(error, MismatchError | OSError) or download.written == 0
+        kept = 0 if useless else download.written
         if useless:
             download.path.unlink(missing_ok=True)
+        if isinstance(error, GaveWay):
+            digest = download.digest
+            self._driver.events.info(
+                "gave_way", digest=digest, of=repository, reason=error, kept=kept
+            )
+            return
         self._driver.events.warn(
             "mismatch" if isinstance(error, MismatchError) else "fetch_broken",
             digest=download.digest,
             of=repository,
             reason=storage_reason(error) if isinstance(error, OSError) else error,
-            kept=0 if useless else download.written,
+            kept=kept,
         )
 
     # Back on the loop

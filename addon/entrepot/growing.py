@@ -18,6 +18,10 @@ _GATHER_SECONDS = 0.005
 """How long a reader waits for a chunk to fill: one costs the loop the same whatever its size."""
 
 
+class GaveWay(Exception):  # noqa: N818 what came is right, and stays; only the rest is not fetched here
+    """The writer ended for the good of others; readers may go on from where the bytes come from."""
+
+
 class State(Enum):
     """How far the writer is."""
 
@@ -39,6 +43,7 @@ class GrowingFile:
         self._loop = loop
         self._waiting: list[asyncio.Future[None]] = []
         self._notified = False
+        self._readers: set[int] = set()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._written = os.fstat(self._file).st_size
 
@@ -46,6 +51,19 @@ class GrowingFile:
     def written(self) -> int:
         """Bytes in the file, those of an earlier process included."""
         return self._written
+
+    @property
+    def is_read(self) -> bool:
+        """Whether anybody waits for the bytes; for any thread."""
+        return bool(self._readers)
+
+    def joined(self, reader: int) -> None:
+        """Take in that somebody reads; by a number, since bodies may end on any thread."""
+        self._readers.add(reader)
+
+    def left(self, reader: int) -> None:
+        """Take in that this one reads no more; twice is harmless."""
+        self._readers.discard(reader)
 
     def restart(self) -> None:
         """Forget what is there."""
@@ -93,6 +111,8 @@ class GrowingFile:
     def _cut(self) -> BodyError:
         if isinstance(self.error, OSError):
             return StorageLostError(f"storing it failed: {self.error.strerror}")
+        if isinstance(self.error, GaveWay):
+            return StorageLostError(str(self.error))
         return BodyError(str(self.error))
 
     async def _change(self) -> None:

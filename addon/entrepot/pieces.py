@@ -9,15 +9,17 @@ Content networks limit each connection, and one connection fills a long line onl
 upstream is fast, or we are what is slow, one connection is enough and this is not used.
 """
 
+import contextlib
 import os
 import tempfile
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from entrepot.reference import Origin
 from entrepot.reply import Reply, UpstreamError
 
 CONNECTIONS = 4
@@ -31,8 +33,40 @@ _JUDGE_SECONDS = 0.25
 _FAST = 100 * 1024 * 1024
 """Bytes a second with which one connection is enough."""
 
-_spare = threading.BoundedSemaphore(16)
-"""How many further connections all downloads together may have."""
+_MOST_SPARE = 16
+_MOST_SPARE_OF_HOST = 12
+
+
+class Spare:
+    """How many further connections all downloads together may have, and those from one host."""
+
+    def __init__(self, most: int = _MOST_SPARE, of_host: int = _MOST_SPARE_OF_HOST) -> None:
+        self.most = most
+        self._of_host = of_host
+        self._taken: Counter[Origin] = Counter()
+        self._lock = threading.Lock()
+
+    @property
+    def left(self) -> int:
+        """How many are left."""
+        return self.most - self._taken.total()
+
+    def take(self, host: Origin) -> bool:
+        """Take one; False where there is none for this host."""
+        with self._lock:
+            if self._taken.total() >= self.most or self._taken[host] >= self._of_host:
+                return False
+            self._taken[host] += 1
+            return True
+
+    def give(self, host: Origin) -> None:
+        """Give one back."""
+        with self._lock:
+            self._taken[host] -= 1
+            self._taken += Counter()  # forgets hosts that have none
+
+
+spare = Spare()
 
 
 class Pace:
@@ -104,11 +138,14 @@ class Pieces:
         self._size = size
         self._at = at
         self._next = at + _length_of_piece(size - at)
+        self._host = first.target.origin
         self._first: Reply | None = first
         self._first_stop = self._next
         self._pieces: deque[_Piece] = deque()
         self._closed = False
         self._error: UpstreamError | None = None
+        self._aborted = False
+        self._asked: set[Reply] = set()
         self._changed = threading.Condition()
 
     def start(self) -> bool:
@@ -139,14 +176,28 @@ class Pieces:
             self._first.close()
         with self._changed:
             self._closed = True
+            asked = list(self._asked)
             while self._pieces:
                 self._pieces.popleft().let_go()
             self._changed.notify_all()
+        for reply in asked:
+            reply.abort()
+
+    def abort(self) -> None:
+        """Break it off, from another thread than that which reads it, and hears of it."""
+        with self._changed:
+            self._aborted = True
+            replies = [*self._asked, *([self._first] if self._first is not None else [])]
+            self._changed.notify_all()
+        for reply in replies:
+            reply.abort()
 
     def _arrived(self) -> _Piece | None:
         """Wait until the piece that is next has bytes; None at the end."""
         with self._changed:
             while self._at < self._size:
+                if self._aborted:
+                    raise UpstreamError("it was broken off")
                 piece = self._pieces[0] if self._pieces else None
                 if piece is not None and self._at == piece.stop:
                     self._pieces.popleft().let_go()
@@ -163,7 +214,7 @@ class Pieces:
 
     def _hire(self) -> bool:
         """Start one more connection, if it is not one too many."""
-        if not _spare.acquire(blocking=False):
+        if not spare.take(self._host):
             return False
         threading.Thread(target=self._work, name="piece", daemon=True).start()
         return True
@@ -179,7 +230,7 @@ class Pieces:
                 self._error = UpstreamError(f"a piece could not be kept: {error.strerror}")
                 self._changed.notify_all()
         finally:
-            _spare.release()
+            spare.give(self._host)
 
     def _take(self) -> _Piece | None:
         """The next piece that nobody fetches, once it is not too far ahead; None at the end."""
@@ -187,7 +238,7 @@ class Pieces:
             while len(self._pieces) >= CONNECTIONS and not self._closed:
                 self._changed.wait()
             left = self._size - self._next
-            if self._closed or left <= 0:
+            if self._closed or self._aborted or left <= 0:
                 return None
             stop = self._next + min(left, _length_of_piece(left))
             piece = _Piece(self._next, stop, self._folder)
@@ -205,14 +256,15 @@ class Pieces:
                 problem = UpstreamError(f"a piece could not be kept: {error.strerror}")
             else:
                 return
-            if attempt + 1 == _ATTEMPTS:
+            if attempt + 1 == _ATTEMPTS or self._closed or self._aborted:
                 with self._changed:
                     piece.error = problem
                     self._changed.notify_all()
+                return
 
     def _fetch(self, piece: _Piece) -> None:
         start = piece.start + piece.filled
-        with self._ask(start, piece.stop) as reply:
+        with self._ask(start, piece.stop) as reply, self._abortable(reply):
             _check(reply, start, self._size)
             while not self._closed and piece.start + piece.filled < piece.stop:
                 data = reply.read(min(_READ, piece.stop - piece.start - piece.filled))
@@ -222,6 +274,20 @@ class Pieces:
                 with self._changed:
                     piece.filled += len(data)
                     self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def _abortable(self, reply: Reply) -> Iterator[None]:
+        """Let :meth:`abort` and :meth:`close` reach a reply while it is read."""
+        with self._changed:
+            self._asked.add(reply)
+            over = self._aborted or self._closed
+        try:
+            if over:
+                raise UpstreamError("it was broken off")
+            yield
+        finally:
+            with self._changed:
+                self._asked.discard(reply)
 
 
 def _length_of_piece(left: int) -> int:

@@ -28,7 +28,7 @@ from entrepot.pushing import (
 )
 from entrepot.reference import Digest, Repository, Tag
 from entrepot.uploads import Uploads
-from entrepot.watched import Text, Watched
+from entrepot.watched import Texts, Watched
 
 IDLE_SECONDS = 600.0
 
@@ -41,6 +41,7 @@ class Pushes:
         self._driver = driver
         self._keeping = Keeping()
         self._waiting = Waiting()
+        self._texts = Texts()
         self._drafts = Drafts(driver.store, driver.store_from_thread, self._waiting)
         self._uploads = Uploads(driver, self._drafts, self._keeping, idle_seconds)
 
@@ -78,7 +79,7 @@ class Pushes:
         await asyncio.to_thread(self._drafts.close)
 
     def _manifest(self, request: Request, step: PutManifest) -> Watched:
-        text = Text(self._waiting)
+        text = self._texts.begin()
 
         def answered(status: int, fields: Fields) -> None:
             content = text.whole()

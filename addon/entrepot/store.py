@@ -46,7 +46,7 @@ from entrepot.events import Events
 from entrepot.index import Index
 from entrepot.objects import Listed, Objects
 from entrepot.reference import Digest, Origin, Repository
-from entrepot.room import Room
+from entrepot.room import Fit, Room
 from entrepot.storage_reasons import sqlite_code, storage_reason
 
 _PARTIAL_SECONDS = 7 * 24 * 3600.0
@@ -103,6 +103,7 @@ class Store:
         limit: int | None = None,
         clock: Callable[[], float] = time.time,
         events: Events | None = None,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open or create it, and put right what a kill or a bad disk left.
 
@@ -112,6 +113,7 @@ class Store:
         self.folder = folder
         self.partials = folder / "partial"
         self._clock = clock
+        self._steady = steady
         self._events = events or Events()
         with contextlib.ExitStack() as undo:
             try:
@@ -133,11 +135,11 @@ class Store:
         self._directory = Directory(self._index_cache, self._blobs, self._clock)
         self.partials.mkdir(mode=0o700, exist_ok=True)
         self.limit = limit if limit is not None else self._first_limit()
-        self._room = Room(self._blobs, self.partials, self.limit, self._clock)
         removed, orphans = database.reconcile(self._blobs)
         if removed or orphans:
             self._events.info("put_right", rows_removed=removed, files_removed=orphans)
         datafolder.forget_old(self.partials, self._clock() - _PARTIAL_SECONDS)
+        self._room = Room(self._blobs, self.partials, self.limit, self._clock, self._steady)
         self._index_cache.expire()
         self._room.make(0)
 
@@ -206,6 +208,15 @@ class Store:
         self._delivered(repository, digest, given_to, public=given_to == ANYONE)
         if path.exists():  # else it was committed for another repository just now
             self._objects.add_blob(path, digest, media_type)
+            self._room.release(path)  # at once, else its bytes would be counted twice
+
+    @_guarded
+    def take_in(self, path: Path, repository: Repository, digest: Digest, media_type: str) -> bool:
+        """Take over a whole, verified draft that a registry took in; False for want of room."""
+        if not self._room.adopt(path):
+            return False
+        self.commit_blob(path, repository, digest, media_type, given_to=None)
+        return True
 
     @_guarded
     def peek(self, digest: Digest) -> int | None:
@@ -370,9 +381,31 @@ class Store:
         return file, Path(name)
 
     @_guarded
-    def claim(self, path: Path, size: int) -> bool:
-        """Hold room for a running download until it is ``size`` bytes long; see ``room``."""
-        return self._room.claim(path, size)
+    def draft_room(
+        self, path: Path, end: int, lost: Callable[[], None], announced: int | None
+    ) -> bool:
+        """Make room for a draft to be ``end`` bytes long; see ``Room.draft``."""
+        return self._room.draft(path, end, lost, announced)
+
+    @_guarded
+    def keep_draft(self, path: Path) -> None:
+        """Let a draft not give way any more: the registry has the bytes."""
+        self._room.keep(path)
+
+    @_guarded
+    def hold(self, path: Path) -> None:
+        """Keep what is there of an unfinished download, which is to be continued."""
+        self._room.hold(path)
+
+    @_guarded
+    def admit(self, path: Path, size: int | None) -> Fit:
+        """Whether a download may become so long (None: nobody knows); see ``Room.admit``."""
+        return self._room.admit(path, size)
+
+    @_guarded
+    def claim(self, path: Path, end: int, written: int = 0, *, evict: bool = True) -> int:
+        """Make room for a running download to be ``end`` bytes long; see ``Room.claim``."""
+        return self._room.claim(path, end, written, evict=evict)
 
     @_guarded
     def release(self, path: Path) -> None:

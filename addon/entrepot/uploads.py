@@ -28,6 +28,7 @@ _MOST_OPEN = 256
 _ELSEWHERE = "parts of it did not pass here"
 _CODED = "its body came in a coding"
 _NO_STORE = "the store does not work"
+_NO_ROOM = "there is no room for it"
 
 
 @dataclass(eq=False, slots=True)
@@ -172,8 +173,8 @@ class Uploads:
         path, store = pushed.draft.path, self._driver.store
         if path is None:
             return pushed.draft.problem
-        store.commit_blob(path, pushed.repository, pushed.digest, _BYTES, given_to=None)
-        return None
+        kept = store.take_in(path, pushed.repository, pushed.digest, _BYTES)
+        return None if kept else _NO_ROOM
 
     def _mounted(self, repository: Repository, digest: Digest, fields: Fields) -> None:
         if said_digest(fields) in (None, digest):

@@ -1,0 +1,56 @@
+"""The unfinished files of downloads and pushes, and the room that each has."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+_PACE_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Hold:
+    """What one file may take. Times are seconds of a clock that is never set, sizes bytes."""
+
+    began: float
+    start: int = 0
+    """Its length at the beginning."""
+    granted: int = 0
+    written: int = 0
+    """Its length at the last claim."""
+    announced: int | None = None
+    used: float = 0.0
+    """When it last claimed."""
+    lost: Callable[[], None] | None = None
+    """Called when a draft gives way; None while it must not."""
+
+    def expected(self, now: float, head_start: int) -> int:
+        """How long it will be in a minute, at the pace that it had so far."""
+        pace = (self.written - self.start) / max(now - self.began, 1.0)
+        length = self.written + head_start + int(pace * _PACE_SECONDS)
+        return max(self.granted, length if self.announced is None else min(length, self.announced))
+
+
+class Holds:
+    """Files by path, the one longest unused first, and their sums."""
+
+    def __init__(self) -> None:
+        self.by_path: OrderedDict[Path, Hold] = OrderedDict()
+        self.granted = 0
+        self.unwritten = 0
+
+    def set(self, path: Path, file: Hold, granted: int, written: int) -> None:
+        """Give a file, new or known, so much room."""
+        self.pop(path)
+        file.granted, file.written = granted, min(written, granted)
+        self.granted += file.granted
+        self.unwritten += file.granted - file.written
+        self.by_path[path] = file
+
+    def pop(self, path: Path) -> Hold | None:
+        """Take a file out."""
+        file = self.by_path.pop(path, None)
+        if file is not None:
+            self.granted -= file.granted
+            self.unwritten -= file.granted - file.written
+        return file
