@@ -249,11 +249,16 @@ class Manifests:
         *,
         brief: bool = False,
     ) -> _Head:
-        """One HEAD for all who ask the same at once."""
-        driver = self._driver
-        head, _ = await driver.together(
+        """One HEAD for all who ask the same at once.
+
+        Of a digest, until it is answered: what it names cannot change, and the decision counts from
+        when it was asked. Of a tag, only until it is sent: it may change right after.
+        """
+        head, _ = await self._driver.ask_together(
             ("head", brief, *_same(request, repository, reference, who)),
-            lambda: self._head_alone(request, repository, reference, who, brief=brief),
+            request,
+            lambda one: self._head_alone(one, repository, reference, who, brief=brief),
+            until_sent=isinstance(reference, Tag),
         )
         return head
 
@@ -289,10 +294,15 @@ class Manifests:
         *,
         patient: bool = True,
     ) -> Answer:
-        """One GET for all who ask the same at once; a body too large to share, each their own."""
-        answer, mine = await self._driver.together(
+        """One GET for all who ask the same at once; a body too large to share, each their own.
+
+        Of a tag as with :meth:`_head`: only for who came before it was sent.
+        """
+        answer, mine = await self._driver.ask_together(
             ("get", request.method, *_same(request, repository, reference, who)),
-            lambda: self._fetch(request, repository, reference, who, patient=patient),
+            request,
+            lambda one: self._fetch(one, repository, reference, who, patient=patient),
+            until_sent=isinstance(reference, Tag),
         )
         if mine:
             return answer
@@ -325,7 +335,7 @@ class Manifests:
         if not is_cacheable(media_type) or reply.value("Content-Encoding"):
             return await driver.relay(request, reply)
         try:
-            content = await driver.call(lambda: reply.read_all(MAX_SIZE + 1))
+            content = await driver.call(lambda: reply.read_all(MAX_SIZE + 1), by=request)
         except UpstreamError as error:  # cut: no client asks again
             reply.close()
             if attempts <= 1 or not (error.passing and request.is_awaited()):
