@@ -50,6 +50,7 @@ _Pair: TypeAlias = tuple[Origin | None, str]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiter:
+    origin: Origin | None
     is_awaited: Callable[[], bool]
     place: "asyncio.Future[Call]"
 
@@ -75,7 +76,7 @@ class Slots:
         if pair not in self._waiting and self._is_free(pair):
             return self._taken(pair, is_awaited)
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(is_awaited, loop.create_future())
+        waiter = _Waiter(pair[0], is_awaited, loop.create_future())
         self._waiting.setdefault(pair, deque()).append(waiter)
         self._sweep_soon(loop)
         seconds = self._bounds.wait if within is None else min(within, self._bounds.wait)
@@ -175,7 +176,7 @@ class Slots:
         self._sweeping = False
         for waiter in [one for queue in self._waiting.values() for one in queue]:
             if not waiter.place.done() and not waiter.is_awaited():
-                waiter.place.set_exception(AbandonedError())
+                waiter.place.set_exception(AbandonedError(waiter.origin))
         begun = loop.time() - self._bounds.outlives
         for call in self._running:
             if call.began <= begun and not call.is_aborted and not call.is_awaited():
