@@ -79,6 +79,7 @@ class Cache:
         reference = endpoint.digest if isinstance(endpoint, Blob) else endpoint.reference
         if isinstance(reference, Tag):
             name = reference.name
+            self._manifests.changed(repository, name)
             await driver.stored(lambda: store.forget_tag(repository, name), None)
         elif method == "DELETE":
             digest: Digest = reference

@@ -54,6 +54,11 @@ class Manifests:
     def __init__(self, driver: Driver, outage: Outage) -> None:
         self._driver = driver
         self._outage = outage
+        self._latest = freshness.Latest()
+
+    def changed(self, repository: Repository, tag: str) -> None:
+        """Take in that a client just wrote or deleted a tag: what was asked before is no news."""
+        self._latest.is_news(repository, tag, self._driver.clock())
 
     async def answer(
         self, request: Request, repository: Repository, reference: Reference
@@ -183,7 +188,8 @@ class Manifests:
             return _head_answer(head)
         if head.status in (404, 410):
             store = self._driver.store
-            await self._driver.stored(lambda: store.forget_tag(repository, tag.name), None)
+            if self._latest.is_news(repository, tag.name, head.shown.asked.at):
+                await self._driver.stored(lambda: store.forget_tag(repository, tag.name), None)
         found, digest = None, head.shown.digest
         if head.status == 200 and digest is not None:
             found = await self._confirmed(repository, tag, digest, accept, who, head.shown.asked)
@@ -207,9 +213,10 @@ class Manifests:
         """Take in what upstream says a tag is now; that manifest, where it is held."""
         driver = self._driver
         await permission.allow(driver, repository, digest, who, asked)
-        await driver.stored(
-            lambda: driver.store.set_tag(repository, tag.name, accept, digest), None
-        )
+        if self._latest.is_news(repository, tag.name, asked.at):
+            await driver.stored(
+                lambda: driver.store.set_tag(repository, tag.name, accept, digest), None
+            )
         found = await self._find(repository, digest)
         if found is not None:
             driver.access.extend(repository, who, digest, found.listed())
@@ -374,7 +381,9 @@ class Manifests:
             otherwise=False,
         )
         driver.access.allow(repository, who, (digest, *listed_digests(content)), asked)
-        if isinstance(reference, Tag):
+        if isinstance(reference, Tag) and self._latest.is_news(
+            repository, reference.name, asked.at
+        ):
             accept = normalise_accept(request.values("Accept"))
             await driver.stored(
                 lambda: store.set_tag(repository, reference.name, accept, digest), None
