@@ -1044,17 +1044,35 @@ def test_what_cannot_be_kept_is_passed_on(
     run(scenario)
 
 
-def test_manifests_asked_for_at_once_cost_one_get(run: Run, server: FaultServer) -> None:
-    """Clients with one credential share the answer."""
+def test_tags_asked_for_at_once_cost_few_gets(run: Run, server: FaultServer) -> None:
+    """Clients with one credential share the answer, but for who came after it was asked for."""
     wait = threading.Event()
     server.routes[TAG] = Content(MANIFEST, TYPE, MANIFEST_DIGEST, wait=wait)
 
     async def scenario(world: World) -> None:
-        asking = [asyncio.create_task(world.get(TAG)) for _ in range(5)]
+        asking = [asyncio.create_task(world.get(TAG)) for _ in range(20)]
         await asyncio.to_thread(server.await_request, path=TAG)
         await _turns(world)
         wait.set()
-        assert [got.body for got in await asyncio.gather(*asking)] == [MANIFEST] * 5
+        assert [got.body for got in await asyncio.gather(*asking)] == [MANIFEST] * 20
+        assert len(world.seen()) <= 3
+
+    run(scenario)
+
+
+def test_digests_asked_for_at_once_cost_one_get(run: Run, server: FaultServer) -> None:
+    """What cannot change is shared until it has come."""
+    wait = threading.Event()
+    server.routes[BY_DIGEST] = Content(MANIFEST, TYPE, MANIFEST_DIGEST, wait=wait)
+
+    async def scenario(world: World) -> None:
+        asking = [asyncio.create_task(world.get(BY_DIGEST)) for _ in range(5)]
+        await asyncio.to_thread(server.await_request, path=BY_DIGEST)
+        await _turns(world)
+        asking += [asyncio.create_task(world.get(BY_DIGEST)) for _ in range(5)]
+        await _turns(world)
+        wait.set()
+        assert [got.body for got in await asyncio.gather(*asking)] == [MANIFEST] * 10
         assert len(world.seen()) == 1
 
     run(scenario)

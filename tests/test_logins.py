@@ -93,7 +93,7 @@ class World:
     async def challenge(self) -> None:
         """Let the proxy see where this registry has its tokens."""
         realm = f'Bearer realm="http://127.0.0.1:{self.server.port}/token",service="rig"'
-        self.logins.challenged(Origin("http", "127.0.0.1", self.server.port), [realm])
+        self.logins.challenged(Origin("http", "127.0.0.1", self.server.port), [realm], ())
 
     def is_anonymous(self, token: str) -> tuple[bool, float | None]:
         """Whether a token counts as nobody's, and when it ends."""
@@ -342,12 +342,12 @@ def test_a_challenge_for_content_ends_an_open_door(run: Run) -> None:
         origin = Origin("http", "127.0.0.1", world.server.port)
         world.server.routes["/v2/"] = OPEN
         await world.get("/v2/")
-        world.logins.challenged(origin, ['Basic realm="registry"'])
+        world.logins.challenged(origin, ['Basic realm="registry"'], ())
         assert (await world.get("/v2/")).how == ASKED
         world.server.routes["/v2/"] = CHALLENGE
         await world.get("/v2/", ("Pragma", "no-cache"))
         await world.get("/v2/")
-        world.logins.challenged(origin, ['Basic realm="registry"'])
+        world.logins.challenged(origin, ['Basic realm="registry"'], ())
         assert (await world.get("/v2/")).how == HIT
 
     run(scenario)

@@ -12,24 +12,26 @@ from dataclasses import asdict, replace
 from functools import partial
 from itertools import count
 
-from entrepot.access import NEUTRAL
+from entrepot.access import identity_fields
 from entrepot.breaker import Ask, Breakers
+from entrepot.endpoint import Manifest, Referrers, parse_endpoint
 from entrepot.events import Events
-from entrepot.message import Fields, Request, end_to_end
+from entrepot.headers import is_plain, normalise_accept
+from entrepot.message import Fields, Request
 from entrepot.patience import BRIEF, FAILURES, PATIENCE, Patience, parse_retry_after
 from entrepot.ratelimits import RateLimits, account_hint
 from entrepot.reference import Origin
 from entrepot.reply import Reply, Target, UpstreamError
 from entrepot.signing import Signer
+from entrepot.slots import Slots
 from entrepot.threads import Threads
 from entrepot.upstream import Follow, Upstream
 
 ANSWER_SECONDS = 5.0
 _MOST_TRIALS = 1000
+_TRIALS_AT_ONCE = 64
 _DRIP_SECONDS = 0.5
 """How long after its deadline a head that comes byte by byte is given up."""
-
-_FORWARDED_NEUTRAL = frozenset({"accept", "user-agent", "accept-language"})
 
 
 class Asking(Threads):
@@ -45,6 +47,7 @@ class Asking(Threads):
         *,
         answer_seconds: float = ANSWER_SECONDS,
         offline: bool = False,
+        slots: Slots | None = None,
     ) -> None:
         """``clock`` never jumps: what is remembered in memory counts by it.
 
@@ -52,7 +55,7 @@ class Asking(Threads):
         ``clock`` is. ``answer_seconds`` is how long the head of an answer is waited for where
         something else could be served; ``offline`` asks no upstream at all.
         """
-        super().__init__()
+        super().__init__(slots)
         self.upstream = upstream
         self.events = events
         self.clock = clock
@@ -65,13 +68,15 @@ class Asking(Threads):
         self._answer_seconds = answer_seconds
         self._trials: dict[Origin, Request] = {}
         """What hosts let a deadline pass on; in memory only, with what it said of who asked."""
+        self._trying: set[Origin] = set()
 
     def may_ask(self, origin: Origin, *, spare: bool) -> bool:
         """Whether to ask a host; ``spare`` says that there is an answer without it."""
         if self.offline:
             return False
         ask = self.breakers.ask(origin, self.clock(), spare=spare)
-        if ask is Ask.BEHIND:
+        if ask is Ask.BEHIND and len(self._trying) < _TRIALS_AT_ONCE:
+            self._trying.add(origin)
             loop = asyncio.get_running_loop()
             threading.Thread(target=self._try, args=(origin, loop), daemon=True).start()
         return ask is Ask.NOW
@@ -123,8 +128,7 @@ class Asking(Threads):
         seconds = self._answer_seconds if brief else None
         send = self._sender(request, method, extra, follow, downgrade=downgrade, seconds=seconds)
         asked = replace(request, method=method or request.method)
-        if not brief:
-            self._demand(request)
+        self._demand(request, spare=brief)  # who was waited for may have been found away meanwhile
         for attempts in count(1):
             try:
                 reply = await self._heard(asked, send, last=False, brief=brief)
@@ -146,7 +150,7 @@ class Asking(Threads):
                         reason=f"it answered {reply.status}",
                     )
                     return reply
-                await self.call(reply.drain)
+                await self.call(reply.drain, by=request)
             self.events.count("upstream_retries")
         raise AssertionError  # count() has no end
 
@@ -155,9 +159,12 @@ class Asking(Threads):
     ) -> Reply:
         """Send what a client sent, with these fields; redirects are its own to follow.
 
-        ``brief``: the caller has an answer without upstream, and asked :meth:`may_ask`. Raises
-        ``UpstreamError``.
+        An account's answer may teach what then holds for all its clients (a token server), so of a
+        client's fields only plain ones go with it. ``brief``: the caller has an answer without
+        upstream, and asked :meth:`may_ask`. Raises ``UpstreamError``.
         """
+        if request.account is not None:
+            fields = tuple(pair for pair in fields if is_plain(pair[0]))
         if not brief:
             self._demand(request)
         seconds = self._answer_seconds if brief else None
@@ -174,7 +181,7 @@ class Asking(Threads):
 
         signed = partial(self.signer.send, request, fields, send, seconds=seconds)
         asked = Request("HEAD", request.origin, request.path)  # of a login nothing is tried again
-        return await self._heard(asked, signed, brief=brief)
+        return await self._heard(asked, signed, by=request, brief=brief)
 
     def failed(self, error: UpstreamError, asked: Request | None = None) -> None:
         """Take in that upstream did not answer; ``asked`` is what will be tried again.
@@ -190,7 +197,10 @@ class Asking(Threads):
             if asked.method != "HEAD":
                 return
             self._silent(asked.origin, error, connected=True)
-        self._trials[asked.origin] = replace(asked, method="HEAD")
+        # Without what belongs to a client's connection, which would be held with it.
+        self._trials[asked.origin] = Request(
+            "HEAD", asked.origin, asked.path, asked.query, asked.headers, account=asked.account
+        )
         while len(self._trials) > _MOST_TRIALS:
             del self._trials[next(iter(self._trials))]
 
@@ -205,11 +215,13 @@ class Asking(Threads):
 
     def let_go(self, reply: Reply) -> None:
         """Read what little is left, so that the connection serves again; nobody waits for it."""
-        threading.Thread(target=reply.drain, name="let_go", daemon=True).start()
+        by = Request("GET", reply.target.origin, "")
+        if not self.call_if_free(reply.drain, "let_go", by):
+            reply.close()
 
-    def _demand(self, request: Request) -> None:
+    def _demand(self, request: Request, *, spare: bool = False) -> None:
         """Raise where a registry, or what its account needs, is not to be asked now."""
-        if not self.may_ask_as(request, spare=False):
+        if not self.may_ask_as(request, spare=spare):
             why = "the proxy is offline" if self.offline else "it does not answer; asked again soon"
             raise UpstreamError(f"{request.origin}: {why}")
 
@@ -243,17 +255,19 @@ class Asking(Threads):
         asked: Request,
         send: Callable[[], Reply],
         *,
+        by: Request | None = None,
         last: bool = True,
         brief: bool = False,
     ) -> Reply:
         """Ask, and remember whether there was an answer; a failure counts that is the ``last``.
 
-        ``brief``: the whole head of the answer must come in time, redirects and all.
+        ``by`` is the client's request, where it is not ``asked``. ``brief``: the whole head of the
+        answer must come in time, redirects and all.
         """
-        origin = asked.origin
+        origin, by = asked.origin, by or asked
         self.events.count("upstream_requests")
         try:
-            reply = await self._in_time(origin, send) if brief else await self.call(send)
+            reply = await (self._in_time(by, send) if brief else self.call(send, by=by))
         except UpstreamError as error:
             if last:
                 self.failed(error, asked)
@@ -264,10 +278,11 @@ class Asking(Threads):
             self._limited(origin)
         return reply
 
-    async def _in_time(self, origin: Origin, send: Callable[[], Reply]) -> Reply:
+    async def _in_time(self, by: Request, send: Callable[[], Reply]) -> Reply:
+        origin = by.origin
         try:
             # A moment more than the deadlines below, which know who it was that hung.
-            return await self.call(send, self._answer_seconds + _DRIP_SECONDS)
+            return await self.call(send, self._answer_seconds + _DRIP_SECONDS, by=by)
         except TimeoutError:
             raise UpstreamError(
                 f"{origin}: no answer in time", passing=True, silent=origin, slow=True
@@ -286,6 +301,8 @@ class Asking(Threads):
             heard = partial(self._answered, origin, reply.target.origin)
         except UpstreamError as error:
             heard = partial(self.failed, error)
+        finally:
+            self._trying.discard(origin)
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(heard)
 
@@ -318,18 +335,19 @@ class Asking(Threads):
 
 
 def forwarded(request: Request) -> Fields:
-    """What of a client's header fields goes upstream: who asks, and what it accepts.
+    """The header fields with which content is asked for.
 
-    Never ``Range`` or a condition, since the whole object is wanted, nor ``Accept-Encoding``:
-    the bytes must be those that the digest names. With an account it is the account that asks.
+    A fixed set, since the answer may be given to others: what says who asks, which is part of what
+    makes two requests the same, and for a manifest the ``Accept`` that is part of it too, in that
+    one spelling. All else is the proxy's own. Never ``Range`` or a condition, since the whole
+    object is wanted, nor ``Accept-Encoding``: the bytes must be those that the digest names. With
+    an account it is the account that asks.
     """
-    as_client = request.account is None
-    kept = (
-        (name, value)
-        for name, value in end_to_end(request.headers)
-        if name.lower() in _FORWARDED_NEUTRAL or (as_client and name.lower() not in NEUTRAL)
-    )
-    return (*kept, ("Accept-Encoding", "identity"))
+    endpoint = parse_endpoint(request.method, request.path, request.query)
+    chosen = isinstance(endpoint, Manifest | Referrers)
+    accept = normalise_accept(request.values("Accept") if chosen else ())
+    who = identity_fields(request) if request.account is None else ()
+    return (*who, ("Accept", accept), ("Accept-Encoding", "identity"))
 
 
 async def _still_awaited(request: Request, seconds: float) -> bool:

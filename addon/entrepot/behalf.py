@@ -22,6 +22,7 @@ from entrepot.access import identity_fields
 from entrepot.accounts import Accounts
 from entrepot.driver import Driver
 from entrepot.endpoint import Blob, Endpoint, Manifest, Referrers, Tags
+from entrepot.headers import are_plain
 from entrepot.hosts import Hosts
 from entrepot.message import (
     Answer,
@@ -91,7 +92,8 @@ class Behalf:
         related = named is None or are_related(request.origin, named)
         if account is None or not (related or named in account.realms):
             return answer  # nor is the login shown to a token server elsewhere
-        server = self._realms.challenged(request.origin, challenges)
+        plain = are_plain(request.headers)  # else no realm is learnt of it
+        server = self._realms.challenged(request.origin, challenges) if plain else None
         if server is not None and await self._hosts.intercepts(server, request.client):
             return answer
         answer.close()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from entrepot import permission
 from entrepot.access import Credential
-from entrepot.body import ContinuedBody, FileBody, ReplyBody
+from entrepot.body import ContinuedBody, FileBody
 from entrepot.checks import Checks
 from entrepot.content import Content, content_answer, wants_part
 from entrepot.download import Download
@@ -68,7 +68,11 @@ class Blobs:
                 if fetches.ended != ended:
                     continue  # it may have been committed since it was looked for
                 return await self._miss(wanted)
-            if found is None and self._allowed(wanted) and await fetches.opened(wanted.key):
+            if (
+                found is None
+                and self._allowed(wanted)
+                and await fetches.opened(wanted.key, request)
+            ):
                 continue  # who leads it will have said by now that this repository has it
             if shown is None and not self._decided(wanted, found):
                 word = await self._ask(wanted, found)
@@ -149,7 +153,7 @@ class Blobs:
         fetches, key = self._fetches, wanted.key
         download = fetches.running.get(key)
         if download is None:
-            await fetches.opened(key)
+            await fetches.opened(key, wanted.request)
         elif not _may_follow(download, shown):
             await download.retired.wait()
         else:
@@ -228,7 +232,7 @@ class Blobs:
             if reply.status != 206:
                 reply.close()
                 raise BodyError(f"upstream answered {reply.status} to a resumed fetch")
-            return ReplyBody(reply, self._driver.call)
+            return self._driver.body(request, reply)
 
         return resume
 

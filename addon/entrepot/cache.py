@@ -15,7 +15,7 @@ from entrepot.message import Answer, Request, error_answer
 from entrepot.outage import Outage
 from entrepot.pushes import Pushes
 from entrepot.reference import Digest, Repository, Tag
-from entrepot.reply import UpstreamError
+from entrepot.reply import AbandonedError, UpstreamError
 
 STOP_SECONDS = 2.0
 _WITHOUT = "a token is wanted, and the token server did not give one; try again in a minute"
@@ -54,6 +54,9 @@ class Cache:
                 answer = await self._blobs.answer(request, repository, endpoint.digest)
             else:
                 answer = await self._manifests.answer(request, repository, endpoint.reference)
+        except AbandonedError as error:
+            self._driver.events.count("upstream_abandoned")
+            return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
         except UpstreamError as error:
             self._driver.events.warn("upstream_failed", of=repository, reason=error)
             return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
@@ -76,6 +79,7 @@ class Cache:
         reference = endpoint.digest if isinstance(endpoint, Blob) else endpoint.reference
         if isinstance(reference, Tag):
             name = reference.name
+            self._manifests.changed(repository, name)
             await driver.stored(lambda: store.forget_tag(repository, name), None)
         elif method == "DELETE":
             digest: Digest = reference

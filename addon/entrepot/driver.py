@@ -9,15 +9,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from entrepot.access import Access
 from entrepot.asking import ANSWER_SECONDS, Asking
 from entrepot.body import ReplyBody
 from entrepot.events import Events
+from entrepot.flights import Flights
 from entrepot.message import Answer, Body, Request, cache_status, end_to_end
 from entrepot.patience import PATIENCE, Patience
+from entrepot.reference import Digest, Origin
 from entrepot.reply import Reply
+from entrepot.slots import Slots
 from entrepot.store import Store, StoreBusyError, StoreError
 from entrepot.upstream import Upstream
 
@@ -27,6 +30,9 @@ seconds then, and a pull asks many."""
 
 _SMALL = 256 * 1024
 _DAWDLING_SECONDS = 10.0
+
+_OURS = Request("", Origin("http", "localhost", 80), "")
+"""Stands for the client of what is done for none: it never leaves."""
 
 T = TypeVar("T")
 
@@ -46,8 +52,9 @@ class Driver(Asking):
         *,
         answer_seconds: float = ANSWER_SECONDS,
         offline: bool = False,
+        slots: Slots | None = None,
     ) -> None:
-        """The times, and ``offline``, are those of :class:`Asking`."""
+        """The times, ``offline`` and ``slots`` are those of :class:`Asking`."""
         super().__init__(
             upstream,
             events,
@@ -56,12 +63,13 @@ class Driver(Asking):
             patience,
             answer_seconds=answer_seconds,
             offline=offline,
+            slots=slots,
         )
         self.store = store
         self.access = access
         self._store_pool = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._store_rests_until = 0.0
-        self._flights: dict[Hashable, asyncio.Future[Any]] = {}
+        self._flights = Flights()
 
     async def stored(self, function: Callable[[], T], otherwise: T) -> T:
         """Run a method of the store; ``otherwise`` where the store fails."""
@@ -83,17 +91,22 @@ class Driver(Asking):
         return self._store_pool.submit(function).result()
 
     async def together(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
-        """Do for all who ask the same at once what one asks first; whether that was the caller.
+        """Do once what is no client's own for all who want it; whether the caller was the first.
 
         An exception reaches all of them.
         """
-        running = self._flights.get(key)
-        if running is not None:
-            return await asyncio.shield(running), False
-        flight: asyncio.Future[T] = asyncio.ensure_future(_awaited(make))
-        self._flights[key] = flight
-        flight.add_done_callback(lambda _: self._flights.pop(key, None))
-        return await asyncio.shield(flight), True
+        return await self._flights.join(key, _OURS, lambda _: make())
+
+    async def ask_together(
+        self,
+        key: Hashable,
+        request: Request,
+        ask: Callable[[Request], Awaitable[T]],
+        *,
+        until_sent: bool = False,
+    ) -> tuple[T, bool]:
+        """Ask upstream once for all who ask the same; see :meth:`Flights.join`."""
+        return await self._flights.join(key, request, ask, until_sent=until_sent)
 
     async def relay(
         self,
@@ -112,20 +125,26 @@ class Driver(Asking):
             reply.close()
             return relayed(reply, b"", reply.length, *how)
         if head is None and reply.length is not None and reply.length <= _SMALL:
-            content = await self.call(lambda: reply.read_all(_SMALL))
+            content = await self.call(lambda: reply.read_all(_SMALL), by=request)
             reply.close()
             return relayed(reply, content, reply.length, *how)
-        body = ReplyBody(reply, self.call, head=head or b"")
+        body = self.body(request, reply, head=head or b"")
         return relayed(reply, body, reply.length, *how)
 
-    async def beginning(self, reply: Reply, most: int) -> tuple[bytes, bool]:
+    def body(
+        self, request: Request, reply: Reply, *, head: bytes = b"", digest: Digest | None = None
+    ) -> ReplyBody:
+        """What upstream sends, read for a client as it takes it; see :class:`ReplyBody`."""
+        return ReplyBody(reply, partial(self.call, by=request), head=head, digest=digest)
+
+    async def beginning(self, request: Request, reply: Reply, most: int) -> tuple[bytes, bool]:
         """The first bytes of a body, ``most`` and one at most, and whether they are the whole.
 
         A body that dawdles is left after ten seconds. Raises ``UpstreamError``.
         """
         content, until = b"", self.clock() + _DAWDLING_SECONDS
         while len(content) <= most and self.clock() < until:
-            part = await self.call(partial(reply.read, most + 1 - len(content)))
+            part = await self.call(partial(reply.read, most + 1 - len(content)), by=request)
             content += part
             if not part or len(content) == reply.length:
                 reply.close()
@@ -148,7 +167,3 @@ def relayed(reply: Reply, content: bytes | Body, size: int | None, *how: str) ->
     if size is not None:
         headers = (*headers, ("Content-Length", str(size)))
     return Answer(reply.status, headers, content)
-
-
-async def _awaited(make: Callable[[], Awaitable[T]]) -> T:
-    return await make()

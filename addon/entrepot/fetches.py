@@ -5,18 +5,19 @@ What becomes of one is decided here: committed and linked, kept to be continued,
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial as bind
 from pathlib import Path
 
 from entrepot import permission
 from entrepot.access import Asked, Credential
 from entrepot.asking import forwarded
-from entrepot.body import FileBody, ReplyBody
+from entrepot.body import FileBody
 from entrepot.content import wants_part
 from entrepot.download import Broken, Download, MismatchError
 from entrepot.download_limits import make_way, slow_ones
 from entrepot.driver import Driver
+from entrepot.flights import Audience
 from entrepot.growing import GaveWay, State
 from entrepot.message import Answer, Fields, Request, cache_status, error_answer
 from entrepot.reference import Digest, Origin, Repository
@@ -60,7 +61,7 @@ class Fetches:
         self.running: dict[Key, Download] = {}
         self.ended = 0
         """How many have ended: what was not found before one ended may be found after."""
-        self._opening: dict[Key, asyncio.Task[Led | Answer]] = {}
+        self._opening: dict[Key, tuple[asyncio.Task[Led | Answer], Audience]] = {}
         self._beginning: dict[Key, Download] = {}
         self._claims: dict[Key, list[Claim]] = {}
 
@@ -68,12 +69,14 @@ class Fetches:
         """Whether a blob is being fetched, or asked for."""
         return key in self.running or key in self._opening
 
-    async def opened(self, key: Key) -> bool:
+    async def opened(self, key: Key, request: Request) -> bool:
         """Wait until it is known what upstream says to the one who asked first; whether any did."""
-        task = self._opening.get(key)
-        if task is not None:
+        opening = self._opening.get(key)
+        if opening is not None:
+            task, audience = opening
+            audience.join(request)
             await asyncio.wait([task])
-        return task is not None
+        return opening is not None
 
     def lead(
         self, request: Request, repository: Repository, digest: Digest, who: Credential
@@ -82,9 +85,11 @@ class Fetches:
 
         The task raises ``UpstreamError``.
         """
-        key = (repository.origin, digest)
-        task = asyncio.create_task(self._open(request, repository, digest, who))
-        self._opening[key] = task
+        key, audience = (repository.origin, digest), Audience()
+        audience.join(request)
+        shared = replace(request, is_awaited=audience.is_there)
+        task = asyncio.create_task(self._open(shared, repository, digest, who))
+        self._opening[key] = (task, audience)
         task.add_done_callback(lambda _: self._opening.pop(key))
         return task
 
@@ -284,7 +289,7 @@ class Fetches:
         )
         if reply.length is not None:
             headers = (("Content-Length", str(reply.length)), *headers)
-        return Answer(200, headers, ReplyBody(reply, driver.call, digest=digest))
+        return Answer(200, headers, driver.body(request, reply, digest=digest))
 
     # On the download's thread
 

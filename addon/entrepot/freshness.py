@@ -2,13 +2,17 @@
 
 A tag moves, so upstream is asked every time, but only by HEAD where that can spare the rest:
 Docker Hub counts manifest GETs, not HEADs. Two decisions, both pure: how to ask, and what
-upstream's word means for what is held.
+upstream's word means for what is held. And of two words the one counts that was asked for later:
+what was asked before a push may be answered long after it.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum
 
-from entrepot.reference import Digest
+from entrepot.reference import Digest, Repository
+
+_MOST_TAGS = 10_000
 
 
 class Ask(Enum):
@@ -47,3 +51,24 @@ def judge(head: Head, *, held: bool) -> Verdict:
     if head.status != 200:
         return Verdict.RELAY
     return Verdict.SERVE if held and head.digest is not None else Verdict.FETCH
+
+
+class Latest:
+    """When the latest word on each tag was asked for. Times are seconds of one clock."""
+
+    def __init__(self) -> None:
+        self._asked: OrderedDict[tuple[Repository, str], float] = OrderedDict()
+
+    def is_news(self, repository: Repository, tag: str, asked: float) -> bool:
+        """Whether nothing was heard yet that was asked for later; from now on this is the latest.
+
+        A change that passed by here counts as heard when it was made.
+        """
+        key = (repository, tag)
+        if asked < self._asked.get(key, asked):
+            return False
+        self._asked[key] = asked
+        self._asked.move_to_end(key)
+        while len(self._asked) > _MOST_TAGS:
+            self._asked.popitem(last=False)
+        return True

@@ -6,9 +6,11 @@ the time until the head is there; where the connection ends within the head, or 
 field, it takes what came before for the whole. Its own limits stay: 64 KiB a line, 100 fields.
 """
 
+import contextlib
 import io
 import socket
 import time
+from collections.abc import Iterator
 from http.client import HTTPException, HTTPResponse, LineTooLong, parse_headers
 from typing import Any
 
@@ -24,11 +26,39 @@ class HeadError(HTTPException):
 
 
 class Response(HTTPResponse):
-    """An answer whose whole head must come within the time that the socket grants one read."""
+    """An answer whose whole head must come within the time that the socket grants one read.
+
+    So must what is read of its body :meth:`within` a time.
+    """
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         self._timed = _Timed(sock)
         super().__init__(_File(self._timed), *args, **kwargs)  # type: ignore[arg-type]
+
+    @property
+    def carrier(self) -> socket.socket | None:
+        """The socket that the body comes by; None once it is whole, since others may have it."""
+        return None if self.isclosed() else self._timed.sock
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds that one wait for bytes may take; None where there is no limit."""
+        return self._timed.patience
+
+    @contextlib.contextmanager
+    def within(self, seconds: float | None) -> Iterator[None]:
+        """Let all that is read meanwhile take so long together, however it drips.
+
+        TimeoutError where it takes longer, as for a single wait; an outer limit counts too.
+        """
+        outer = self._timed.deadline
+        self._timed.limit(seconds)
+        try:
+            yield
+        finally:
+            self._timed.deadline = outer
+            if outer is None and not self.isclosed():
+                self._timed.stop()
 
     def begin(self) -> None:
         """Read the head. Raises :class:`HeadError` and what ``http.client`` raises."""
@@ -76,29 +106,36 @@ class _Timed(io.RawIOBase):
     """A socket's bytes; until ``stop``, they must all come within one timeout of the socket."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+        self.sock = sock
         self._raw = sock.makefile("rb", buffering=0)
-        self._patience = sock.gettimeout()
-        self._deadline = None if self._patience is None else time.monotonic() + self._patience
+        self.patience = sock.gettimeout()
+        self.deadline: float | None = None
+        self.limit(self.patience)
         self.ended = False
+
+    def limit(self, seconds: float | None) -> None:
+        """Let what comes from here on take so long together, or until the deadline there is."""
+        if seconds is not None:
+            until = time.monotonic() + seconds
+            self.deadline = until if self.deadline is None else min(until, self.deadline)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        if self._deadline is not None:
-            left = self._deadline - time.monotonic()
+        if self.deadline is not None:
+            left = self.deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError("timed out")
-            self._sock.settimeout(left)
+            self.sock.settimeout(left)
         count = self._raw.readinto(buffer) or 0
         self.ended = count == 0
         return count
 
     def stop(self) -> None:
         """Bound each wait alone from here on."""
-        self._deadline = None
-        self._sock.settimeout(self._patience)
+        self.deadline = None
+        self.sock.settimeout(self.patience)
 
     def close(self) -> None:
         self._raw.close()

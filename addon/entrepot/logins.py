@@ -27,7 +27,7 @@ from entrepot.accounts import Accounts
 from entrepot.behalf import Behalf
 from entrepot.driver import Driver, relayed
 from entrepot.endpoint import Endpoint, Ping
-from entrepot.headers import parse_challenges
+from entrepot.headers import are_plain, parse_challenges
 from entrepot.hosts import Hosts
 from entrepot.message import (
     Answer,
@@ -74,6 +74,8 @@ _SPECIAL = frozenset(
 _KEPT = frozenset({"content-type", "date", "docker-distribution-api-version", "www-authenticate"})
 _STATELESS = frozenset({"basic", "bearer"})
 """Schemes whose challenge is the same for all; others carry a nonce, or belong to a connection."""
+_FOR_ALL: Fields = (("Accept", "*/*"), ("Accept-Encoding", "identity"))
+"""With what a ping is sent whose answer everybody gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +150,20 @@ class Logins:
         kept = tuple(pair for pair in request.headers if pair[0].lower() != "authorization")
         return replace(request, headers=kept, without_token=without_token)
 
-    def challenged(self, origin: Origin, values: list[str]) -> None:
-        """Take in the ``WWW-Authenticate`` of any 401: its realm, and that not all is open."""
-        self._realms.challenged(origin, values)
+    def challenged(self, origin: Origin, values: list[str], asked: Fields) -> None:
+        """Take in the ``WWW-Authenticate`` of any 401: its realm, and that not all is open.
+
+        ``asked`` are the header fields to which it was the answer.
+        """
+        self._learn_realm(origin, values, asked)
         known = self._remembered.get(origin)
         if known is not None and known.status != 401:
             del self._remembered[origin]
+
+    def _learn_realm(self, origin: Origin, values: list[str], asked: Fields) -> None:
+        """Everybody is told of a realm, so no client may have had a word in it."""
+        if are_plain(asked):
+            self._realms.challenged(origin, values)
 
     def _is_for_a_token(self, request: Request) -> bool:
         return self._realms.has(request.origin, request.path)
@@ -187,27 +197,31 @@ class Logins:
             reply.close()
             return self._token_of_ours(request)
         if reply.status == 401:
-            self._realms.challenged(request.origin, field_values(reply.headers, "WWW-Authenticate"))
+            challenges = field_values(reply.headers, "WWW-Authenticate")
+            self._learn_realm(request.origin, challenges, reply.asked)
         if reply.status != 200 or request.method == "HEAD":
             return await self._driver.relay(request, reply, how=how)
-        head, whole = await self._driver.beginning(reply, tokens.MAX_SIZE)
+        head, whole = await self._driver.beginning(request, reply, tokens.MAX_SIZE)
         if not whole:
             return await self._driver.relay(request, reply, head=head, how=how)
-        self._issued(request, head, began)
+        # Whom a token server gave a token for what a client said of where it comes from is not
+        # anybody.
+        anybody = tokens.is_anonymous(request) and are_plain(reply.asked)
+        self._issued(head, began, anonymous=anybody)
         return relayed(reply, head, len(head), *how)
 
     def _token_of_ours(self, request: Request) -> Answer:
         """What lets a client go on without a token, in the form of one."""
         return token_answer(request.method, self._our_token, *_LOCALLY)
 
-    def _issued(self, request: Request, content: bytes, began: float) -> None:
+    def _issued(self, content: bytes, began: float, *, anonymous: bool) -> None:
         issued = tokens.parse_issued(content)
         if issued is None:
             return
         for token in issued.tokens:
             self._driver.access.token_issued(
                 token,
-                anonymous=tokens.is_anonymous(request),
+                anonymous=anonymous,
                 expires=began + issued.seconds,
                 now=self._driver.clock(),
             )
@@ -249,8 +263,8 @@ class Logins:
         if not _is_anybodys(request):
             return await self._own_ping(request, brief=True)
         if known is None:
-            answer, mine = await self._driver.together(
-                ("ping", request.origin), lambda: self._ping_for_all(request)
+            answer, mine = await self._driver.ask_together(
+                ("ping", request.origin), request, self._ping_for_all
             )
             if mine:
                 return answer
@@ -267,11 +281,11 @@ class Logins:
 
     async def _ping_for_all(self, request: Request) -> Answer:
         how = ("fwd=bypass", "detail=ping")
-        reply = await self._send(request, brief=True)
+        reply = await self._driver.pass_on(request, _FOR_ALL, None, brief=True)
         await self._heard(request, reply)
         if not _is_fit_for_all(reply):
             return await self._driver.relay(request, reply, how=how)
-        head, whole = await self._driver.beginning(reply, _SMALL)
+        head, whole = await self._driver.beginning(request, reply, _SMALL)
         if not whole:
             return await self._driver.relay(request, reply, head=head, how=how)
         self._remember(request.origin, reply, head)
@@ -304,8 +318,8 @@ class Logins:
             if not same:
                 del self._remembered[origin]
         if reply.status == 401:
-            self._realms.challenged(origin, challenges)
-        if reply.status in (200, 401) and _says_registry(reply):
+            self._learn_realm(origin, challenges, reply.asked)
+        if reply.status in (200, 401) and _says_registry(reply) and are_plain(reply.asked):
             await self._hosts.learn(origin)
 
 

@@ -54,6 +54,11 @@ class Manifests:
     def __init__(self, driver: Driver, outage: Outage) -> None:
         self._driver = driver
         self._outage = outage
+        self._latest = freshness.Latest()
+
+    def changed(self, repository: Repository, tag: str) -> None:
+        """Take in that a client just wrote or deleted a tag: what was asked before is no news."""
+        self._latest.is_news(repository, tag, self._driver.clock())
 
     async def answer(
         self, request: Request, repository: Repository, reference: Reference
@@ -183,7 +188,8 @@ class Manifests:
             return _head_answer(head)
         if head.status in (404, 410):
             store = self._driver.store
-            await self._driver.stored(lambda: store.forget_tag(repository, tag.name), None)
+            if self._latest.is_news(repository, tag.name, head.shown.asked.at):
+                await self._driver.stored(lambda: store.forget_tag(repository, tag.name), None)
         found, digest = None, head.shown.digest
         if head.status == 200 and digest is not None:
             found = await self._confirmed(repository, tag, digest, accept, who, head.shown.asked)
@@ -207,9 +213,10 @@ class Manifests:
         """Take in what upstream says a tag is now; that manifest, where it is held."""
         driver = self._driver
         await permission.allow(driver, repository, digest, who, asked)
-        await driver.stored(
-            lambda: driver.store.set_tag(repository, tag.name, accept, digest), None
-        )
+        if self._latest.is_news(repository, tag.name, asked.at):
+            await driver.stored(
+                lambda: driver.store.set_tag(repository, tag.name, accept, digest), None
+            )
         found = await self._find(repository, digest)
         if found is not None:
             driver.access.extend(repository, who, digest, found.listed())
@@ -249,11 +256,16 @@ class Manifests:
         *,
         brief: bool = False,
     ) -> _Head:
-        """One HEAD for all who ask the same at once."""
-        driver = self._driver
-        head, _ = await driver.together(
+        """One HEAD for all who ask the same at once.
+
+        Of a digest, until it is answered: what it names cannot change, and the decision counts from
+        when it was asked. Of a tag, only until it is sent: it may change right after.
+        """
+        head, _ = await self._driver.ask_together(
             ("head", brief, *_same(request, repository, reference, who)),
-            lambda: self._head_alone(request, repository, reference, who, brief=brief),
+            request,
+            lambda one: self._head_alone(one, repository, reference, who, brief=brief),
+            until_sent=isinstance(reference, Tag),
         )
         return head
 
@@ -289,10 +301,15 @@ class Manifests:
         *,
         patient: bool = True,
     ) -> Answer:
-        """One GET for all who ask the same at once; a body too large to share, each their own."""
-        answer, mine = await self._driver.together(
+        """One GET for all who ask the same at once; a body too large to share, each their own.
+
+        Of a tag as with :meth:`_head`: only for who came before it was sent.
+        """
+        answer, mine = await self._driver.ask_together(
             ("get", request.method, *_same(request, repository, reference, who)),
-            lambda: self._fetch(request, repository, reference, who, patient=patient),
+            request,
+            lambda one: self._fetch(one, repository, reference, who, patient=patient),
+            until_sent=isinstance(reference, Tag),
         )
         if mine:
             return answer
@@ -325,7 +342,7 @@ class Manifests:
         if not is_cacheable(media_type) or reply.value("Content-Encoding"):
             return await driver.relay(request, reply)
         try:
-            content = await driver.call(lambda: reply.read_all(MAX_SIZE + 1))
+            content = await driver.call(lambda: reply.read_all(MAX_SIZE + 1), by=request)
         except UpstreamError as error:  # cut: no client asks again
             reply.close()
             if attempts <= 1 or not (error.passing and request.is_awaited()):
@@ -364,7 +381,9 @@ class Manifests:
             otherwise=False,
         )
         driver.access.allow(repository, who, (digest, *listed_digests(content)), asked)
-        if isinstance(reference, Tag):
+        if isinstance(reference, Tag) and self._latest.is_news(
+            repository, reference.name, asked.at
+        ):
             accept = normalise_accept(request.values("Accept"))
             await driver.stored(
                 lambda: store.set_tag(repository, reference.name, accept, digest), None

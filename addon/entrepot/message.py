@@ -81,6 +81,9 @@ class Request:
     """As whom the proxy asks upstream for a client that shows no login; None: as the client."""
     without_token: bool = False
     """Whether it came with a token of our own, since none was to be had: it is anonymous."""
+    sending: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
+    """Called when it is about to go upstream: who comes after must not take its answer for one
+    to a question of their own."""
 
     def values(self, name: str) -> list[str]:
         """Every value of the header field ``name``."""

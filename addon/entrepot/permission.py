@@ -67,7 +67,7 @@ async def ask_for_blob(
     """
     key = ("permission", brief, repository, digest, who.fingerprint, request.method, request.query)
 
-    async def ask() -> Shown | Answer:
+    async def ask(request: Request) -> Shown | Answer:
         asked = driver.access.asked(driver.clock())
         reply = await driver.send_patiently(
             request, method="GET", extra=(("Range", "bytes=0-0"),), downgrade=True, brief=brief
@@ -79,11 +79,11 @@ async def ask_for_blob(
         await refused(driver, reply, repository, digest, who)
         return await driver.relay(request, reply)
 
-    word, mine = await driver.together(key, ask)
+    word, mine = await driver.ask_together(key, request, ask)
     if isinstance(word, Shown) or mine:
         return word
     if not isinstance(word.content, bytes):
-        return await ask()
+        return await ask(request)
     return Answer(word.status, shareable(word.headers), word.content)
 
 

@@ -24,6 +24,7 @@ from urllib3.exceptions import (
 )
 from urllib3.util.ssltransport import SSLTransport
 
+from entrepot import calls
 from entrepot.connecting import NameTimeoutError, connect
 from entrepot.head import Response
 from entrepot.reasons import TunnelRefusedError
@@ -99,7 +100,7 @@ class _Connection(urllib3.connection.HTTPConnection):
         """As urllib3's own, but the deadline is one for the name and all of its addresses."""
         seconds = self.timeout if isinstance(self.timeout, int | float) else CONNECT_SECONDS
         try:
-            return connect(self._dns_host, self.port or 0, seconds, self.socket_options or ())
+            sock = connect(self._dns_host, self.port or 0, seconds, self.socket_options or ())
         except NameTimeoutError as error:
             late = socket.gaierror(socket.EAI_AGAIN, str(error))
             raise NameResolutionError(self.host, self, late) from error
@@ -109,8 +110,17 @@ class _Connection(urllib3.connection.HTTPConnection):
             raise ConnectTimeoutError(self, str(error)) from error
         except OSError as error:
             raise NewConnectionError(self, str(error)) from error
+        try:
+            calls.uses(sock)
+        except calls.AbortedError:
+            sock.close()
+            raise
+        return sock
 
     def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is not None:  # kept from another call, with what was left of its timeout
+            self.sock.settimeout(self.timeout)
+            calls.uses(self.sock)
         with self._stale_where_it_served():
             super().request(*args, **kwargs)
 
@@ -147,6 +157,11 @@ class _TLSConnection(_Connection, urllib3.connection.HTTPSConnection):
 class _Pool(urllib3.HTTPConnectionPool):
     ConnectionCls = _Connection
 
+    def _put_conn(self, conn: Any) -> None:
+        """As urllib3's own, but what ends this thread's call must not end the next one's."""
+        calls.uses(None)
+        super()._put_conn(conn)
 
-class _TLSPool(urllib3.HTTPSConnectionPool):
+
+class _TLSPool(_Pool, urllib3.HTTPSConnectionPool):
     ConnectionCls = _TLSConnection

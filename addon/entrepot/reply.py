@@ -14,8 +14,11 @@ from urllib.parse import urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError
+from urllib3.util.ssltransport import SSLTransport
 
+from entrepot import calls
 from entrepot.gunzip import Gunzip, is_encoded
+from entrepot.head import Response
 from entrepot.headers import ContentRange
 from entrepot.message import Fields, field_values
 from entrepot.reasons import is_connected, is_passing, is_slow, reason_of
@@ -26,6 +29,12 @@ _CHUNK = 64 * 1024
 _SMALL = 16 * 1024
 _ENOUGH = 512
 """Bytes that tell how a body is encoded."""
+_PACE = 32 * 1024
+"""Bytes a second with which a body that is read whole has to come, beside..."""
+_PATIENCE = 60.0
+"""...so many seconds in any case."""
+_DRAIN_SECONDS = 2.0
+"""What a connection that serves again may cost; a new one is made in less."""
 
 
 class UpstreamError(Exception):
@@ -49,6 +58,13 @@ class UpstreamError(Exception):
         self.silent = silent
         self.connected = connected
         self.slow = slow
+
+
+class AbandonedError(UpstreamError):
+    """Upstream was not asked, or not to the end, since nobody waits for the answer any more."""
+
+    def __init__(self, origin: Origin | None = None) -> None:
+        super().__init__(f"{origin or 'upstream'}: nobody waits for its answer any more")
 
 
 def failure(origin: Origin, error: BaseException) -> UpstreamError:
@@ -94,6 +110,8 @@ class Reply:
         self, response: urllib3.BaseHTTPResponse, target: Target, asked: Fields = ()
     ) -> None:
         self._response = response
+        original = getattr(response, "_original_response", None)
+        self._source = original if isinstance(original, Response) else None
         self.target = target
         """Where it came from, after redirects."""
         self.asked = asked
@@ -114,8 +132,9 @@ class Reply:
             return
         first = b""
         try:
-            while len(first) < _ENOUGH and (more := self._read_sent(_CHUNK)):
-                first += more
+            with self._within(_PATIENCE):
+                while len(first) < _ENOUGH and (more := self._read_sent(_CHUNK)):
+                    first += more
         except UpstreamError:
             self.close()
             raise
@@ -167,16 +186,20 @@ class Reply:
         full. Raises :class:`UpstreamError` where the connection breaks or stalls, or the body is
         shorter than was announced.
         """
-        if self._gunzip is None:
-            return self._read_sent(most)
+        with self._within(None if self._source is None else self._source.patience):
+            if self._gunzip is None:
+                return self._read_sent(most)
+            return self._read_decoded(self._gunzip, most)
+
+    def _read_decoded(self, gunzip: Gunzip, most: int) -> bytes:
         try:
-            while not (data := self._gunzip.take(most)):
+            while not (data := gunzip.take(most)):
                 sent = self._read_sent(_CHUNK)
-                if not sent and not self._gunzip.is_complete:
+                if not sent and not gunzip.is_complete:
                     raise UpstreamError(f"{self.target.origin}: its gzip body is cut")
                 if not sent:
                     return b""
-                self._gunzip.feed(sent)
+                gunzip.feed(sent)
         except zlib.error:
             raise UpstreamError(f"{self.target.origin}: its gzip body is damaged") from None
         return data
@@ -189,6 +212,7 @@ class Reply:
         if self._broken is not None:
             raise self._broken
         try:
+            calls.uses(self._carrier)
             return self._response.read1(most, decode_content=False)
         except (HTTPError, HTTPException, OSError) as error:
             self._broken = failure(self.target.origin, error)
@@ -196,7 +220,7 @@ class Reply:
 
     def is_ready(self) -> bool:
         """Whether bytes have come that nobody has read; True where nobody can know."""
-        sock = getattr(self._response.connection, "sock", None)
+        sock = self._carrier
         if not isinstance(sock, socket.socket | WideSocket):  # TLS inside of TLS
             return True
         if isinstance(sock, WideSocket) and sock.pending():
@@ -205,13 +229,25 @@ class Reply:
         poll.register(sock, select.POLLIN)
         return bool(poll.poll(0))
 
-    def read_all(self, most: int) -> bytes:
-        """The whole body, or its first ``most`` bytes."""
+    def read_all(self, most: int, seconds: float | None = None) -> bytes:
+        """The whole body, or its first ``most`` bytes.
+
+        Within ``seconds``, or else in a time that is enough for so many bytes over a slow line.
+        Raises :class:`UpstreamError`.
+        """
         parts: list[bytes] = []
-        while most > 0 and (part := self.read(min(most, _CHUNK))):
-            parts.append(part)
-            most -= len(part)
+        with self._within(_PATIENCE + most / _PACE if seconds is None else seconds):
+            while most > 0 and (part := self.read(min(most, _CHUNK))):
+                parts.append(part)
+                most -= len(part)
         return b"".join(parts)
+
+    @property
+    def _carrier(self) -> "socket.socket | SSLTransport | None":
+        return None if self._source is None else self._source.carrier
+
+    def _within(self, seconds: float | None) -> "contextlib.AbstractContextManager[None]":
+        return contextlib.nullcontext() if self._source is None else self._source.within(seconds)
 
     def close(self) -> None:
         """Give the connection back where nothing is left to read, else end it; never waits."""
@@ -235,7 +271,7 @@ class Reply:
         """Read a small rest, so that the connection serves the next request; then close."""
         if self.is_delimited and (self._left or 0) <= _SMALL:
             with contextlib.suppress(UpstreamError):
-                self.read_all(_SMALL)
+                self.read_all(_SMALL, _DRAIN_SECONDS)
         self.close()
 
     @property

@@ -16,9 +16,11 @@ for a minute, since who shows a wrong password too often is locked out.
 
 import base64
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -30,13 +32,16 @@ from entrepot.headers import Challenge, parse_challenges
 from entrepot.message import Fields, Request, field_values
 from entrepot.reference import Origin
 from entrepot.reply import Reply, Target, UpstreamError
-from entrepot.tokens import MAX_SIZE, are_related, parse_issued
+from entrepot.tokens import MAX_SIZE, Issued, are_related, parse_issued
 from entrepot.upstream import Follow, Upstream
 
 _EARLY_SECONDS = 10.0
 """How long before its end a token is not used any more, at most half of its life."""
 _REST_SECONDS = 60.0
 """How long a login is not shown again where it was refused."""
+_LONGEST_SECONDS = 30.0
+"""What it may take to know what to show, token server and all: a request waits for that."""
+_BODY_SECONDS = 10.0
 _MOST_SHOWN = 10_000
 _MOST_SAID = 1_000
 _REFUSALS = frozenset({400, 401, 403})
@@ -82,7 +87,8 @@ class Signer:
     ) -> Reply:
         """Send ``fields``, and what shows the request's account, where it is made for one.
 
-        ``seconds`` bounds the wait for a token server. Raises ``UpstreamError``.
+        ``seconds`` bounds the wait for a token server, where the usual deadline is too long. Raises
+        ``UpstreamError``.
         """
         account = request.account
         if account is None:
@@ -134,6 +140,7 @@ class Signer:
         seconds: float | None,
     ) -> str | None:
         """What to show instead of what was refused; who asks meanwhile gets the same."""
+        seconds = _LONGEST_SECONDS if seconds is None else seconds
         with self._lock:
             shown = self._shown.get(key)
             if shown is not None and shown.authorization == refused:
@@ -144,9 +151,9 @@ class Signer:
             if running is None:
                 flight = self._asking[key] = Future()
         if running is not None:
-            return running.result()
+            return _result_of(running, key[1], seconds)
         try:
-            found = self._authorize(key, challenges, refused, seconds)
+            found = self._authorize(key, challenges, refused, time.monotonic() + seconds)
             authorization = None if found is None else found.authorization
             with self._lock:
                 if found is not None:
@@ -165,11 +172,11 @@ class Signer:
         key: _Key,
         challenges: tuple[Challenge, ...],
         refused: str | None,
-        seconds: float | None,
+        until: float,
     ) -> _Shown | None:
         for challenge in challenges:
             if challenge.scheme == "bearer":
-                return self._by_token(key, challenge, refused, seconds)
+                return self._by_token(key, challenge, refused, until)
             if challenge.scheme == "basic":
                 return self._by_login(key, refused)
         return None
@@ -187,7 +194,7 @@ class Signer:
         return _Shown(_basic(login), float("inf"))
 
     def _by_token(
-        self, key: _Key, challenge: Challenge, refused: str | None, seconds: float | None
+        self, key: _Key, challenge: Challenge, refused: str | None, until: float
     ) -> _Shown | None:
         account, registry, name = key
         realm = _realm(challenge)
@@ -205,12 +212,12 @@ class Signer:
                     return _Shown(bearer, float("inf"))
                 status, found = 403, None
             else:
-                status, found = self._ask(realm, challenge, name, login, seconds)
+                status, found = self._ask(realm, challenge, name, login, until)
             if login is None or status not in _REFUSALS:
                 return found
             # 401 is about the login, whatever it was shown for.
             self._refuse((account, realm.origin, "" if status == 401 else name), login)
-        return self._ask(realm, challenge, name, None, seconds)[1]
+        return self._ask(realm, challenge, name, None, until)[1]
 
     # Logins
 
@@ -260,7 +267,7 @@ class Signer:
         challenge: Challenge,
         name: str,
         login: Login | None,
-        seconds: float | None,
+        until: float,
     ) -> tuple[int, _Shown | None]:
         """Ask a token server: its status, and the token that it gives."""
         began, wanted = self._clock(), _wanted(challenge, name)
@@ -271,17 +278,29 @@ class Signer:
             (*fields, ("Accept", "application/json"), ("Accept-Encoding", "identity")),
             follow=Follow.NO,
             content=content,
-            seconds=seconds,
+            seconds=until - time.monotonic(),
         ) as reply:
             with self._lock:
                 self._answered.add(realm.origin)
             if reply.status >= 500 or reply.status == 429:
                 raise UpstreamError(f"{realm.origin}: it answered {reply.status}", passing=True)
-            issued = parse_issued(reply.read_all(MAX_SIZE)) if reply.status == 200 else None
+            issued = _read_issued(reply) if reply.status == 200 else None
         if issued is None or not _is_sendable(issued.tokens[0]):
             return reply.status, None
         early = min(_EARLY_SECONDS, issued.seconds / 2)
         return 200, _Shown(f"Bearer {issued.tokens[0]}", began + issued.seconds - early)
+
+
+def _result_of(running: "Future[str | None]", registry: Origin, seconds: float) -> str | None:
+    """What another request is just asking for. Raises ``UpstreamError``."""
+    try:
+        return running.result(seconds)
+    except FutureTimeoutError:
+        raise UpstreamError(f"{registry}: its token server gave no answer in time") from None
+
+
+def _read_issued(reply: Reply) -> Issued | None:
+    return parse_issued(reply.read_all(MAX_SIZE, _BODY_SECONDS))
 
 
 def _repository(request: Request) -> str:

@@ -8,6 +8,7 @@ urllib3's own ``SSLTransport``, made for TLS over another stream.
 
 import socket
 import ssl
+import time
 from typing import Any
 
 from urllib3.util.ssltransport import SSLTransport
@@ -21,10 +22,21 @@ def pending(transport: SSLTransport) -> int:
 
 
 class WideSocket(SSLTransport):
-    """TLS over a connected socket; reads give what has come, up to all that is asked for."""
+    """TLS over a connected socket; reads give what has come, up to all that is asked for.
+
+    A handshake must be whole within the socket's timeout, and so must a record: neither may drip.
+    """
 
     _broken: ssl.SSLError | None = None
     """What ended it; OpenSSL itself says it once, and then speaks of an end."""
+
+    def __init__(
+        self, sock: socket.socket, context: ssl.SSLContext, server_hostname: str | None
+    ) -> None:
+        hurried = _Hurried(sock)
+        super().__init__(hurried, context, server_hostname)  # type: ignore[arg-type]
+        self.socket = sock
+        hurried.relax()
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
         """Fill ``buffer`` with what has come; wait for the first byte only. 0 at the end.
@@ -36,6 +48,13 @@ class WideSocket(SSLTransport):
         if self._broken is not None:
             raise self._broken
         view = memoryview(buffer).cast("B")[:nbytes]
+        hurried = _Hurried(self.socket)
+        try:
+            return self._fill(view, hurried)
+        finally:
+            hurried.relax()
+
+    def _fill(self, view: memoryview, source: "_Hurried") -> int:
         count = 0
         while count < len(view):
             try:
@@ -43,7 +62,7 @@ class WideSocket(SSLTransport):
             except ssl.SSLWantReadError:
                 if count:
                     break
-                self._receive()
+                self._receive(source)
                 continue
             except ssl.SSLEOFError:  # closed without a goodbye: HTTP's own framing tells a cut
                 break
@@ -57,11 +76,11 @@ class WideSocket(SSLTransport):
             count += int(more)
         return count
 
-    def _receive(self) -> None:
+    def _receive(self, source: "_Hurried") -> None:
         """Wait for encrypted bytes."""
         if answer := self.outgoing.read():
-            self.socket.sendall(answer)
-        data = self.socket.recv(_RECEIVE)
+            source.sendall(answer)
+        data = source.recv(_RECEIVE)
         if data:
             self.incoming.write(data)
         else:
@@ -75,6 +94,39 @@ class WideSocket(SSLTransport):
     def pending(self) -> int:
         """Bytes that were taken from the kernel, and that nobody has read."""
         return pending(self)
+
+
+class _Hurried:
+    """A socket all of whose waits together may take as long as one."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._patience = sock.gettimeout()
+        self._until = None if self._patience is None else time.monotonic() + self._patience
+        self._waits = 0
+
+    def recv(self, most: int) -> bytes:
+        self._hurry()
+        return self._sock.recv(most)
+
+    def sendall(self, data: bytes) -> None:
+        self._hurry()
+        self._sock.sendall(data)
+
+    def relax(self) -> None:
+        """Let each wait take as long again."""
+        if self._waits > 1:
+            self._sock.settimeout(self._patience)
+
+    def _hurry(self) -> None:
+        """Take off what the waits before took; the first has all, which costs it nothing."""
+        self._waits += 1
+        if self._until is None or self._waits == 1:
+            return
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._sock.settimeout(left)
 
 
 class WideContext(ssl.SSLContext):

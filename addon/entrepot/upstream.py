@@ -14,6 +14,7 @@ import time
 from enum import Enum, auto
 from functools import partial
 from http.client import HTTPException
+from importlib.metadata import PackageNotFoundError, version
 
 import urllib3
 from urllib3.exceptions import HTTPError, ProxyError
@@ -30,7 +31,20 @@ from entrepot.trust import Roots
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 READ_SECONDS = 60.0
+_WHOLE = 2.0
+"""How often READ_SECONDS a request may take until its answer begins, with all of its redirects."""
 _KEEP_CROSS_HOST = frozenset({"accept", "user-agent", "range", "accept-encoding"})
+
+
+def _user_agent() -> str:
+    try:
+        return f"entrepot/{version('entrepot')}"
+    except PackageNotFoundError:  # run from a checkout, by mitmdump
+        return "entrepot"
+
+
+USER_AGENT = _user_agent()
+"""As what the proxy asks of its own, and whatever is to be told to more than one client."""
 
 
 class Follow(Enum):
@@ -57,7 +71,7 @@ class Upstream:
         """``resolve`` counts for what is reached without ``proxy``, which is told ``via``."""
         self._resolve = {(r.host, r.port): (r.address, r.target_port) for r in resolve}
         self._connect_seconds = connect_seconds
-        self._timeout = urllib3.Timeout(connect=connect_seconds, read=read_seconds)
+        self._read_seconds = read_seconds
         self._no_proxy = no_proxy
         self._lock = threading.Lock()
         self._pools = equipped(urllib3.PoolManager, roots)
@@ -90,14 +104,14 @@ class Upstream:
         ``follow`` says which redirects to follow; ``downgrade`` lets them lead from https to
         plain http. A redirect that may not be followed is returned as it came. ``content`` is
         the request's body; it goes to no redirect. ``seconds`` bounds the wait for an answer, with
-        connections and redirects, where the usual deadlines are too long. Content that came
+        connections and redirects, where the usual deadline is too long. Content that came
         compressed though nobody asked for it is decoded; what is no content, or is passed on
         (``Follow.NO``), stays as it came. Raises :class:`UpstreamError`.
 
         Where the server ends an idle connection just as it is used again, the request is sent
         once more on a new one: so it must be one that is safe to repeat (RFC 9110 section 9.2.2).
         """
-        until = None if seconds is None else time.monotonic() + seconds
+        until = time.monotonic() + (_WHOLE * self._read_seconds if seconds is None else seconds)
         reply = self._send(method, target, headers, self._timeout_until(until), content)
         for _ in range(MAX_REDIRECTS):
             following = self._next(reply, follow, downgrade=downgrade)
@@ -113,11 +127,13 @@ class Upstream:
             raise UpstreamError(f"{target.origin}: more than {MAX_REDIRECTS} redirects")
         return _plain(reply, follow)
 
-    def _timeout_until(self, until: float | None) -> urllib3.Timeout:
-        if until is None:
-            return self._timeout
+    def _timeout_until(self, until: float) -> urllib3.Timeout:
         left = max(until - time.monotonic(), 0.01)  # urllib3 takes no 0
-        return urllib3.Timeout(total=left, connect=min(left, self._connect_seconds))
+        return urllib3.Timeout(
+            total=left,
+            connect=min(left, self._connect_seconds),
+            read=min(left, self._read_seconds),
+        )
 
     def _next(self, reply: Reply, follow: Follow, *, downgrade: bool) -> Target | None:
         """Where to go on to; None where ``reply`` is what the caller gets."""
@@ -142,6 +158,7 @@ class Upstream:
         fields = urllib3.HTTPHeaderDict()
         for name, value in (*headers, ("Host", target.origin.authority)):
             fields.add(name, value)
+        fields.setdefault("User-Agent", USER_AGENT)
         pool = self._pool(target.origin)
         in_plain = target.origin.scheme == "http" and self._way(target.origin) is not None
         ask = partial(

@@ -4,7 +4,7 @@ from mitmproxy import http
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from entrepot.message import Answer, Fields, Request
+from entrepot.message import Answer, Fields, Request, end_to_end
 from entrepot.mitm.serving import BODY
 from entrepot.reference import Origin, parse_host
 
@@ -22,7 +22,11 @@ def origin_of(flow: http.HTTPFlow, scheme: str | None = None) -> Origin | None:
 
 
 def request_of(flow: http.HTTPFlow, origin: Origin) -> Request:
-    """The request of a flow."""
+    """The request of a flow, with its end-to-end fields alone.
+
+    So what makes two requests the same, or says who asks, is what goes upstream: a client's
+    ``Connection: accept`` takes ``Accept`` off both.
+    """
     path, mark, query = flow.request.path.partition("?")
     if mark and not query:
         path += mark  # an empty query is not none: upstream shall judge that spelling
@@ -31,7 +35,7 @@ def request_of(flow: http.HTTPFlow, origin: Origin) -> Request:
         origin,
         path,
         query,
-        fields_of(flow.request),
+        end_to_end(fields_of(flow.request)),
         lambda: flow.client_conn.connected,
         flow.client_conn.peername[0] if flow.client_conn.peername else "",
     )

@@ -7,6 +7,7 @@ from mitmproxy import http
 
 from entrepot.endpoint import Blob, Manifest
 from entrepot.message import cache_status
+from entrepot.mitm import flows
 from entrepot.mitm.requests import ANSWERED, NOTE, Note
 from entrepot.mitm.running import Running
 
@@ -29,6 +30,7 @@ class Passing:
         response.headers.add(*cache_status("fwd=bypass", f"detail={note.endpoint.detail}"))
         parts, request = self._running.parts(), note.request
         if response.status_code == 401:
-            parts.logins.challenged(request.origin, response.headers.get_all("www-authenticate"))
+            challenges = response.headers.get_all("www-authenticate")
+            parts.logins.challenged(request.origin, challenges, flows.fields_of(flow.request))
         if 200 <= response.status_code < 300 and isinstance(note.endpoint, Blob | Manifest):
             await parts.cache.changed(request.method, request, note.endpoint)

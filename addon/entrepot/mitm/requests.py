@@ -10,6 +10,7 @@ from enum import Enum, auto
 
 from mitmproxy import http
 
+from entrepot.asking import forwarded
 from entrepot.cache import Cache
 from entrepot.endpoint import Blob, Endpoint, Manifest, Referrers, Tags, parse_endpoint
 from entrepot.logins import LARGEST_FORM
@@ -175,5 +176,5 @@ class Requests:
             return await parts.logins.handle(request, content)
         if answer.status == 401:
             challenges = field_values(answer.headers, "WWW-Authenticate")
-            parts.logins.challenged(request.origin, challenges)
+            parts.logins.challenged(request.origin, challenges, forwarded(request))
         return answer
