@@ -10,9 +10,10 @@ import pytest
 from hypothesis import settings
 
 from rig.faults import FaultServer
+from rig.forks import Forks
 from rig.images import ImageFactory
 from rig.needs import need
-from rig.process import live_logs
+from rig.process import live_logs, start_program
 from rig.proxy import Entrepot, Option, Runner
 from rig.upstreams import Upstreams
 
@@ -27,7 +28,11 @@ _FIRST = ("attack", "e2e", "bench", "wire")
 
 
 class StartEntrepot(Protocol):
-    """Starts a proxy that resolves and trusts the rig's upstreams; `options` add or override."""
+    """Starts a proxy that resolves and trusts the rig's upstreams; `options` add or override.
+
+    By a fork (see `rig.forks`), or by the command itself: in a test marked `unforked`, by another
+    `runner`, or with an environment, on which a start may depend.
+    """
 
     def __call__(
         self,
@@ -128,22 +133,41 @@ def faults(fault_server: FaultServer) -> FaultServer:
     return fault_server
 
 
+@pytest.fixture(scope="session")
+def forks(rig_folder: Path) -> Forks:
+    return Forks(rig_folder)
+
+
 @pytest.fixture
 def start_entrepot(
-    folder: Path, upstreams: Upstreams, fault_server: FaultServer
+    folder: Path,
+    upstreams: Upstreams,
+    fault_server: FaultServer,
+    forks: Forks,
+    request: pytest.FixtureRequest,
 ) -> Iterator[StartEntrepot]:
     """Start proxies with options of their own; each gets a data folder of its own."""
     started: list[Entrepot] = []
+    unforked = request.node.get_closest_marker("unforked") is not None
 
     def start(
-        *, runner: Runner = "serve", env: Mapping[str, str] | None = None, **options: Option
+        *,
+        runner: Runner = "serve",
+        env: Mapping[str, str] | None = None,
+        **options: Option,
     ) -> Entrepot:
         given: dict[str, Option] = {
             "upstream_ca": str(upstreams.authority.pem),
             "resolve": [*upstreams.resolve, *fault_server.resolve],
             **options,
         }
-        entrepot = Entrepot(folder / f"entrepot-{len(started)}", given, runner=runner, env=env)
+        entrepot = Entrepot(
+            folder / f"entrepot-{len(started)}",
+            given,
+            runner=runner,
+            env=env,
+            launch=start_program if unforked or env or runner != "serve" else forks.launch,
+        )
         started.append(entrepot)
         entrepot.start()
         return entrepot

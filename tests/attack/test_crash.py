@@ -166,7 +166,7 @@ class Crash:
         self._await_line(entrepot, " stored ", 3)
         entrepot.kill9()
         entrepot.daemon.spawn()
-        time.sleep(self.rng.uniform(0.3, 1))
+        time.sleep(self.rng.uniform(0, 0.4))
 
     def _await_line(self, entrepot: Entrepot, text: str, count: int) -> None:
         """Wait for so many more lines with a text; where they do not come, any time will do."""

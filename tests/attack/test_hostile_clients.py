@@ -200,6 +200,7 @@ def test_pipelined_requests_are_answered_in_order(client: Client, warm: FaultSer
     assert answer.index(b"tags") < answer.index(b"in order") < answer.index(b"after")
 
 
+@pytest.mark.unforked
 def test_a_flood_of_pipelined_requests_is_not_held(
     entrepot: Entrepot, client: Client, warm: FaultServer
 ) -> None:

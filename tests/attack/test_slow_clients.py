@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+import pytest
+
 from rig.client import Client
 from rig.faults import Exchange, FaultServer, Gate
 from rig.images import MIB, incompressible
@@ -47,6 +49,7 @@ def whole(client: Client, path: str) -> str:
     return f"sha256:{seen.hexdigest()}"
 
 
+@pytest.mark.unforked
 def test_five_hundred_readers_of_a_hit_that_stall(
     entrepot: Entrepot, client: Client, faults: FaultServer
 ) -> None:
@@ -59,6 +62,7 @@ def test_five_hundred_readers_of_a_hit_that_stall(
         assert entrepot.rss_peak() < LIMIT
 
 
+@pytest.mark.unforked
 def test_five_hundred_readers_of_a_miss_that_stall(
     entrepot: Entrepot, client: Client, faults: FaultServer
 ) -> None:

@@ -19,7 +19,7 @@ from rig.upstreams import Upstreams
 if TYPE_CHECKING:
     from conftest import StartEntrepot
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.unforked]
 
 CLIENTS = 32
 _REMEMBERED = 400

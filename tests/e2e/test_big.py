@@ -1,5 +1,7 @@
 """An image of 300 MiB: the proxy holds no body whole, whichever way it goes."""
 
+import pytest
+
 from rig.clients import RealClient, Skopeo
 from rig.command import check
 from rig.images import MIB, ImageFactory
@@ -9,6 +11,7 @@ from rig.upstreams import Upstreams
 MOST_MEMORY = 150 * MIB
 
 
+@pytest.mark.unforked
 def test_a_large_image_is_cached_in_bounded_memory(
     any_client: RealClient, entrepot: Entrepot, upstreams: Upstreams, images: ImageFactory
 ) -> None:
@@ -26,6 +29,7 @@ def test_a_large_image_is_cached_in_bounded_memory(
     assert entrepot.rss_peak() <= MOST_MEMORY
 
 
+@pytest.mark.unforked
 def test_a_large_push_passes_in_bounded_memory(
     skopeo: Skopeo, entrepot: Entrepot, upstreams: Upstreams, images: ImageFactory
 ) -> None:

@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/bin"
 _POLL_SECONDS = 0.01
@@ -68,6 +69,42 @@ def answers(port: int, path: str, status: int = 200, host: str = "127.0.0.1") ->
         connection.close()
 
 
+class Process(Protocol):
+    """What is needed of `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+
+
+class Launch(Protocol):
+    """Starts a program in a session of its own; all that it says goes to the end of `log`."""
+
+    def __call__(
+        self, argv: Sequence[str], *, log: Path, env: Mapping[str, str], cwd: Path | None
+    ) -> Process: ...
+
+
+def start_program(
+    argv: Sequence[str], *, log: Path, env: Mapping[str, str], cwd: Path | None
+) -> Process:
+    """Start a program that ends when the test run does."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [program("setpriv"), "--pdeathsig", "KILL", "--", *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
+        )
+
+
 class Daemon:
     """One server process; `start` returns when it is ready, `stop` when it is gone."""
 
@@ -82,6 +119,7 @@ class Daemon:
         within: float = 20,
         cwd: Path | None = None,
         reported: bool = True,
+        launch: Launch = start_program,
     ) -> None:
         self.name = name
         self.argv = [str(word) for word in argv]
@@ -91,11 +129,12 @@ class Daemon:
         self._within = within
         self._cwd = cwd
         self.reported = reported
-        self._process: subprocess.Popen[bytes] | None = None
+        self._launch = launch
+        self._process: Process | None = None
 
     @property
     def pid(self) -> int:
-        return self._child().pid
+        return self.process.pid
 
     @property
     def log(self) -> str:
@@ -112,16 +151,7 @@ class Daemon:
         """Start without waiting for readiness."""
         if self.running():
             raise RigError(f"{self.name} already runs")
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                [program("setpriv"), "--pdeathsig", "KILL", "--", *self.argv],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=self._env,
-                cwd=self._cwd,
-                start_new_session=True,
-            )
+        self._process = self._launch(self.argv, log=self.log_path, env=self._env, cwd=self._cwd)
         _live.add(self)
 
     def start(self) -> None:
@@ -138,13 +168,13 @@ class Daemon:
             self.kill9()
             raise self._failure(f"not ready in {self._within} s") from None
         if not self.running():
-            raise self._failure(f"ended with status {self._child().returncode} at start")
+            raise self._failure(f"ended with status {self.process.returncode} at start")
 
     def stop(self, within: float = 15) -> int:
         """SIGTERM, wait, then SIGKILL for what is left of the group; return the exit status."""
         if self._process is None:
             return 0
-        self._process.terminate()
+        self._process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(within)
         return self.kill9()
@@ -161,12 +191,13 @@ class Daemon:
 
     def wait(self, within: float) -> int:
         """Wait for it to end by itself; return the exit status."""
-        return self._child().wait(within)
+        return self.process.wait(within)
 
     def signal(self, number: signal.Signals) -> None:
-        self._child().send_signal(number)
+        self.process.send_signal(number)
 
-    def _child(self) -> subprocess.Popen[bytes]:
+    @property
+    def process(self) -> Process:
         if self._process is None:
             raise RigError(f"{self.name} was never started")
         return self._process

@@ -20,7 +20,15 @@ from typing import Literal
 from rig.client import Answer, Client
 from rig.networks import Network
 from rig.ports import free_port
-from rig.process import Daemon, RigError, answers, clean_environment, eventually
+from rig.process import (
+    Daemon,
+    Launch,
+    RigError,
+    answers,
+    clean_environment,
+    eventually,
+    start_program,
+)
 from rig.route import Route, bundle
 
 Runner = Literal["serve", "mitmdump"]
@@ -47,6 +55,7 @@ class Entrepot:
         env: Mapping[str, str] | None = None,
         network: Network | None = None,
         wrapper: Sequence[str] = (),
+        launch: Launch = start_program,
     ) -> None:
         """`network` is where it runs; `wrapper` are words before its command."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,6 +66,7 @@ class Entrepot:
         self.port = int(port) if port else free_port()
         self.address = "::1" if host.startswith("[") else "127.0.0.1"
         self._takes_default_port = runner == "mitmdump"
+        self._is_forked = launch is not start_program
         given = {"listen": f"127.0.0.1:{self.port}", "data": str(self.data), **options}
         given = {name: value for name, value in given.items() if value is not None}
         self.daemon = Daemon(
@@ -71,6 +81,7 @@ class Entrepot:
             ready=self._answers,
             cwd=folder,
             within=30,
+            launch=launch,
         )
 
     def _answers(self) -> bool:
@@ -186,6 +197,8 @@ class Entrepot:
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     def _memory(self, name: str) -> int:
+        if self._is_forked:
+            raise RigError("a fork has less memory than a start: mark the test `unforked`")
         status = Path(f"/proc/{self.pid}/status").read_text()
         found = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
         if not found:

@@ -19,6 +19,8 @@ from rig.upstreams import Upstreams
 if TYPE_CHECKING:
     from conftest import StartEntrepot
 
+pytestmark = pytest.mark.unforked
+
 Finished = subprocess.CompletedProcess[str]
 MITMDUMP = "from mitmproxy.tools.main import mitmdump; mitmdump()"
 RUNNERS: tuple[Runner, ...] = ("serve", "mitmdump")

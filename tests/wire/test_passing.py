@@ -188,6 +188,7 @@ def _pieces(total: int) -> Iterator[bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.unforked
 def test_a_push_of_2_gib_does_not_grow_memory(
     entrepot: Entrepot, client: Client, faults: FaultServer
 ) -> None:
@@ -223,6 +224,7 @@ def test_a_push_of_2_gib_does_not_grow_memory(
     assert entrepot.rss_peak() < 150 * MIB
 
 
+@pytest.mark.unforked
 def test_a_large_answer_that_is_not_cached_streams(
     entrepot: Entrepot, client: Client, faults: FaultServer
 ) -> None:

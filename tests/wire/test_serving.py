@@ -62,6 +62,7 @@ def open_blobs(entrepot: Entrepot) -> int:
     return count
 
 
+@pytest.mark.unforked
 def test_a_hit_is_sent_by_our_stream(
     entrepot: Entrepot, client: Client, big: tuple[str, str]
 ) -> None:
@@ -82,6 +83,7 @@ def test_a_hit_is_sent_by_our_stream(
 
 
 @pytest.mark.slow
+@pytest.mark.unforked
 def test_a_gibibyte_in_bounded_memory(
     entrepot: Entrepot, client: Client, faults: FaultServer
 ) -> None:
@@ -105,6 +107,7 @@ def test_a_gibibyte_in_bounded_memory(
     assert entrepot.rss_peak() < LIMIT
 
 
+@pytest.mark.unforked
 def test_a_stalled_reader_holds_up_nobody(
     entrepot: Entrepot, client: Client, big: tuple[str, str]
 ) -> None:

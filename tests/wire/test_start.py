@@ -1,6 +1,7 @@
 """What a start imports: most of it would be add-ons of mitmproxy's that a cache has no use for."""
 
 import re
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rig.process import clean_environment, eventually
-from rig.proxy import PYTHON
+from rig.proxy import PYTHON, Entrepot
 
 if TYPE_CHECKING:
     from conftest import StartEntrepot
@@ -67,6 +68,23 @@ def of(package: str, modules: set[str]) -> set[str]:
     return {name.removeprefix(f"{package}.") for name in modules if name.startswith(f"{package}.")}
 
 
+def traits(proxy: Entrepot) -> dict[str, object]:
+    """What a process has by the way it was started."""
+    process = Path(f"/proc/{proxy.pid}")
+    status = (process / "status").read_text()
+    names = "PPid|NSsid|Umask|Threads|Groups|Sig...|Cap..."
+    said = dict(re.findall(rf"^({names}):[ \t]*(.*)$", status, re.MULTILINE))
+    opened = sorted(re.sub(r"\d+", "", str(fd.readlink())) for fd in (process / "fd").iterdir())
+    return {
+        **said,
+        "PPid": "",
+        "NSsid": said["NSsid"] == str(proxy.pid),
+        "open": [name.replace(str(proxy.folder), "") for name in opened],
+        "limits": (process / "limits").read_text(),
+        "folder": (process / "cwd").readlink() == proxy.folder,
+    }
+
+
 def test_a_start_imports_the_add_ons_that_a_cache_needs(start_entrepot: "StartEntrepot") -> None:
     """Not those of a debugging proxy, nor what comes with them."""
     proxy = start_entrepot(env=TELL)
@@ -115,3 +133,17 @@ def test_what_mitmproxy_reads_of_its_options_is_there(tmp_path: Path) -> None:
         env=clean_environment(tmp_path),
     )
     assert (finished.stdout.strip(), finished.stderr, finished.returncode) == ("", "", 0)
+
+
+def test_a_forked_proxy_is_as_one_of_the_command(start_entrepot: "StartEntrepot") -> None:
+    """The rig's word: most tests are with forks (see `rig.forks`)."""
+    forked, command = start_entrepot(), start_entrepot(env={"NOTHING": "of ours"})
+    assert type(forked.daemon.process) is not type(command.daemon.process)
+    for proxy in (forked, command):
+        eventually(lambda one=proxy: " listening " in one.log, within=10, what="ready")  # type: ignore[misc]
+    assert traits(forked) == traits(command)
+    assert forked.terminate() == command.terminate() == 0
+    for proxy in (forked, command):
+        proxy.start()
+        proxy.daemon.signal(signal.SIGKILL)
+        assert proxy.daemon.wait(10) == -signal.SIGKILL

@@ -6,7 +6,7 @@ that name. A registry is then reached by its *name*, as after a CONNECT: who has
 server of theirs gets nothing into the cache. All else is a blind tunnel to the client's address,
 also where the client says nothing for a while: there the server speaks first.
 
-Internals of mitmproxy 11.0 to 12.2, covered by ``tests/wire/test_transparent.py``.
+Internals of mitmproxy 11.0 to 12.3, covered by ``tests/wire/test_transparent.py``.
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ For every event mitmproxy asks each of its forty add-ons, and each of theirs, wh
 handler. A client connection with one small answer has some twenty events, and nearly all of them
 one handler or none; the looking alone was 1.1 of 3.7 ms of CPU (measured).
 
-This is internal to mitmproxy 11.0 to 12.2; ``tests/wire/test_connection_cost.py`` fails loudly
+This is internal to mitmproxy 11.0 to 12.3; ``tests/wire/test_connection_cost.py`` fails loudly
 where it moves.
 """
 

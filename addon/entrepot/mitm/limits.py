@@ -1,6 +1,6 @@
 """Bounds on what a client can make mitmproxy's layers hold, and on what they take for a request.
 
-Internals of mitmproxy 11.0 to 12.2, covered by ``tests/attack``. By itself mitmproxy collects a
+Internals of mitmproxy 11.0 to 12.3, covered by ``tests/attack``. By itself mitmproxy collects a
 head, a TLS ClientHello, a chunk's first line and pipelined requests however long they become;
 trailers crash it; a TLS connection keeps a buffer as large as the largest piece ever sent on it.
 """

@@ -3,7 +3,7 @@
 ``flow.response`` with content holds a body whole in memory, twice; this sends it in chunks of
 1 MiB with the client's own pace as backpressure (measured: as fast as nginx, 80 MB).
 
-How it hangs in mitmproxy 11.0 to 12.2, all of it internal and covered by
+How it hangs in mitmproxy 11.0 to 12.3, all of it internal and covered by
 ``tests/wire/test_serving.py``, which fails loudly where it moves:
 
 - ``next_layer`` makes :class:`ServingLayer` where mitmproxy would make ``HttpLayer``; its

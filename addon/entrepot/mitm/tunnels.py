@@ -1,7 +1,7 @@
 """A tunnel through the upstream proxy that is opened before the client hears of it.
 
 mitmproxy's own answers CONNECT with 200 and opens it with the client's first bytes: too late for a
-server that speaks first, and for a 502. Internals of mitmproxy 11.0 to 12.2, as in ``serving``.
+server that speaks first, and for a 502. Internals of mitmproxy 11.0 to 12.3, as in ``serving``.
 """
 
 from collections.abc import Iterator
