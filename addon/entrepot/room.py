@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from enum import Enum, auto
+from math import inf
 from pathlib import Path
 
 import diskcache
@@ -174,9 +175,11 @@ class Room:
             file.used, file.lost, extra = now, lost, end - file.granted
             if max(end, announced or 0) > self._limit:
                 return False
-            while not self._has_place_for(extra):
-                if not self._give_way(now - _REST_SECONDS):
-                    return False
+            missing = self._missing_for(extra)
+            if missing > self._loose_drafts(now - _REST_SECONDS):
+                return False
+            while missing > 0 and (freed := self._give_way()):
+                missing -= freed
             self._drafts.set(path, file, end, file.granted)
             return True
 
@@ -243,11 +246,11 @@ class Room:
             path.unlink(missing_ok=True)
             over, under = over - file.granted, under - file.granted
         while under > 0 or (over > 0 and self._excess()):
-            excess, before = self._excess(), self._drafts.granted
-            if not self._give_way(None):
+            excess, freed = self._excess(), self._give_way()
+            if not freed:
                 break
             over -= excess - self._excess()
-            under -= before - self._drafts.granted
+            under -= freed
         self._evict(max(over, under))
         return True
 
@@ -274,28 +277,28 @@ class Room:
         """What drafts take beyond what they may take above the limit."""
         return max(0, self._drafts.granted - self._allowance)
 
-    def _loose_drafts(self) -> int:
-        """Bytes of drafts that may give way."""
-        return sum(f.granted for f in self._drafts.by_path.values() if f.lost is not None)
+    def _loose_drafts(self, unused_since: float = inf) -> int:
+        """Bytes of drafts that may give way, and claimed nothing since a time."""
+        drafts = self._drafts.by_path.values()
+        return sum(f.granted for f in drafts if f.lost is not None and f.used <= unused_since)
 
-    def _has_place_for(self, extra: int) -> bool:
+    def _missing_for(self, extra: int) -> int:
+        """By how much drafts have not the place for ``extra`` bytes more."""
         over, under = self._short(0)
-        over += self._drafts.granted - self._excess() + extra - self._allowance
-        return over <= 0 and under + extra <= 0
+        over += self._drafts.granted - self._excess() - self._allowance
+        return max(over, under) + extra
 
-    def _give_way(self, unused_since: float | None) -> bool:
-        """Remove the draft that rested longest, if since a time; whether there is one."""
+    def _give_way(self) -> int:
+        """Remove the draft that rested longest; its size, or 0 where there is none."""
         for path, file in self._drafts.by_path.items():
-            if unused_since is not None and file.used > unused_since:
-                return False
-            if file.lost is not None:
+            if file.lost is not None and file.granted:
                 self._drafts.pop(path)
                 with contextlib.suppress(OSError):  # its owner closes it soon, and sees for itself
                     os.truncate(path, 0)
                     path.unlink()
                 file.lost()
-                return True
-        return False
+                return file.granted
+        return 0
 
 
 def _within(file: Hold, end: int, goal: int) -> int:
