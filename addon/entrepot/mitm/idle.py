@@ -133,6 +133,10 @@ class Idle:
         )
         # Not close(), which would wait until the client has taken all that is written.
         watched.transport.abort()
+        # Of a client that has ended its own direction nobody reads any more, so nobody sees that.
+        io = watched.handler.transports.get(watched.client)
+        if io is not None and io.handler is not None:
+            io.handler.cancel(reason)
 
 
 def _overdue(watched: _Watched, seconds: float) -> str | None:

@@ -12,6 +12,7 @@ from mitmproxy import connection, ctx, http
 from mitmproxy.net.server_spec import ServerSpec
 
 from entrepot.bypass import is_direct
+from entrepot.mitm import failures
 from entrepot.mitm.engine import Engine
 from entrepot.mitm.running import Running, client_of
 from entrepot.mitm.serving import TUNNEL
@@ -23,6 +24,7 @@ PATIENCE_FACTOR = 10
 tries the addresses of a host in turn; mitmproxy itself would wait for ever."""
 
 _QUIET_SECONDS = 60.0
+_LOOP = "the upstream proxy leads back here"
 
 
 def way_to(parts: Engine, host: str, port: int) -> ServerSpec | None:
@@ -42,12 +44,12 @@ class Loops:
     def http_connect(self, flow: http.HTTPFlow) -> None:
         """Refuse a CONNECT of our own."""
         if self._is_ours(flow):
-            flow.response = http.Response.make(508, "the upstream proxy leads back here\n")
+            flow.response = failures.text(508, _LOOP)
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Refuse a request of our own."""
         if self._is_ours(flow):
-            flow.kill()  # an answer would wait for the body
+            failures.refuse(flow, failures.text(508, _LOOP))
 
     def _is_ours(self, flow: http.HTTPFlow) -> bool:
         if self._running.engine is None or self._running.parts().proxy is None:

@@ -3,7 +3,7 @@
 ``flow.response`` with content holds a body whole in memory, twice; this sends it in chunks of
 1 MiB with the client's own pace as backpressure (measured: as fast as nginx, 80 MB).
 
-How it hangs in mitmproxy 11.0 to 12.2, all of it internal and covered by
+How it hangs in mitmproxy 11.0 to 12.3, all of it internal and covered by
 ``tests/wire/test_serving.py``, which fails loudly where it moves:
 
 - ``next_layer`` makes :class:`ServingLayer` where mitmproxy would make ``HttpLayer``; its
@@ -14,6 +14,10 @@ How it hangs in mitmproxy 11.0 to 12.2, all of it internal and covered by
   it by itself where there is no TLS (``sendfile``).
 - A request that is addressed to the proxy itself (origin-form, RFC 9112 section 3.2.1) gets the
   host ``SELF``, since afterwards it looks like one to be forwarded.
+- An error that mitmproxy would tell in a page of its own is told in words of ours
+  (``failures``), and a request may be refused before its body has come.
+- What follows a 101 is a blind tunnel, of which nothing is kept: mitmproxy keeps every message of
+  a WebSocket, or of bytes, in the flow. The end of one direction leaves the other open.
 - A CONNECT that is to be tunnelled opens its connection at once: an unreachable host is a 502
   there, and protocols in which the server speaks first work. Through an upstream proxy mitmproxy
   would wait for the client's first bytes: :class:`tunnels.Road` opens its tunnel before.
@@ -29,20 +33,31 @@ from mitmproxy.net.http import status_codes
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import commands, events, layer, layers
 from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode, HttpStream, SendHttp, _events
 from mitmproxy.proxy.layers.http._base import HttpEvent
 from mitmproxy.proxy.layers.http._events import (
+    RequestData,
+    RequestEndOfMessage,
     RequestHeaders,
     RequestProtocolError,
     ResponseData,
+    ResponseEndOfMessage,
     ResponseHeaders,
     ResponseProtocolError,
 )
+from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
 from entrepot.message import Body
-from entrepot.mitm.limits import BoundedServer, BoundedTLS, inside_tls
-from entrepot.mitm.tunnels import Road, RoadOpened, is_on_its_way, named
+from entrepot.mitm import failures
+from entrepot.mitm.failures import FAILURE, REFUSAL, Failure, RefusedError, status_of, understand
+from entrepot.mitm.limits import BoundedClient, BoundedServer, BoundedTLS, inside_tls
+from entrepot.mitm.tunnels import OVERDUE, Road, RoadOpened, is_on_its_way, named
+from entrepot.reference import bracketed
+
+# mitmproxy makes it deep within the layer, where nothing else can be put in its place.
+http_layers.Http1Client = BoundedClient  # type: ignore[attr-defined]
 
 SELF = "entrepot.invalid"
 """The host of a request to the proxy itself; ``.invalid`` is nobody's (RFC 6761)."""
@@ -138,8 +153,9 @@ class ServingStream(HttpStream):
         yield from self.handle_connect_finish()  # type: ignore[no-untyped-call]
 
     def _refuse_connect(self, problem: str) -> None:
-        self.flow.error = flow.Error(problem)
-        self.flow.response = http.Response.make(502, f"Cannot connect: {problem}\n")
+        reason = named(self.flow, understand(problem).reason)
+        self.flow.error = flow.Error(reason)
+        self.flow.response = failures.text(502, f"Cannot connect: {reason}")
 
     def handle_connect_upstream(self) -> Iterator[Any]:
         """The same through the upstream proxy, where the host is to be reached by it."""
@@ -162,17 +178,109 @@ class ServingStream(HttpStream):
                 yield command
                 continue
             if command.problem is not None:
-                self._refuse_connect(named(self.flow, command.problem))
+                self._refuse_connect(command.problem)
             yield from self.handle_connect_finish()  # type: ignore[no-untyped-call]
 
     def handle_protocol_error(
         self, event: RequestProtocolError | ResponseProtocolError
     ) -> layer.CommandGenerator[None]:
-        """Say of an upstream proxy that does not lead on that it is one."""
-        failed = isinstance(event, ResponseProtocolError) and self.flow.response is None
-        if failed and is_on_its_way(self.flow):
-            event = replace(event, message=named(self.flow, event.message))
+        """Say in words of ours why upstream gave no answer, or no whole one."""
+        if isinstance(event, ResponseProtocolError) and status_of(event) is not None:
+            overdue = Failure(failures.NO_TIME, connected=False, slow=True)
+            failed = overdue if self.flow.metadata.get(OVERDUE) else understand(event.message)
+            if is_on_its_way(self.flow):
+                failed = replace(failed, reason=named(self.flow, failed.reason))
+            self.flow.metadata[FAILURE] = failed
+            event = RefusedError(self.stream_id, self._failed(failed.reason), failed.reason)
         yield from super().handle_protocol_error(event)
+
+    def _failed(self, reason: str) -> http.Response:
+        request = self.flow.request
+        default = 443 if request.scheme == "https" else 80
+        port = "" if request.port == default else f":{request.port}"
+        upstream = f"{request.scheme}://{bracketed(request.host)}{port}"
+        return failures.refusal(
+            502,
+            f"upstream: {upstream}: {reason}",
+            request,
+            oci=self.mode is HTTPMode.transparent,
+            upstream=upstream,
+            reason=reason,
+        )
+
+    def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:  # noqa: FBT001
+        """End a flow that was killed; with an answer, where there is one for it."""
+        response: http.Response | None = self.flow.metadata.pop(REFUSAL, None)
+        if response is None:
+            return (yield from super().check_killed(emit_error_hook))
+        yield HttpErrorHook(self.flow)
+        told = RefusedError(self.stream_id, response, flow.Error.KILLED_MESSAGE)
+        yield SendHttp(told, self.context.client)
+        self.flow.live = False
+        self.client_state = self.server_state = self.state_errored
+        return True
+
+    # Upgrades
+
+    def state_wait_for_response_headers(
+        self, event: ResponseHeaders
+    ) -> layer.CommandGenerator[None]:
+        """Refuse an upgrade before the whole request was sent (RFC 9110 section 7.8)."""
+        if event.response.status_code == 101 and self.client_state != self.state_done:
+            code = ResponseProtocolError.code
+            early = ResponseProtocolError(self.stream_id, "it switches protocols early", code)
+            yield SendHttp(
+                RequestProtocolError(self.stream_id, early.message, RequestProtocolError.code),
+                self.context.server,
+            )
+            yield from self.handle_protocol_error(early)
+        else:
+            yield from super().state_wait_for_response_headers(event)
+
+    def flow_done(self) -> layer.CommandGenerator[None]:
+        """End a flow; after a 101 go on as a blind tunnel."""
+        response = self.flow.response
+        if response is None or response.status_code != 101:
+            yield from super().flow_done()
+            return
+        self.flow.live = False
+        self.child_layer = layers.TCPLayer(self.context, ignore=True)
+        self._handle_event = self.passthrough
+        yield from self.child_layer.handle_event(events.Start())
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+
+    def passthrough(self, event: events.Event) -> Iterator[Any]:
+        """Relay bytes; unlike mitmproxy's, the end of one direction is not that of the other."""
+        assert self.child_layer is not None  # noqa: S101 for the type
+        client, server = self.context.client, self.context.server
+        match event:
+            case RequestData():
+                event = events.DataReceived(client, event.data)
+            case ResponseData():
+                event = events.DataReceived(server, event.data)
+            case RequestEndOfMessage():
+                event = events.ConnectionClosed(client)
+            case ResponseEndOfMessage():
+                event = events.ConnectionClosed(server)
+        for command in self.child_layer.handle_event(event):
+            yield self._through_http(command)
+
+    def _through_http(self, command: commands.Command) -> commands.Command:
+        """A command about the server's connection as that lies below: HTTP's after an upgrade."""
+        assert self.flow.response is not None  # noqa: S101 for the type
+        server = self.context.server
+        below = self.flow.response.status_code == 101
+        if not below or getattr(command, "connection", None) != server:
+            return command
+        match command:
+            case commands.SendData():
+                return SendHttp(RequestData(self.stream_id, command.data), server)
+            case commands.CloseTcpConnection(half_close=True):
+                return SendHttp(RequestEndOfMessage(self.stream_id), server)
+            case commands.CloseConnection():
+                code = RequestProtocolError.code
+                return SendHttp(RequestProtocolError(self.stream_id, "EOF", code), server)
+        return command
 
 
 class ServingLayer(HttpLayer):
@@ -180,7 +288,8 @@ class ServingLayer(HttpLayer):
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.Start):
-            self.connections[self.context.client] = BoundedServer(self.context.fork())
+            inside = self.mode is HTTPMode.transparent
+            self.connections[self.context.client] = BoundedServer(self.context.fork(), oci=inside)
         yield from super()._handle_event(event)
 
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
