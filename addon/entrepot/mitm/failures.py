@@ -17,6 +17,7 @@ from mitmproxy.proxy.layers.http._events import ResponseProtocolError
 
 from entrepot.endpoint import parse_endpoint
 from entrepot.message import Answer, cache_status, error_answer
+from entrepot.reference import bracketed
 
 FAILURE = "entrepot.failure"
 REFUSAL = "entrepot.refusal"
@@ -24,12 +25,16 @@ REFUSAL = "entrepot.refusal"
 is refused while its body is still to come."""
 
 NO_TIME = "no answer in time"
+NO_PASSAGE = "it wants a user and password, or others (407)"
+TOO_EARLY = "it switches protocols before it has the whole request"
+"""Problems that are found by us, as those of mitmproxy's are by their texts."""
 
 _ERRNO = re.compile(r"\[Errno (-?\d+)\]")
 _REFUSED = re.compile(r"refused HTTP CONNECT request: (\d+)")
 _KILLED = re.compile(r"Connection killed: (.*)", re.DOTALL)
 _VERIFY = re.compile(r"certificate verify failed(: [\w ,'-]+)?", re.IGNORECASE)
 _OPENSSL = re.compile(r"OpenSSL Error\(.*'([\w ,-]+)'\)\]\)")
+_PORTS = {"http": 80, "https": 443}
 _CODES = {
     400: "BAD_REQUEST",
     413: "SIZE_INVALID",
@@ -37,6 +42,7 @@ _CODES = {
     502: "UNAVAILABLE",
     503: "UNAVAILABLE",
     505: "UNSUPPORTED",
+    508: "UNAVAILABLE",
 }
 
 
@@ -49,6 +55,8 @@ class Failure:
     """Whether a connection had been made, TLS and all."""
     slow: bool = False
     """Whether it took a deadline to know."""
+    by_proxy: bool = False
+    """Whether it is the upstream proxy that does not lead on."""
     by_us: bool = False
     """Whether it is we who would not connect, which says nothing of the host."""
 
@@ -58,11 +66,8 @@ def understand(message: str) -> Failure:
     if killed := _KILLED.match(message):
         return Failure(killed[1], connected=False, by_us=True)
     if refused := _REFUSED.search(message):
-        status = int(refused[1])
-        wants = "it wants a user and password, or others (407)"
-        return Failure(
-            wants if status == 407 else f"it answered CONNECT with {status}", connected=False
-        )
+        reason = NO_PASSAGE if refused[1] == "407" else f"it answered CONNECT with {refused[1]}"
+        return Failure(reason, connected=False)
     if number := _ERRNO.search(message):
         return _system(int(number[1]))
     for text, failure in _KNOWN.items():
@@ -88,7 +93,8 @@ _KNOWN = {
     "Error connecting to": Failure("its answer is no valid HTTP", connected=False),
     "from server, refusing": Failure("its answer could be read in two ways"),
     "head is too long": Failure("its answer's head is too long"),
-    "switches protocols": Failure("it switches protocols early"),
+    NO_PASSAGE: Failure(NO_PASSAGE, connected=False, by_proxy=True),
+    TOO_EARLY: Failure(TOO_EARLY),
 }
 
 
@@ -97,11 +103,6 @@ def _system(number: int) -> Failure:
         return Failure("its name does not resolve", connected=False)
     slow = number == ETIMEDOUT
     return Failure(NO_TIME if slow else os.strerror(number).lower(), connected=False, slow=slow)
-
-
-def reason_of_failure(message: str) -> str:
-    """The reason alone."""
-    return understand(message).reason
 
 
 def fault_of_client(message: str) -> str:
@@ -152,6 +153,14 @@ def refusal(
         return text(status, message)
     answer = error_answer(status, _CODES.get(status, "UNKNOWN"), message, **detail)
     return response_of(answer.adding(_how(status, request)), request)
+
+
+def unanswered(request: http.Request, reason: str, *, oci: bool) -> http.Response:
+    """The answer where upstream gave none."""
+    port = "" if request.port == _PORTS.get(request.scheme) else f":{request.port}"
+    upstream = f"{request.scheme}://{bracketed(request.host)}{port}"
+    message = f"upstream: {upstream}: {reason}"
+    return refusal(502, message, request, oci=oci, upstream=upstream, reason=reason)
 
 
 def _how(status: int, request: http.Request | None) -> tuple[str, str]:

@@ -36,9 +36,10 @@ from entrepot.mitm.failures import (
     RefusedError,
     fault_of_client,
     raw,
-    reason_of_failure,
     refusal,
     status_of,
+    unanswered,
+    understand,
 )
 
 _MOST_WAITING = heads.MOST_BYTES + 64 * 1024
@@ -124,8 +125,9 @@ class BoundedServer(Http1Server):
         status = status_of(event)
         if status is None:
             return None
-        explain = fault_of_client if status < 500 else reason_of_failure
-        return refusal(status, explain(event.message), self.request, oci=self._oci)
+        if status >= 500 and self.request is not None:
+            return unanswered(self.request, understand(event.message).reason, oci=self._oci)
+        return refusal(status, fault_of_client(event.message), self.request, oci=self._oci)
 
     def make_pipe(self) -> layer.CommandGenerator[None]:
         """Hand on every byte behind an upgrade; mitmproxy would drop blank lines."""

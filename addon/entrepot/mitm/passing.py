@@ -42,8 +42,7 @@ class Passing:
             return
         response.headers.add(*cache_status("fwd=bypass", f"detail={note.endpoint.detail}"))
         parts, request = self._running.parts(), note.request
-        if flow.server_conn.via is None or response.status_code != 407:
-            parts.driver.heard(request.origin)
+        parts.driver.heard(request.origin)
         if response.status_code == 401:
             parts.logins.challenged(request.origin, response.headers.get_all("www-authenticate"))
         if 200 <= response.status_code < 300 and isinstance(note.endpoint, Blob | Manifest):

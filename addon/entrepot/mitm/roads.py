@@ -49,7 +49,7 @@ class Loops:
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Refuse a request of our own."""
         if self._is_ours(flow):
-            failures.refuse(flow, failures.text(508, _LOOP))
+            failures.refuse(flow, failures.refusal(508, _LOOP, flow.request, oci=False))
 
     def _is_ours(self, flow: http.HTTPFlow) -> bool:
         if self._running.engine is None or self._running.parts().proxy is None:
@@ -111,13 +111,8 @@ class Roads:
     # An upstream proxy that fails
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """A connection is there; and who is refused by the upstream proxy is not so by us."""
+        """A connection is there."""
         self._settle(flow.client_conn)
-        response, via = flow.response, flow.server_conn.via
-        if response is not None and via is not None and response.status_code == 407:
-            response.status_code, response.reason = 502, "Bad Gateway"
-            response.headers.pop("proxy-authenticate", None)
-            self._complain(flow, "it wants a user and password, or others (407)")
 
     def http_connected(self, flow: http.HTTPFlow) -> None:
         """A tunnel is open."""
@@ -130,7 +125,9 @@ class Roads:
     def error(self, flow: http.HTTPFlow) -> None:
         """Log why the upstream proxy did not lead on."""
         waited = self._settle(flow.client_conn)
-        if waited and flow.error is not None and is_on_its_way(flow):
+        failure: failures.Failure | None = flow.metadata.get(failures.FAILURE)
+        refused = failure is not None and failure.by_proxy
+        if flow.error is not None and (refused or (waited and is_on_its_way(flow))):
             self._complain(flow, flow.error.msg)
 
     def client_disconnected(self, client: connection.Client) -> None:

@@ -38,8 +38,6 @@ from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode, HttpStream, SendHttp, _events
 from mitmproxy.proxy.layers.http._base import HttpEvent
 from mitmproxy.proxy.layers.http._events import (
-    RequestData,
-    RequestEndOfMessage,
     RequestHeaders,
     RequestProtocolError,
     ResponseData,
@@ -53,8 +51,7 @@ from entrepot.message import Body
 from entrepot.mitm import failures
 from entrepot.mitm.failures import FAILURE, REFUSAL, Failure, RefusedError, status_of, understand
 from entrepot.mitm.limits import BoundedClient, BoundedServer, BoundedTLS, inside_tls
-from entrepot.mitm.tunnels import OVERDUE, Road, RoadOpened, is_on_its_way, named
-from entrepot.reference import bracketed
+from entrepot.mitm.tunnels import OVERDUE, Road, RoadOpened, bare, below_http, is_on_its_way, named
 
 # mitmproxy makes it deep within the layer, where nothing else can be put in its place.
 http_layers.Http1Client = BoundedClient  # type: ignore[attr-defined]
@@ -187,26 +184,15 @@ class ServingStream(HttpStream):
         """Say in words of ours why upstream gave no answer, or no whole one."""
         if isinstance(event, ResponseProtocolError) and status_of(event) is not None:
             overdue = Failure(failures.NO_TIME, connected=False, slow=True)
-            failed = overdue if self.flow.metadata.get(OVERDUE) else understand(event.message)
-            if is_on_its_way(self.flow):
-                failed = replace(failed, reason=named(self.flow, failed.reason))
-            self.flow.metadata[FAILURE] = failed
-            event = RefusedError(self.stream_id, self._failed(failed.reason), failed.reason)
+            failure = overdue if self.flow.metadata.get(OVERDUE) else understand(event.message)
+            if failure.by_proxy or is_on_its_way(self.flow):
+                named_one = named(self.flow, failure.reason)
+                failure = replace(failure, reason=named_one, by_proxy=True)
+            self.flow.metadata[FAILURE] = failure
+            inside = self.mode is HTTPMode.transparent
+            answer = failures.unanswered(self.flow.request, failure.reason, oci=inside)
+            event = RefusedError(self.stream_id, answer, failure.reason)
         yield from super().handle_protocol_error(event)
-
-    def _failed(self, reason: str) -> http.Response:
-        request = self.flow.request
-        default = 443 if request.scheme == "https" else 80
-        port = "" if request.port == default else f":{request.port}"
-        upstream = f"{request.scheme}://{bracketed(request.host)}{port}"
-        return failures.refusal(
-            502,
-            f"upstream: {upstream}: {reason}",
-            request,
-            oci=self.mode is HTTPMode.transparent,
-            upstream=upstream,
-            reason=reason,
-        )
 
     def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:  # noqa: FBT001
         """End a flow that was killed; with an answer, where there is one for it."""
@@ -220,22 +206,27 @@ class ServingStream(HttpStream):
         self.client_state = self.server_state = self.state_errored
         return True
 
-    # Upgrades
-
     def state_wait_for_response_headers(
         self, event: ResponseHeaders
     ) -> layer.CommandGenerator[None]:
-        """Refuse an upgrade before the whole request was sent (RFC 9110 section 7.8)."""
-        if event.response.status_code == 101 and self.client_state != self.state_done:
-            code = ResponseProtocolError.code
-            early = ResponseProtocolError(self.stream_id, "it switches protocols early", code)
-            yield SendHttp(
-                RequestProtocolError(self.stream_id, early.message, RequestProtocolError.code),
-                self.context.server,
-            )
-            yield from self.handle_protocol_error(early)
-        else:
+        """Go on with an answer, if it is one that the client may have."""
+        problem = self._problem_of(event.response)
+        if problem is None:
             yield from super().state_wait_for_response_headers(event)
+            return
+        code: Any = RequestProtocolError.code
+        yield SendHttp(RequestProtocolError(self.stream_id, problem, code), self.context.server)
+        code = ResponseProtocolError.code
+        yield from self.handle_protocol_error(ResponseProtocolError(self.stream_id, problem, code))
+
+    def _problem_of(self, response: http.Response) -> str | None:
+        if response.status_code == 407 and self.flow.server_conn.via is not None:
+            return failures.NO_PASSAGE  # who is refused by the upstream proxy is not so by us
+        if response.status_code == 101 and self.client_state != self.state_done:
+            return failures.TOO_EARLY  # RFC 9110 section 7.8
+        return None
+
+    # Upgrades
 
     def flow_done(self) -> layer.CommandGenerator[None]:
         """End a flow; after a 101 go on as a blind tunnel."""
@@ -251,36 +242,12 @@ class ServingStream(HttpStream):
 
     def passthrough(self, event: events.Event) -> Iterator[Any]:
         """Relay bytes; unlike mitmproxy's, the end of one direction is not that of the other."""
-        assert self.child_layer is not None  # noqa: S101 for the type
-        client, server = self.context.client, self.context.server
-        match event:
-            case RequestData():
-                event = events.DataReceived(client, event.data)
-            case ResponseData():
-                event = events.DataReceived(server, event.data)
-            case RequestEndOfMessage():
-                event = events.ConnectionClosed(client)
-            case ResponseEndOfMessage():
-                event = events.ConnectionClosed(server)
-        for command in self.child_layer.handle_event(event):
-            yield self._through_http(command)
-
-    def _through_http(self, command: commands.Command) -> commands.Command:
-        """A command about the server's connection as that lies below: HTTP's after an upgrade."""
-        assert self.flow.response is not None  # noqa: S101 for the type
-        server = self.context.server
-        below = self.flow.response.status_code == 101
-        if not below or getattr(command, "connection", None) != server:
-            return command
-        match command:
-            case commands.SendData():
-                return SendHttp(RequestData(self.stream_id, command.data), server)
-            case commands.CloseTcpConnection(half_close=True):
-                return SendHttp(RequestEndOfMessage(self.stream_id), server)
-            case commands.CloseConnection():
-                code = RequestProtocolError.code
-                return SendHttp(RequestProtocolError(self.stream_id, "EOF", code), server)
-        return command
+        assert self.child_layer is not None and self.flow.response is not None  # noqa: S101, PT018
+        # After CONNECT a server's connection is the child's own; after a 101 it is HTTP's.
+        server = self.context.server if self.flow.response.status_code == 101 else None
+        inner = bare(event, self.context.client, self.context.server)
+        for command in self.child_layer.handle_event(inner):
+            yield below_http(command, self.stream_id, server)
 
 
 class ServingLayer(HttpLayer):
