@@ -13,7 +13,7 @@ from functools import partial
 from itertools import count
 
 from entrepot.access import identity_fields
-from entrepot.breaker import Ask, Breakers
+from entrepot.breaker import TRIAL_SECONDS, Ask, Breakers
 from entrepot.endpoint import Manifest, Referrers, parse_endpoint
 from entrepot.events import Events
 from entrepot.headers import is_plain, normalise_accept
@@ -204,6 +204,15 @@ class Asking(Threads):
         while len(self._trials) > _MOST_TRIALS:
             del self._trials[next(iter(self._trials))]
 
+    def heard(self, origin: Origin) -> None:
+        """Take in that a host answered something that we did not ask."""
+        self._answered(origin)
+
+    def left_alone(self, origin: Origin) -> UpstreamError:
+        """Why a host is not asked now that is known not to answer."""
+        text = f"{origin}: it does not answer; asked again soon"
+        return UpstreamError(text, again=TRIAL_SECONDS)
+
     def upstreams(self) -> dict[str, dict[str, object]]:
         """What is known of hosts that are not simply there, or that limit pulls; for a monitor."""
         found: dict[str, dict[str, object]] = {}
@@ -222,8 +231,9 @@ class Asking(Threads):
     def _demand(self, request: Request, *, spare: bool = False) -> None:
         """Raise where a registry, or what its account needs, is not to be asked now."""
         if not self.may_ask_as(request, spare=spare):
-            why = "the proxy is offline" if self.offline else "it does not answer; asked again soon"
-            raise UpstreamError(f"{request.origin}: {why}")
+            if self.offline:
+                raise UpstreamError(f"{request.origin}: the proxy is offline")
+            raise self.left_alone(request.origin)
 
     def _sender(
         self,

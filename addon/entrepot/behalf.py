@@ -28,13 +28,12 @@ from entrepot.message import (
     Answer,
     Request,
     end_to_end,
-    error_answer,
     field_values,
     json_answer,
     token_answer,
 )
 from entrepot.reference import is_repository_name
-from entrepot.reply import UpstreamError
+from entrepot.reply import UpstreamError, unavailable
 from entrepot.tokens import Realms, are_related, is_anonymous, named_server
 
 _READ = frozenset({"GET", "HEAD"})
@@ -77,7 +76,7 @@ class Behalf:
             )
         except UpstreamError as error:
             self._driver.events.warn("upstream_failed", of=request.origin, reason=error)
-            return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
+            return unavailable(error, "fwd=bypass", f"detail={endpoint.detail}")
         return await self._driver.relay(
             request, reply, how=("fwd=bypass", f"detail={endpoint.detail}")
         )

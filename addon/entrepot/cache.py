@@ -11,15 +11,16 @@ from entrepot.driver import Driver
 from entrepot.endpoint import Blob, Endpoint, Manifest
 from entrepot.fetches import Fetches
 from entrepot.manifests import Manifests
-from entrepot.message import Answer, Request, error_answer
+from entrepot.message import Answer, Request, cache_status, error_answer
 from entrepot.outage import Outage
 from entrepot.pushes import Pushes
 from entrepot.reference import Digest, Repository, Tag
-from entrepot.reply import AbandonedError, UpstreamError
+from entrepot.reply import AbandonedError, UpstreamError, unavailable
 
 STOP_SECONDS = 2.0
 _WITHOUT = "a token is wanted, and the token server did not give one; try again in a minute"
 """What would else be a 401, which blames the client's login."""
+_TOKEN_SECONDS = 60
 
 
 class Cache:
@@ -59,10 +60,11 @@ class Cache:
             return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
         except UpstreamError as error:
             self._driver.events.warn("upstream_failed", of=repository, reason=error)
-            return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
+            return unavailable(error, "fwd=miss")
         if answer.status == 401 and self._outage.wants_token(request):
             answer.close()
-            return error_answer(503, "UNAVAILABLE", _WITHOUT)
+            told = error_answer(503, "UNAVAILABLE", _WITHOUT).adding(cache_status("fwd=miss"))
+            return told.adding(("Retry-After", str(_TOKEN_SECONDS)))
         return answer
 
     async def _pushed(self, repository: Repository, endpoint: Blob | Manifest) -> None:

@@ -35,7 +35,6 @@ from entrepot.message import (
     Request,
     cache_status,
     end_to_end,
-    error_answer,
     field_values,
     json_answer,
     token_answer,
@@ -43,7 +42,7 @@ from entrepot.message import (
 from entrepot.outage import Outage
 from entrepot.patience import FAILURES
 from entrepot.reference import Origin
-from entrepot.reply import Reply, UpstreamError
+from entrepot.reply import Reply, UpstreamError, unavailable
 from entrepot.tokens import Realms
 
 REMEMBERED_SECONDS = 300.0
@@ -139,7 +138,8 @@ class Logins:
             return await self._behalf.pinged(request, await self._ping(request))
         except UpstreamError as error:
             self._driver.events.warn("upstream_failed", of=request.origin, reason=error)
-            return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
+            detail = "token" if self._is_for_a_token(request) else "ping"
+            return unavailable(error, "fwd=bypass", f"detail={detail}")
 
     def settle(self, request: Request) -> Request:
         """Take a token of our own off a request: it counts as one that shows nothing."""

@@ -43,7 +43,7 @@ from entrepot.mirror import (
 )
 from entrepot.permission import shareable
 from entrepot.reference import Origin, Repository
-from entrepot.reply import UpstreamError
+from entrepot.reply import UpstreamError, unavailable
 
 _PULLS = frozenset({"GET", "HEAD"})
 
@@ -99,7 +99,7 @@ class Mirrors:
             return refused.answer
         except UpstreamError as error:
             self._driver.events.warn("upstream_failed", of=request.path, reason=error)
-            return error_answer(502, "UNAVAILABLE", "the registry does not answer")
+            return unavailable(error, "fwd=miss")
 
     async def _answer(self, received: Request, mirror: Mirror) -> Answer:
         asked = self._addressed(received, mirror)

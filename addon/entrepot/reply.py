@@ -4,6 +4,7 @@ No error says more of a URL than scheme, host and port: the rest may be signed.
 """
 
 import contextlib
+import math
 import select
 import socket
 import zlib
@@ -20,7 +21,7 @@ from entrepot import calls
 from entrepot.gunzip import Gunzip, is_encoded
 from entrepot.head import Response
 from entrepot.headers import ContentRange
-from entrepot.message import Fields, field_values
+from entrepot.message import Answer, Fields, cache_status, error_answer, field_values
 from entrepot.reasons import is_connected, is_passing, is_slow, reason_of
 from entrepot.reference import Origin
 from entrepot.tlssocket import WideSocket
@@ -41,7 +42,8 @@ class UpstreamError(Exception):
     """Upstream could not be asked, or broke off; the text names a host and a reason.
 
     ``passing``: whether it may be well when asked again in a moment. ``silent``: the host that
-    gave no answer at all, with ``connected`` and ``slow`` as for ``Breakers.failed``.
+    gave no answer at all, with ``connected`` and ``slow`` as for ``Breakers.failed``. ``again``:
+    it was not asked now, but will be in so many seconds.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class UpstreamError(Exception):
         silent: Origin | None = None,
         connected: bool = True,
         slow: bool = False,
+        again: float | None = None,
     ) -> None:
         super().__init__(text)
+        self.again = again
         self.passing = passing
         self.silent = silent
         self.connected = connected
@@ -76,6 +80,22 @@ def failure(origin: Origin, error: BaseException) -> UpstreamError:
         connected=is_connected(error),
         slow=is_slow(error),
     )
+
+
+def unavailable(error: UpstreamError, *how: str) -> Answer:
+    """What a client gets where upstream could not be asked; ``how`` is for ``Cache-Status``.
+
+    A host that is left alone for a while is a 503 that says for how long, so that no client tries
+    again before.
+    """
+    upstream, _, reason = str(error).partition(": ")
+    status = 502 if error.again is None else 503
+    answer = error_answer(
+        status, "UNAVAILABLE", f"upstream: {error}", upstream=upstream, reason=reason
+    ).adding(cache_status(*how))
+    if error.again is None:
+        return answer
+    return answer.adding(("Retry-After", str(max(1, math.ceil(error.again)))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,8 @@ def test_a_loop_ends_at_once(start_entrepot: "StartEntrepot", upstreams: Upstrea
         answer = client.manifest("https://hub.example.test/v2/app/manifests/1")
         with pytest.raises(ConnectRefusedError, match="508"):
             client.connect("mail.example.test")
-        assert client.get(f"{PLAIN}{LIST}").status == 502
+        passed = client.get(f"{PLAIN}{LIST}")
+        assert (passed.status, b"the upstream proxy leads back here" in passed.body) == (508, True)
         assert loop.taken < 10
     assert answer.status == 502
     assert upstreams.requests(mark) == ()

@@ -111,6 +111,8 @@ class Entrepot:
         """Listen where we were told to, and say in one line that the proxy is there."""
         if self._running.engine is not None:
             quicken(ctx.master.addons)
+            if (no_h2c := ctx.master.addons.get("disableh2c")) is not None:
+                ctx.master.addons.remove(no_h2c)  # to us an upgrade to HTTP/2 is like any other
             self._starting = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:

@@ -16,9 +16,9 @@ from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import commands, events, layer, layers
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HTTPMode
-from mitmproxy.proxy.layers.http._http1 import make_error_response
 from mitmproxy.proxy.layers.http._upstream_proxy import HttpUpstreamProxy
 
+from entrepot.mitm import failures
 from entrepot.mitm.firstbytes import Unclear, wanted
 from entrepot.mitm.heads import Refusal
 from entrepot.mitm.limits import inside_tls
@@ -86,7 +86,7 @@ class Arrival(layer.Layer):
     def _decide(self) -> layer.CommandGenerator[None]:
         yield EntrepotArrivalHook(self)
         if self.refusal is not None:
-            answer = make_error_response(self.refusal.status, self.refusal.reason)
+            answer = failures.raw(failures.text(self.refusal.status, self.refusal.reason))
             yield from self._end(answer if b" HTTP/1." in self._received else b"")
             return
         self._child = self._tunnel() if self.registry is None else self._inside(self.registry)

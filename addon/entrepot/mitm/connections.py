@@ -5,7 +5,8 @@ import logging
 from mitmproxy import connection, http, tls
 from mitmproxy.proxy import layer
 
-from entrepot.mitm import flows
+from entrepot.mitm import failures, flows
+from entrepot.mitm.passwords import ask_plainly
 from entrepot.mitm.running import Running, client_of
 from entrepot.mitm.serving import TUNNEL, choose_layer
 from entrepot.reference import Origin
@@ -26,12 +27,12 @@ class Connections:
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """Decide whether a CONNECT is intercepted or tunnelled blind."""
         if self._running.engine is None or self._running.draining:
-            flow.response = http.Response.make(503, "the cache is not running\n")
+            flow.response = failures.text(503, "the cache is not running")
             return
         refusal = self._running.parts().admission.refusal(client_of(flow.client_conn))
         if refusal is not None:
-            flow.response = http.Response.make(403, f"{refusal}\n")
-        # mitmproxy may have asked for a password already
+            flow.response = failures.text(403, refusal)
+        ask_plainly(flow)  # mitmproxy may have asked for a password already
         if flow.response is None and not await self._intercepts(flow):
             flow.metadata[TUNNEL] = True
             self._tunnels.add(flow.client_conn.id)
@@ -67,6 +68,7 @@ class Connections:
 
     def tls_failed_client(self, data: tls.TlsData) -> None:
         """Tunnel a client that refuses our certificate from now on."""
+        self._running.parts().events.count("handshake_failed")
         address = data.context.server.address
         error = data.conn.error or ""
         if address is None or not any(word in error for word in _REFUSALS):

@@ -108,7 +108,7 @@ class Engine:
         self.accounts = foundation.accounts
         self.admission = Admission(config.allow_client, self.events)
         access, realms = Access(secrets.token_bytes(32)), Realms()
-        driver = Driver(
+        self.driver = driver = Driver(
             foundation.store,
             upstream,
             access,

@@ -4,7 +4,7 @@ from mitmproxy import http
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from entrepot.message import Answer, Fields, Request, end_to_end
+from entrepot.message import Answer, Fields, Request, cache_status, end_to_end
 from entrepot.mitm.serving import BODY
 from entrepot.reference import Origin, parse_host
 
@@ -77,6 +77,8 @@ def put_answer(flow: http.HTTPFlow, answer: Answer) -> None:
     headers = http.Headers(
         [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
     )
+    if answer.status >= 400 and "cache-status" not in headers:
+        headers.add(*cache_status("detail=error"))
     body = answer.content
     silent = flow.request.method == "HEAD"  # even an error of ours has only its head then
     content = body if isinstance(body, bytes) and not silent else b""

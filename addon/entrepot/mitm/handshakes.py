@@ -8,6 +8,7 @@ The leaf itself is mitmproxy's (``TlsConfig.get_cert``). Where one of mitmproxy'
 how a handshake shall be, the context is mitmproxy's too.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,10 @@ _THEIR_OPTIONS = (
 )
 _MOST_HOSTS = 128
 
+_ORDINARY = ("Client TLS handshake failed", "TLS Error", "Server TLS handshake failed")
+"""Warnings of mitmproxy's for what any client may do, a port scan for one, and for what is told in
+a line of ours."""
+
 Names = tuple[str, str]
 """What a leaf is made for: the name that the client asks for, and the host of its CONNECT."""
 
@@ -49,6 +54,10 @@ class Handshakes:
         self._now = now
         self._contexts: OrderedDict[Names, tuple[SSL.Context, datetime]] = OrderedDict()
         self._mitmproxys = False
+
+    def running(self) -> None:
+        """Let the log have no line for a handshake that fails; it is counted (``connections``)."""
+        logging.getLogger("mitmproxy.proxy.server").addFilter(_is_news)
 
     def configure(self, updated: set[str]) -> None:
         """Take in what mitmproxy's options say; another authority needs other leaves."""
@@ -106,6 +115,10 @@ def _leaf(connection: Context, *, renewed: bool) -> certs.CertStoreEntry:
         store.certs = kept
         entry = tlsconfig.get_cert(connection)
     return entry
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(_ORDINARY)
 
 
 def _make(leaf: certs.CertStoreEntry) -> SSL.Context:

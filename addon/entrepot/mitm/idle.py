@@ -24,6 +24,7 @@ from mitmproxy import connection, ctx, http
 from entrepot.mitm.arrival import Arrival
 from entrepot.mitm.running import Running, client_of
 from entrepot.mitm.serving import TUNNEL
+from entrepot.mitm.tunnels import part_ways
 
 TUNNEL_FACTOR = 12
 _NEVER = 10 * 365 * 86400
@@ -94,6 +95,7 @@ class Idle:
         """Note that a redirected connection is a tunnel, which was decided just now."""
         if arrival.registry is None and (watched := self._watched.get(arrival.context.client.id)):
             watched.tunnel = True
+            part_ways(watched.handler)
 
     def http_connect_error(self, flow: http.HTTPFlow) -> None:
         """The same for CONNECT."""
@@ -115,6 +117,7 @@ class Idle:
     def _tunnelled(self, flow: http.HTTPFlow) -> None:
         if watched := self._watched.get(flow.client_conn.id):
             watched.tunnel = True
+            part_ways(watched.handler)
 
     async def _watch(self) -> None:
         seconds = self._running.parts().foundation.config.idle
@@ -133,6 +136,10 @@ class Idle:
         )
         # Not close(), which would wait until the client has taken all that is written.
         watched.transport.abort()
+        # Of a client that has ended its own direction nobody reads any more, so nobody sees that.
+        io = watched.handler.transports.get(watched.client)
+        if io is not None and io.handler is not None:
+            io.handler.cancel(reason)
 
 
 def _overdue(watched: _Watched, seconds: float) -> str | None:

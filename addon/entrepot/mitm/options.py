@@ -16,6 +16,7 @@ NEEDED: Mapping[str, Any] = {
     "http2": False,  # its pure-Python layer buffers a stalled client's body without bound
     "http3": False,
     "onboarding": False,
+    "websocket": False,  # it would keep every message; what follows a 101 is a blind tunnel
     "upstream_cert": False,  # mirrored names would break a constrained authority
     "flow_detail": 0,  # no URL with a signature or upload state on the terminal
     "termlog_verbosity": "warn",

@@ -14,12 +14,14 @@ from entrepot.asking import forwarded
 from entrepot.cache import Cache
 from entrepot.endpoint import Blob, Endpoint, Manifest, Referrers, Tags, parse_endpoint
 from entrepot.logins import LARGEST_FORM
-from entrepot.message import Answer, Request, error_answer, field_values
+from entrepot.message import Answer, Request, cache_status, error_answer, field_values
 from entrepot.mitm import flows
+from entrepot.mitm.failures import refuse, response_of
 from entrepot.mitm.passwords import pardon
 from entrepot.mitm.running import Running, client_of
 from entrepot.mitm.serving import SELF
 from entrepot.reference import Origin
+from entrepot.reply import unavailable
 
 NOTE = "entrepot.note"
 ANSWERED = "entrepot.answered"
@@ -27,6 +29,10 @@ ANSWERED = "entrepot.answered"
 
 NOWHERE = Origin("http", SELF, 80)
 """The origin of a request that names none."""
+
+_TOO_LARGE = error_answer(405, "UNSUPPORTED", "a mirror is for pulling").adding(
+    ("Allow", "GET, HEAD"), cache_status("detail=error")
+)
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +76,8 @@ class Requests:
             flow.metadata[ANSWERED] = True
         if flow.response is not None or flows.is_to_a_mirror(flow):
             size = flows.content_size(flow)
-            if size is None or size > LARGEST_FORM:
-                flow.kill()  # mitmproxy cannot both answer and stream the body
+            if size is None or size > LARGEST_FORM:  # mitmproxy would hold or stream the body
+                refuse(flow, flow.response or response_of(_TOO_LARGE, flow.request))
             return
         if flow.request.host == SELF:
             return
@@ -83,11 +89,21 @@ class Requests:
         if problem is not None:
             self._misdirected(flow, problem)
             return
-        if note.way in (Way.PASS, Way.LISTS) and self._running.parts().foundation.config.offline:
-            self._refuse(flow, error_answer(503, "UNAVAILABLE", "the proxy is offline"))
+        if (unasked := self._unasked(note)) is not None:
+            self._refuse(flow, unasked)
             return
         flow.metadata[NOTE] = note
         flow.request.stream = note.way is Way.PASS
+
+    def _unasked(self, note: Note) -> Answer | None:
+        """The answer where upstream is not to be asked now; our own requests see to that alone."""
+        driver, origin = self._running.parts().driver, note.request.origin
+        if note.way in (Way.PASS, Way.LISTS) and driver.offline:
+            return error_answer(503, "UNAVAILABLE", "the proxy is offline")
+        if note.way is Way.PASS and not driver.may_ask(origin, spare=False):
+            how = ("fwd=bypass", f"detail={note.endpoint.detail}")
+            return unavailable(driver.left_alone(origin), *how)
+        return None
 
     async def _note(self, flow: http.HTTPFlow) -> Note | None:
         """Describe a request to a registry; None for one to anything else."""
@@ -123,11 +139,10 @@ class Requests:
         self._refuse(flow, error_answer(421, "MISDIRECTED", message))
 
     def _refuse(self, flow: http.HTTPFlow, answer: Answer) -> None:
-        if flows.has_content(flow):
-            flow.kill()  # an answer would wait for the body
-            return
         flows.put_answer(flow, answer)
         flow.metadata[ANSWERED] = True
+        if flows.has_content(flow) and flow.response is not None:
+            refuse(flow, flow.response)
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Answer what can be cached, and what is addressed to the proxy itself."""

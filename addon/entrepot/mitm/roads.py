@@ -12,6 +12,7 @@ from mitmproxy import connection, ctx, http
 from mitmproxy.net.server_spec import ServerSpec
 
 from entrepot.bypass import is_direct
+from entrepot.mitm import failures
 from entrepot.mitm.engine import Engine
 from entrepot.mitm.running import Running, client_of
 from entrepot.mitm.serving import TUNNEL
@@ -23,6 +24,7 @@ PATIENCE_FACTOR = 10
 tries the addresses of a host in turn; mitmproxy itself would wait for ever."""
 
 _QUIET_SECONDS = 60.0
+_LOOP = "the upstream proxy leads back here"
 
 
 def way_to(parts: Engine, host: str, port: int) -> ServerSpec | None:
@@ -42,12 +44,12 @@ class Loops:
     def http_connect(self, flow: http.HTTPFlow) -> None:
         """Refuse a CONNECT of our own."""
         if self._is_ours(flow):
-            flow.response = http.Response.make(508, "the upstream proxy leads back here\n")
+            flow.response = failures.text(508, _LOOP)
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Refuse a request of our own."""
         if self._is_ours(flow):
-            flow.kill()  # an answer would wait for the body
+            failures.refuse(flow, failures.refusal(508, _LOOP, flow.request, oci=False))
 
     def _is_ours(self, flow: http.HTTPFlow) -> bool:
         if self._running.engine is None or self._running.parts().proxy is None:
@@ -109,13 +111,8 @@ class Roads:
     # An upstream proxy that fails
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """A connection is there; and who is refused by the upstream proxy is not so by us."""
+        """A connection is there."""
         self._settle(flow.client_conn)
-        response, via = flow.response, flow.server_conn.via
-        if response is not None and via is not None and response.status_code == 407:
-            response.status_code, response.reason = 502, "Bad Gateway"
-            response.headers.pop("proxy-authenticate", None)
-            self._complain(flow, "it wants a user and password, or others (407)")
 
     def http_connected(self, flow: http.HTTPFlow) -> None:
         """A tunnel is open."""
@@ -128,7 +125,9 @@ class Roads:
     def error(self, flow: http.HTTPFlow) -> None:
         """Log why the upstream proxy did not lead on."""
         waited = self._settle(flow.client_conn)
-        if waited and flow.error is not None and is_on_its_way(flow):
+        failure: failures.Failure | None = flow.metadata.get(failures.FAILURE)
+        refused = failure is not None and failure.by_proxy
+        if flow.error is not None and (refused or (waited and is_on_its_way(flow))):
             self._complain(flow, flow.error.msg)
 
     def client_disconnected(self, client: connection.Client) -> None:

@@ -37,8 +37,9 @@ class Sending:
                 transfer.chunk = await transfer.body.read(size)
         except BodyError as error:
             transfer.cut = str(error)
-            client = client_of(transfer.client)
-            self._running.parts().events.warn("cut", client=client, reason=error)
+            if transfer.client.id in self._transfers:  # else it is the client that has left
+                client = client_of(transfer.client)
+                self._running.parts().events.warn("cut", client=client, reason=error)
         except (OSError, KeyError) as error:
             transfer.cut = f"the client has left: {error}"
         if transfer.cut is not None or transfer.is_over:

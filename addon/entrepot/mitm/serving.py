@@ -14,6 +14,10 @@ How it hangs in mitmproxy 11.0 to 12.3, all of it internal and covered by
   it by itself where there is no TLS (``sendfile``).
 - A request that is addressed to the proxy itself (origin-form, RFC 9112 section 3.2.1) gets the
   host ``SELF``, since afterwards it looks like one to be forwarded.
+- An error that mitmproxy would tell in a page of its own is told in words of ours
+  (``failures``), and a request may be refused before its body has come.
+- What follows a 101 is a blind tunnel, of which nothing is kept: mitmproxy keeps every message of
+  a WebSocket, or of bytes, in the flow. The end of one direction leaves the other open.
 - A CONNECT that is to be tunnelled opens its connection at once: an unreachable host is a 502
   there, and protocols in which the server speaks first work. Through an upstream proxy mitmproxy
   would wait for the client's first bytes: :class:`tunnels.Road` opens its tunnel before.
@@ -29,6 +33,7 @@ from mitmproxy.net.http import status_codes
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import commands, events, layer, layers
 from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode, HttpStream, SendHttp, _events
 from mitmproxy.proxy.layers.http._base import HttpEvent
@@ -36,13 +41,20 @@ from mitmproxy.proxy.layers.http._events import (
     RequestHeaders,
     RequestProtocolError,
     ResponseData,
+    ResponseEndOfMessage,
     ResponseHeaders,
     ResponseProtocolError,
 )
+from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
 from entrepot.message import Body
-from entrepot.mitm.limits import BoundedServer, BoundedTLS, inside_tls
-from entrepot.mitm.tunnels import Road, RoadOpened, is_on_its_way, named
+from entrepot.mitm import failures
+from entrepot.mitm.failures import FAILURE, REFUSAL, Failure, RefusedError, status_of, understand
+from entrepot.mitm.limits import BoundedClient, BoundedServer, BoundedTLS, inside_tls
+from entrepot.mitm.tunnels import OVERDUE, Road, RoadOpened, bare, below_http, is_on_its_way, named
+
+# mitmproxy makes it deep within the layer, where nothing else can be put in its place.
+http_layers.Http1Client = BoundedClient  # type: ignore[attr-defined]
 
 SELF = "entrepot.invalid"
 """The host of a request to the proxy itself; ``.invalid`` is nobody's (RFC 6761)."""
@@ -138,8 +150,9 @@ class ServingStream(HttpStream):
         yield from self.handle_connect_finish()  # type: ignore[no-untyped-call]
 
     def _refuse_connect(self, problem: str) -> None:
-        self.flow.error = flow.Error(problem)
-        self.flow.response = http.Response.make(502, f"Cannot connect: {problem}\n")
+        reason = named(self.flow, understand(problem).reason)
+        self.flow.error = flow.Error(reason)
+        self.flow.response = failures.text(502, f"Cannot connect: {reason}")
 
     def handle_connect_upstream(self) -> Iterator[Any]:
         """The same through the upstream proxy, where the host is to be reached by it."""
@@ -162,17 +175,79 @@ class ServingStream(HttpStream):
                 yield command
                 continue
             if command.problem is not None:
-                self._refuse_connect(named(self.flow, command.problem))
+                self._refuse_connect(command.problem)
             yield from self.handle_connect_finish()  # type: ignore[no-untyped-call]
 
     def handle_protocol_error(
         self, event: RequestProtocolError | ResponseProtocolError
     ) -> layer.CommandGenerator[None]:
-        """Say of an upstream proxy that does not lead on that it is one."""
-        failed = isinstance(event, ResponseProtocolError) and self.flow.response is None
-        if failed and is_on_its_way(self.flow):
-            event = replace(event, message=named(self.flow, event.message))
+        """Say in words of ours why upstream gave no answer, or no whole one."""
+        if isinstance(event, ResponseProtocolError) and status_of(event) is not None:
+            overdue = Failure(failures.NO_TIME, connected=False, slow=True)
+            failure = overdue if self.flow.metadata.get(OVERDUE) else understand(event.message)
+            if failure.by_proxy or is_on_its_way(self.flow):
+                named_one = named(self.flow, failure.reason)
+                failure = replace(failure, reason=named_one, by_proxy=True)
+            self.flow.metadata[FAILURE] = failure
+            inside = self.mode is HTTPMode.transparent
+            answer = failures.unanswered(self.flow.request, failure.reason, oci=inside)
+            event = RefusedError(self.stream_id, answer, failure.reason)
         yield from super().handle_protocol_error(event)
+
+    def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:  # noqa: FBT001
+        """End a flow that was killed; with an answer, where there is one for it."""
+        response: http.Response | None = self.flow.metadata.pop(REFUSAL, None)
+        if response is None:
+            return (yield from super().check_killed(emit_error_hook))
+        yield HttpErrorHook(self.flow)
+        told = RefusedError(self.stream_id, response, flow.Error.KILLED_MESSAGE)
+        yield SendHttp(told, self.context.client)
+        self.flow.live = False
+        self.client_state = self.server_state = self.state_errored
+        return True
+
+    def state_wait_for_response_headers(
+        self, event: ResponseHeaders
+    ) -> layer.CommandGenerator[None]:
+        """Go on with an answer, if it is one that the client may have."""
+        problem = self._problem_of(event.response)
+        if problem is None:
+            yield from super().state_wait_for_response_headers(event)
+            return
+        code: Any = RequestProtocolError.code
+        yield SendHttp(RequestProtocolError(self.stream_id, problem, code), self.context.server)
+        code = ResponseProtocolError.code
+        yield from self.handle_protocol_error(ResponseProtocolError(self.stream_id, problem, code))
+
+    def _problem_of(self, response: http.Response) -> str | None:
+        if response.status_code == 407 and self.flow.server_conn.via is not None:
+            return failures.NO_PASSAGE  # who is refused by the upstream proxy is not so by us
+        if response.status_code == 101 and self.client_state != self.state_done:
+            return failures.TOO_EARLY  # RFC 9110 section 7.8
+        return None
+
+    # Upgrades
+
+    def flow_done(self) -> layer.CommandGenerator[None]:
+        """End a flow; after a 101 go on as a blind tunnel."""
+        response = self.flow.response
+        if response is None or response.status_code != 101:
+            yield from super().flow_done()
+            return
+        self.flow.live = False
+        self.child_layer = layers.TCPLayer(self.context, ignore=True)
+        self._handle_event = self.passthrough
+        yield from self.child_layer.handle_event(events.Start())
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+
+    def passthrough(self, event: events.Event) -> Iterator[Any]:
+        """Relay bytes; unlike mitmproxy's, the end of one direction is not that of the other."""
+        assert self.child_layer is not None and self.flow.response is not None  # noqa: S101, PT018
+        # After CONNECT a server's connection is the child's own; after a 101 it is HTTP's.
+        server = self.context.server if self.flow.response.status_code == 101 else None
+        inner = bare(event, self.context.client, self.context.server)
+        for command in self.child_layer.handle_event(inner):
+            yield below_http(command, self.stream_id, server)
 
 
 class ServingLayer(HttpLayer):
@@ -180,7 +255,8 @@ class ServingLayer(HttpLayer):
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.Start):
-            self.connections[self.context.client] = BoundedServer(self.context.fork())
+            inside = self.mode is HTTPMode.transparent
+            self.connections[self.context.client] = BoundedServer(self.context.fork(), oci=inside)
         yield from super()._handle_event(event)
 
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:

@@ -1,16 +1,27 @@
-"""A tunnel through the upstream proxy that is opened before the client hears of it.
+"""Blind tunnels, and one through the upstream proxy, opened before the client hears of it.
 
 mitmproxy's own answers CONNECT with 200 and opens it with the client's first bytes: too late for a
-server that speaks first, and for a 502. Internals of mitmproxy 11.0 to 12.3, as in ``serving``.
+server that speaks first, and for a 502. In each, it ends both directions with the first that ends,
+and stops both while one is held up. Internals of mitmproxy 11.0 to 12.3, as in ``serving``.
 """
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from mitmproxy import http
+from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands, events, layer, layers
 from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import SendHttp
+from mitmproxy.proxy.layers.http._events import (
+    RequestData,
+    RequestEndOfMessage,
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+)
 from mitmproxy.proxy.layers.http._upstream_proxy import HttpUpstreamProxy
 
 OVERDUE = "entrepot.overdue"
@@ -72,3 +83,55 @@ def named(flow: http.HTTPFlow, problem: str) -> str:
     scheme, (host, port, *_) = flow.server_conn.via
     shown = f"[{host}]" if ":" in host else host
     return f"the upstream proxy {scheme}://{shown}:{port}: {problem}"
+
+
+def bare(event: events.Event, client: Connection, server: Connection) -> events.Event:
+    """An event of HTTP as one of the connection below it."""
+    match event:
+        case RequestData():
+            return events.DataReceived(client, event.data)
+        case ResponseData():
+            return events.DataReceived(server, event.data)
+        case RequestEndOfMessage():
+            return events.ConnectionClosed(client)
+        case ResponseEndOfMessage():
+            return events.ConnectionClosed(server)
+    return event
+
+
+def below_http(
+    command: commands.Command, stream_id: int, server: Connection | None
+) -> commands.Command:
+    """A command for ``server``'s connection, where that belongs to HTTP, as one of HTTP's."""
+    if server is None or getattr(command, "connection", None) != server:
+        return command
+    match command:
+        case commands.SendData():
+            return SendHttp(RequestData(stream_id, command.data), server)
+        case commands.CloseTcpConnection(half_close=True):
+            return SendHttp(RequestEndOfMessage(stream_id), server)
+        case commands.CloseConnection():
+            code = RequestProtocolError.code
+            return SendHttp(RequestProtocolError(stream_id, "EOF", code), server)
+    return command
+
+
+def part_ways(handler: Any) -> None:
+    """Let each direction of a tunnel go at its own pace; ``handler`` is mitmproxy's.
+
+    By itself whoever has read waits until all that was written is taken: a client that first sends
+    and then reads would never get to reading.
+    """
+
+    async def drain_writers() -> None:
+        reading = asyncio.current_task()
+        for io in list(handler.transports.values()):
+            if io.writer is None or io.handler is reading:
+                continue
+            try:
+                await io.writer.drain()
+            except OSError as error:
+                if io.handler is not None:
+                    io.handler.cancel(f"Error sending data: {error}")
+
+    handler.drain_writers = drain_writers
