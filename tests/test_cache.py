@@ -1,6 +1,7 @@
 """The cache engine against a small registry: hits, misses, denials, and what upstream may do."""
 
 import asyncio
+import functools
 import gzip
 import json
 import random
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from entrepot import download_limits
 from entrepot.access import Access
 from entrepot.cache import Cache
 from entrepot.driver import Driver
@@ -26,6 +28,7 @@ from entrepot.store import Store
 from entrepot.trust import Roots
 from entrepot.upstream import Upstream
 from rig.faults import Content, Exchange, FaultServer, Gate, Handler, error, first, redirect, status
+from rig.process import eventually
 
 DATA = random.Random(1).randbytes(300_000)  # noqa: S311 the same in every process
 DIGEST = Digest.of(DATA)
@@ -1188,3 +1191,80 @@ def test_a_call_that_outlives_the_loop_ends_quietly(run: Run) -> None:
     run(scenario)
     release.set()
     threads[0].join()
+
+
+# Downloads that hardly move
+
+
+def hanging(server: FaultServer, data: bytes, sent: int) -> tuple[str, Gate]:
+    """A blob of which the first request gets so much and waits; the next get it whole."""
+    gate = Gate(sent)
+    digest = Digest.of(data)
+    path = f"/v2/app/blobs/{digest}"
+    server.routes[path] = first(
+        1, Content(data, digest=str(digest), gate=gate), Content(data, digest=str(digest))
+    )
+    return path, gate
+
+
+async def begun(world: World, path: str, count: int) -> asyncio.Task[Got]:
+    """A client that reads a blob, of which so much has come."""
+    task = asyncio.create_task(read(await world.ask(path)))
+    (download,) = (
+        download
+        for (_, digest), download in world.cache._fetches.running.items()  # noqa: SLF001
+        if path.endswith(str(digest))
+    )
+    arrived = functools.partial(lambda: download.written == count)
+    await asyncio.to_thread(eventually, arrived, within=10, what="its first bytes")
+    return task
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_download_that_hardly_moves_gives_its_room_to_another(
+    run: Run,
+    server: FaultServer,
+    moves: bool,  # noqa: FBT001 a column of the table
+) -> None:
+    """Its clients go on by themselves and get the whole; one that moves keeps what it has."""
+    data = random.Random(2).randbytes(1_500_000)  # noqa: S311 the same in every process
+    new = random.Random(3).randbytes(1_000_000)  # noqa: S311 the same in every process
+    path, gate = hanging(server, data, 1_200_000)
+    other, _ = hanging(server, new, len(new))
+
+    async def scenario(world: World) -> None:
+        reading = await begun(world, path, 1_200_000)
+        world.now[0] += 30 if moves else 61
+        got = await world.get(other)
+        assert (got.body, got.how == "fwd=miss; stored") == (new, not moves)
+        assert world.events.counts["gave_way"] == (0 if moves else 1)
+        gate.open()
+        assert (await reading).body == data
+
+    run(scenario, limit=2_000_000)
+
+
+def test_a_download_that_hardly_moves_makes_way_where_too_many_run(
+    run: Run, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that nobody waits for goes first; where all move, the next is passed on unstored."""
+    monkeypatch.setattr(download_limits, "MOST_OF_ORIGIN", 2)
+    blobs = [random.Random(n).randbytes(100_000) for n in range(5)]  # noqa: S311 the same
+    hung = [hanging(server, data, 50_000) for data in blobs]
+
+    async def scenario(world: World) -> None:
+        (one, _), (two, gate), *more = hung
+        left = await world.ask(one)
+        waited = await begun(world, two, 50_000)
+        assert (await world.get(BLOB)).how == "fwd=miss; detail=unstored"
+        assert world.events.counts["downloads_full"] == 1
+        left.close()
+        world.now[0] += 61
+        third = await begun(world, more[0][0], 50_000)
+        assert list(world.store.partials.glob(f"*{Digest.of(blobs[0]).hex}*"))
+        assert not waited.done()
+        gate.open()
+        more[0][1].open()
+        assert ((await waited).body, (await third).body) == (blobs[1], blobs[2])
+
+    run(scenario)

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from entrepot.calls import Call, making
 from entrepot.growing import GaveWay, GrowingFile, State
 from entrepot.pieces import SMALLEST_BLOB, Pace, Pieces
 from entrepot.reference import Digest, Repository
@@ -77,6 +78,7 @@ class Download(GrowingFile):
         self._claim = claim
         self._finish = finish
         self._ended = ended
+        self._call = Call()
         self._stop = threading.Event()
         self._why: Exception = Broken("the proxy is stopping")
         self._clock = clock
@@ -125,15 +127,17 @@ class Download(GrowingFile):
         """End at once, keeping the file; readers go on from upstream by themselves."""
         self._why = GaveWay(reason)
         self._stop.set()
-        if self._source is not None:
-            self._source.abort()
+        self._call.abort()
+        if isinstance(source := self._source, Pieces):
+            source.abort()
 
     # Fetching, on the thread
 
     def _run(self) -> None:
         try:
             self._hash_earlier()
-            self._fetch()
+            with making(self._call):
+                self._fetch()
             self._verify()
         except Exception as error:  # noqa: BLE001 readers must hear of whatever ended it
             self.error = error

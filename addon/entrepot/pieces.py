@@ -9,16 +9,16 @@ Content networks limit each connection, and one connection fills a long line onl
 upstream is fast, or we are what is slow, one connection is enough and this is not used.
 """
 
-import contextlib
 import os
 import tempfile
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from entrepot.calls import Call, making
 from entrepot.reference import Origin
 from entrepot.reply import Reply, UpstreamError
 
@@ -145,7 +145,7 @@ class Pieces:
         self._closed = False
         self._error: UpstreamError | None = None
         self._aborted = False
-        self._asked: set[Reply] = set()
+        self._calls: set[Call] = set()
         self._changed = threading.Condition()
 
     def start(self) -> bool:
@@ -176,21 +176,18 @@ class Pieces:
             self._first.close()
         with self._changed:
             self._closed = True
-            asked = list(self._asked)
+            calls = list(self._calls)
             while self._pieces:
                 self._pieces.popleft().let_go()
             self._changed.notify_all()
-        for reply in asked:
-            reply.abort()
+        for call in calls:
+            call.abort()
 
     def abort(self) -> None:
         """Break it off, from another thread than that which reads it, and hears of it."""
         with self._changed:
             self._aborted = True
-            replies = [*self._asked, *([self._first] if self._first is not None else [])]
             self._changed.notify_all()
-        for reply in replies:
-            reply.abort()
 
     def _arrived(self) -> _Piece | None:
         """Wait until the piece that is next has bytes; None at the end."""
@@ -220,17 +217,26 @@ class Pieces:
         return True
 
     def _work(self) -> None:
+        call = Call()
+        with self._changed:
+            self._calls.add(call)
         try:
-            while (piece := self._take()) is not None:
-                self._fill(piece)
-                with self._changed:
-                    piece.let_go()
+            with making(call):
+                self._fill_all()
         except OSError as error:  # no file could be made
             with self._changed:
                 self._error = UpstreamError(f"a piece could not be kept: {error.strerror}")
                 self._changed.notify_all()
         finally:
+            with self._changed:
+                self._calls.discard(call)
             spare.give(self._host)
+
+    def _fill_all(self) -> None:
+        while (piece := self._take()) is not None:
+            self._fill(piece)
+            with self._changed:
+                piece.let_go()
 
     def _take(self) -> _Piece | None:
         """The next piece that nobody fetches, once it is not too far ahead; None at the end."""
@@ -264,7 +270,7 @@ class Pieces:
 
     def _fetch(self, piece: _Piece) -> None:
         start = piece.start + piece.filled
-        with self._ask(start, piece.stop) as reply, self._abortable(reply):
+        with self._ask(start, piece.stop) as reply:
             _check(reply, start, self._size)
             while not self._closed and piece.start + piece.filled < piece.stop:
                 data = reply.read(min(_READ, piece.stop - piece.start - piece.filled))
@@ -274,20 +280,6 @@ class Pieces:
                 with self._changed:
                     piece.filled += len(data)
                     self._changed.notify_all()
-
-    @contextlib.contextmanager
-    def _abortable(self, reply: Reply) -> Iterator[None]:
-        """Let :meth:`abort` and :meth:`close` reach a reply while it is read."""
-        with self._changed:
-            self._asked.add(reply)
-            over = self._aborted or self._closed
-        try:
-            if over:
-                raise UpstreamError("it was broken off")
-            yield
-        finally:
-            with self._changed:
-                self._asked.discard(reply)
 
 
 def _length_of_piece(left: int) -> int:

@@ -277,16 +277,6 @@ class Reply:
             self._response.close()
         self._response.release_conn()
 
-    def abort(self) -> None:
-        """Break the transfer off, from another thread than that which reads it, and hears of it."""
-        sock = getattr(self._response.connection, "sock", None)
-        while sock is not None and not isinstance(sock, socket.socket):
-            sock = getattr(sock, "socket", None)  # TLS over another socket, or over such
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                # Not the method of an SSLSocket: it would have the reader go on without TLS.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
     def drain(self) -> None:
         """Read a small rest, so that the connection serves the next request; then close."""
         if self.is_delimited and (self._left or 0) <= _SMALL:
