@@ -44,7 +44,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     "files": Quantity("open descriptors", 40),
     "threads": Quantity("threads", 24),
     "partials": Quantity("unfinished downloads", 16),
-    "folder": Quantity("objects and unfinished downloads, MiB", LIMIT / MIB, LIMIT / MIB),
+    "folder": Quantity("objects and what is unfinished, MiB", LIMIT / MIB, LIMIT * 9 / 8 / MIB),
     "logs": Quantity("write-ahead logs of both databases, MiB", 8, 16),
 }
 Sample = tuple[float, Mapping[str, float]]

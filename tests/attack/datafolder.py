@@ -33,6 +33,8 @@ class Contents:
     """By digest, however many registries they are from."""
     used: int = 0
     """Bytes that count against the limit: objects, unfinished downloads, the database's pages."""
+    pushed: int = 0
+    """Bytes of unfinished pushes, which may take an eighth of the limit above it."""
     index: set[str] = field(default_factory=set)
     """The keys of the index."""
     problems: list[str] = field(default_factory=list)
@@ -60,6 +62,7 @@ def _blobs(data: Path, contents: Contents) -> set[str]:
         ((pages,),) = database.execute("PRAGMA page_count")
         ((page,),) = database.execute("PRAGMA page_size")
         ((claimed,),) = database.execute("SELECT value FROM Settings WHERE key = 'size'")
+        ((in_rows,),) = database.execute("SELECT bytes FROM Sums WHERE name = 'rows'")
     for key, size, filename, value in rows:
         content = value
         if filename is not None:
@@ -72,13 +75,15 @@ def _blobs(data: Path, contents: Contents) -> set[str]:
             contents.blobs[digest] = data / "blobs" / str(filename)
     if claimed != sum(size for _, size, _, _ in rows):
         contents.problems.append(f"the database counts {claimed} bytes of files")
+    if in_rows != sum(len(value) for _, _, _, value in rows if value is not None):
+        contents.problems.append(f"the database counts {in_rows} bytes in rows")
     contents.used += pages * page + claimed
     return names
 
 
 def _partial(path: Path, contents: Contents) -> None:
     if _PUSHED.fullmatch(path.name):
-        contents.used += path.stat().st_size
+        contents.pushed += path.stat().st_size
         return
     name = _PARTIAL.fullmatch(path.name)
     if name is None:

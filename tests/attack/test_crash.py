@@ -183,6 +183,7 @@ class Crash:
     def _check_contents(self, contents: Contents, limit: int) -> None:
         assert contents.problems == []
         assert contents.used <= limit
+        assert contents.used + contents.pushed <= limit + limit // 8
         for digest, path in contents.partials.items():
             thing = self.world.find(digest)
             if thing is not None and not thing.wrong:
