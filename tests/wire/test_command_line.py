@@ -242,6 +242,8 @@ def test_mitmdump_runs_the_cache(
         "stickycookie=.*",
         "save_stream_file=flows",
         "hardump=flows.har",
+        "emudhra=true",
+        "emudhra_old=true",
         "mode=socks5",
         "mode=transparent",
     ],

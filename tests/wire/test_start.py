@@ -1,5 +1,6 @@
 """What a start imports: most of it would be add-ons of mitmproxy's that a cache has no use for."""
 
+import contextlib
 import re
 import signal
 import subprocess
@@ -74,12 +75,15 @@ def traits(proxy: Entrepot) -> dict[str, object]:
     status = (process / "status").read_text()
     names = "PPid|NSsid|Umask|Threads|Groups|Sig...|Cap..."
     said = dict(re.findall(rf"^({names}):[ \t]*(.*)$", status, re.MULTILINE))
-    opened = sorted(re.sub(r"\d+", "", str(fd.readlink())) for fd in (process / "fd").iterdir())
+    opened = set()
+    for fd in (process / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the rig's question, just answered
+            opened.add(str(fd.readlink()))
     return {
         **said,
         "PPid": "",
         "NSsid": said["NSsid"] == str(proxy.pid),
-        "open": [name.replace(str(proxy.folder), "") for name in opened],
+        "open": {re.sub(r"\d+", "", name.replace(str(proxy.folder), "")) for name in opened},
         "limits": (process / "limits").read_text(),
         "folder": (process / "cwd").readlink() == proxy.folder,
     }

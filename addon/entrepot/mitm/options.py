@@ -34,6 +34,8 @@ _REFUSED: Mapping[str, tuple[Any, str]] = {
     "stickycookie": (str, "one client's credentials would be sent for another"),
     "save_stream_file": (str, "credentials would be written to disk"),
     "hardump": (str, "credentials would be written to disk"),
+    "emudhra": (True, "clients would be shown another authority's certificates"),  # since 12.3
+    "emudhra_old": (True, "clients would be shown another authority's certificates"),
     "upstream_auth": (str, "it would go to registries too; see entrepot_upstream_proxy"),
 }
 
