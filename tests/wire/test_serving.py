@@ -178,6 +178,25 @@ def test_a_client_that_leaves_a_miss_leaves_no_file_open(
     assert client.get(HOST + path).cache_status == "entrepot; hit"
 
 
+def test_a_client_that_has_read_enough_is_no_warning(
+    entrepot: Entrepot, client: Client, faults: FaultServer
+) -> None:
+    """Whoever leaves in the middle of a body that is still growing, or of a range, is counted."""
+    path, content = faults.add_blob("app", b"".join(incompressible("enough", BIG)))
+    content.gate = gate = Gate(2 * MIB)
+    wanted: list[dict[str, str]] = [{}, {"Range": f"bytes=0-{BIG - 2}"}, {"Range": "bytes=1000-"}]
+    for headers in wanted:
+        for leave in (Stream.abort, Stream.close):
+            with client.open("GET", HOST + path, headers) as stream:
+                assert len(stream.read(MIB)) == MIB
+                leave(stream)
+    eventually(lambda: entrepot.counter("client_left") == 6, within=20, what="all have left")
+    gate.open()
+    stored(entrepot)
+    assert entrepot.counter("cut") == 0
+    assert " WARNING " not in entrepot.log
+
+
 def test_tls_and_plain_http_give_the_same(
     entrepot: Entrepot, client: Client, upstreams: Upstreams, images: ImageFactory
 ) -> None:

@@ -42,6 +42,7 @@ class Sending:
                 self._running.parts().events.warn("cut", client=client, reason=error)
         except (OSError, KeyError) as error:
             transfer.cut = f"the client has left: {error}"
+            self._left(transfer.client)
         if transfer.cut is not None or transfer.is_over:
             self._ended(transfer.client)
 
@@ -70,6 +71,12 @@ class Sending:
         transfer = self._transfers.get(client.id)
         if transfer is not None:
             transfer.body.close()
+        self._left(client)
+
+    def _left(self, client: connection.Client) -> None:
+        """Count a client that leaves a transfer; it may have read enough, so nothing is said."""
+        if client.id in self._transfers:
+            self._running.parts().events.count("client_left")
         self._ended(client)
 
     def _ended(self, client: connection.Client) -> None:

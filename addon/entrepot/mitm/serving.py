@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mitmproxy import flow, http
-from mitmproxy.connection import Client
+from mitmproxy.connection import Client, ConnectionState
 from mitmproxy.net.http import status_codes
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import commands, events, layer, layers
@@ -181,13 +181,17 @@ class ServingStream(HttpStream):
     def handle_protocol_error(
         self, event: RequestProtocolError | ResponseProtocolError
     ) -> layer.CommandGenerator[None]:
-        """Say in words of ours why upstream gave no answer, or no whole one."""
-        if isinstance(event, ResponseProtocolError) and status_of(event) is not None:
+        """Say in words of ours why upstream gave no answer, or no whole one.
+
+        With a client that has left its server's connections end, which is no failure of theirs.
+        """
+        is_there = self.context.client.state & ConnectionState.CAN_READ
+        if is_there and isinstance(event, ResponseProtocolError) and status_of(event) is not None:
             overdue = Failure(failures.NO_TIME, connected=False, slow=True)
             failure = overdue if self.flow.metadata.get(OVERDUE) else understand(event.message)
             if failure.by_proxy or is_on_its_way(self.flow):
-                named_one = named(self.flow, failure.reason)
-                failure = replace(failure, reason=named_one, by_proxy=True)
+                reason = named(self.flow, failure.reason)
+                failure = replace(failure, reason=reason, by_proxy=True)
             self.flow.metadata[FAILURE] = failure
             inside = self.mode is HTTPMode.transparent
             answer = failures.unanswered(self.flow.request, failure.reason, oci=inside)
