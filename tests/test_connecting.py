@@ -3,11 +3,13 @@
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from entrepot.connecting import Address, NameTimeoutError, connect, first_of, look_up
 from rig.ports import free_port
+from rig.process import eventually
 from rig.road import Road
 
 ENOUGH = 30.0
@@ -69,6 +71,41 @@ def test_a_resolver_that_says_nothing_is_left_behind(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: answered.wait(ENOUGH) and [])
     with pytest.raises(NameTimeoutError):
         connect("silent.example.test", 443, 0.05)
+    answered.set()
+
+
+def test_who_wants_a_name_at_once_waits_for_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resolver that hangs has a thread for each name, not for each who wants it."""
+    asked, answered = list[str](), threading.Event()
+
+    def getaddrinfo(host: str, *_: object, **_more: object) -> list[object]:
+        asked.append(host)
+        answered.wait(ENOUGH)
+        return [(socket.AF_INET, 0, 0, "", ("192.0.2.1", 443))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    for _ in range(3):
+        with pytest.raises(NameTimeoutError):
+            look_up("silent.example.test", 443, 0.01)
+    with ThreadPoolExecutor(5) as pool:
+        answers = [pool.submit(look_up, "silent.example.test", 443, ENOUGH) for _ in range(5)]
+        eventually(lambda: all(one.running() for one in answers), within=10, what="all wait")
+        assert asked == ["silent.example.test"]
+        answered.set()
+        assert {str(one.result()) for one in answers} == {
+            str([(socket.AF_INET, ("192.0.2.1", 443))])
+        }
+
+
+def test_names_that_hang_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last resort; a name that is being looked up already may still be waited for."""
+    answered = threading.Event()
+    monkeypatch.setattr("entrepot.connecting._LOOK_UPS_AT_ONCE", 1)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: answered.wait(ENOUGH) and [])
+    for host in ("silent.example.test", "other.example.test"):
+        with pytest.raises(NameTimeoutError):
+            look_up(host, 443, 0.01)
+    assert "look up other.example.test" not in {one.name for one in threading.enumerate()}
     answered.set()
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from entrepot.freshness import Ask, Head, Verdict, ask, judge
-from entrepot.reference import Digest
+from entrepot.freshness import Ask, Head, Latest, Verdict, ask, judge
+from entrepot.reference import Digest, Origin, Repository
 
 DIGEST = Digest.of(b"manifest")
 
@@ -46,3 +46,16 @@ def test_only_a_200_with_the_held_digest_is_served_from_the_cache(
 ) -> None:
     """A tag is never silently stale: no other answer of upstream leads to the held manifest."""
     assert judge(Head(status, digest), held=held) is verdict
+
+
+def test_what_was_asked_earlier_is_no_news() -> None:
+    """Whenever it is answered; each tag of each repository has its own latest word."""
+    latest, origin = Latest(), Origin("https", "registry.test", 443)
+    app, other = Repository(origin, "app"), Repository(origin, "other")
+    assert latest.is_news(app, "1", 20.0)
+    assert not latest.is_news(app, "1", 19.9)
+    assert latest.is_news(app, "1", 20.0)
+    assert latest.is_news(app, "2", 10.0)
+    assert latest.is_news(other, "1", 10.0)
+    assert latest.is_news(app, "1", 30.0)
+    assert not latest.is_news(app, "1", 20.0)

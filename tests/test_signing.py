@@ -291,6 +291,45 @@ def test_a_failing_token_server_fails_for_all_who_wait(world: World) -> None:
     assert world.signer.take_answered() == set()
 
 
+def test_who_waits_for_anothers_token_does_not_wait_for_ever(world: World) -> None:
+    """Each has a deadline of its own, whoever's request it is that hangs."""
+    silent = threading.Event()
+    world.server.routes[PATH] = challenge()
+    world.server.routes["/token"] = Content(b"", wait=silent)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(world.send, seconds=30)
+            world.server.await_request(path="/token")
+            with pytest.raises(UpstreamError, match="its token server gave no answer in time"):
+                world.send(seconds=0.2)
+            silent.set()
+            assert first.result() == (401, b"")
+    finally:
+        silent.set()
+
+
+def test_a_token_may_not_drip(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that it takes to know what to show has one deadline."""
+    monkeypatch.setattr("entrepot.signing._BODY_SECONDS", 0.3)
+    ended = threading.Event()
+
+    def drip(exchange: Exchange) -> None:
+        exchange.start(200, {"Content-Length": "1000"})
+        try:
+            while not ended.wait(0.05):
+                exchange.write(b" ")
+        except OSError:
+            exchange.cut()
+
+    world.server.routes[PATH] = challenge()
+    world.server.routes["/token"] = drip
+    try:
+        with pytest.raises(UpstreamError, match=f"{AUTH}: it stopped answering"):
+            world.send()
+    finally:
+        ended.set()
+
+
 def test_a_silent_token_server_is_named(world: World) -> None:
     """So that the breaker knows whom not to ask, before anybody waits for it again."""
     silent = threading.Event()

@@ -132,3 +132,47 @@ def test_names_are_verified(authority: Authority, tmp_path: Path) -> None:
         context.wrap_socket(ours, server_hostname=NAME)
     ours.close()
     thread.join()
+
+
+HANDSHAKE, DATA = b"\x16", b"\x17"
+"""Types of records (RFC 8446 section 5.1)."""
+
+
+@contextmanager
+def dripping(kind: bytes) -> Iterator[socket.socket]:
+    """A connection on which bytes come often enough for any single wait, and never a record."""
+    ours, theirs = socket.socketpair()
+    enough = threading.Event()
+
+    def drip() -> None:
+        with suppress(OSError):
+            theirs.sendall(kind + b"\x03\x03\x40\x00")
+            while not enough.wait(0.02):
+                theirs.sendall(b"x")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    ours.settimeout(0.3)
+    with ours, theirs:
+        try:
+            yield ours
+        finally:
+            enough.set()
+            thread.join()
+
+
+def test_a_handshake_must_come_within_one_wait() -> None:
+    """However it drips."""
+    context = WideContext(ssl.PROTOCOL_TLS_CLIENT)
+    with dripping(HANDSHAKE) as slow, pytest.raises(TimeoutError):
+        context.wrap_socket(slow, server_hostname=NAME)
+
+
+def test_a_record_must_come_within_one_wait(authority: Authority) -> None:
+    """However it drips; afterwards each wait may take as long as before."""
+    with connected(authority, lambda _: None) as wide, dripping(DATA) as slow:
+        own, wide.socket = wide.socket, slow
+        with pytest.raises(TimeoutError):
+            wide.recv(1)
+        assert slow.gettimeout() == 0.3
+        wide.socket = own

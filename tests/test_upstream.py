@@ -832,3 +832,103 @@ def test_an_idle_connection_is_kept_alive(upstream: Upstream, plain: FaultServer
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) < 60
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     reply.close()
+
+
+# Bodies that drip
+
+
+def drips(exchange: Exchange, head: bytes, body: bytes) -> None:
+    """Send a byte often enough for any single wait, for at least half a minute."""
+    exchange.raw(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n")
+    ended = threading.Event()
+    try:
+        for _ in range(600):
+            exchange.raw(body)
+            ended.wait(0.05)
+    except OSError:
+        exchange.cut()
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (b"Content-Length: 600", b"x"),
+        (b"Transfer-Encoding: chunked", b"1\r\nx\r\n"),
+        (b"Transfer-Encoding: chunked", b"0"),
+        (b"Connection: close", b"x"),
+    ],
+    ids=["length", "chunks", "a chunk's head", "until it closes"],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_whole_body_has_a_deadline(
+    upstream: Upstream,
+    plain: FaultServer,
+    secure: FaultServer,
+    scheme: str,
+    head: bytes,
+    body: bytes,
+) -> None:
+    """Not only each wait for a part of it: who drips would else have a thread for ever."""
+    server = plain if scheme == "http" else secure
+    server.routes = {"/a": lambda exchange: drips(exchange, head, body)}
+    with (
+        upstream.send("GET", target("/a", scheme), (), follow=Follow.NO) as reply,
+        pytest.raises(UpstreamError, match="it stopped answering"),
+    ):
+        reply.read_all(1 << 20, 0.4)
+
+
+def test_a_single_read_has_a_deadline(upstream: Upstream, plain: FaultServer) -> None:
+    """The head of a chunk may not drip for longer than a byte may take."""
+    chunked = b"Transfer-Encoding: chunked"
+    plain.routes = {"/a": lambda exchange: drips(exchange, chunked, b"0")}
+    with (
+        upstream.send("GET", target("/a"), (), follow=Follow.NO) as reply,
+        pytest.raises(UpstreamError, match="it stopped answering"),
+    ):
+        reply.read(1)
+
+
+def test_a_slow_body_may_take_its_time(upstream: Upstream, plain: FaultServer) -> None:
+    """A read at a time has no deadline but its own; nor is the next one's shorter."""
+    plain.routes = {"/a": lambda exchange: drips(exchange, b"Content-Length: 600", b"x")}
+    with upstream.send("GET", target("/a"), (), follow=Follow.NO) as reply:
+        assert b"".join(reply.read(1) for _ in range(8)) == b"x" * 8
+
+
+def test_draining_takes_a_moment_at_most(
+    upstream: Upstream, plain: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that serves again is worth no more; it is closed."""
+    monkeypatch.setattr("entrepot.reply._DRAIN_SECONDS", 0.2)
+    plain.routes = {"/a": lambda exchange: drips(exchange, b"Content-Length: 600", b"x")}
+    reply = upstream.send("GET", target("/a"), (), follow=Follow.NO)
+    reply.drain()
+    with pytest.raises(UpstreamError):
+        reply.read(1)
+
+
+def test_all_redirects_have_one_deadline(authority: Authority, plain: FaultServer) -> None:
+    """Hosts that lead from one to the next and answer just in time do not add up."""
+    pause = threading.Event()
+
+    def late(exchange: Exchange) -> None:
+        pause.wait(0.5)
+        exchange.send(307, headers={"Location": f"{exchange.request.path}x"})
+
+    plain.routes = {f"/a{'x' * count}": late for count in range(MAX_REDIRECTS + 1)}
+    resolve = (Resolve(NAME, 80, "127.0.0.1", plain.port),)
+    slow = Upstream(Roots(authority.pem, None), resolve=resolve, read_seconds=0.6)
+    with pytest.raises(UpstreamError, match="it stopped answering"):
+        slow.send("GET", target("/a"), (), follow=Follow.ANY)
+    slow.close()
+
+
+def test_what_is_asked_of_our_own_says_who_asks(upstream: Upstream, plain: FaultServer) -> None:
+    """A client's name goes along only where it is the client that asks."""
+    plain.routes = {"/a": status(200)}
+    get(upstream, "/a")
+    get(upstream, "/a", ("User-Agent", "docker"))
+    names = [seen.headers["user-agent"] for seen in plain.requests]
+    assert names[0].startswith("entrepot")
+    assert names[1:] == ["docker"]

@@ -141,7 +141,7 @@ class Asking(Threads):
                 if reply.status not in FAILURES:
                     return reply
                 after = reply.value("Retry-After")
-                self._rest(request.origin, reply)
+                self._rest(request, reply)
                 pause = patience.pause(attempts, clock() - began, reply.status, after)
                 if pause is None or not await _still_awaited(request, pause):
                     self.events.warn(
@@ -325,12 +325,22 @@ class Asking(Threads):
         figures = {} if last is None else last.known()
         self.events.warn("rate_limited", host=origin, **figures, do=account_hint(origin))
 
-    def _rest(self, origin: Origin, reply: Reply) -> None:
-        """Believe a host that says how long it wants to be left alone (RFC 6585 section 4)."""
+    def _rest(self, request: Request, reply: Reply) -> None:
+        """Believe a host that says how long it wants to be left alone (RFC 6585 section 4).
+
+        For everybody, so not where the limit may be that of a client's own login.
+        """
         seconds = parse_retry_after(reply.value("Retry-After"))
-        if reply.status == 429 and seconds is not None:
+        if reply.status == 429 and seconds is not None and self._is_as_anybody(request):
             now = self.clock()
-            self.breakers.rest(origin, now + seconds, now)
+            self.breakers.rest(request.origin, now + seconds, now)
+
+    def _is_as_anybody(self, request: Request) -> bool:
+        """Whether upstream takes a request for the proxy's own, or for one of nobody in particular.
+
+        With what is known here: ``Driver`` knows which tokens are anybody's, too.
+        """
+        return request.account is not None or not identity_fields(request)
 
     def _silent(self, origin: Origin, error: UpstreamError, *, connected: bool) -> None:
         if self.breakers.failed(origin, self.clock(), connected=connected, slow=error.slow):

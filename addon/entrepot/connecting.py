@@ -2,27 +2,32 @@
 
 ``getaddrinfo`` knows no deadline: where a resolver's packets are dropped it takes 10 to 30 s. And
 Docker Hub has eight addresses, each of which would be waited for in turn. So a name is looked up
-on a thread that may be left behind, and every 250 ms one more address is tried, families in turn,
-until one answers (RFC 8305) or the time is over.
+on a thread that may be left behind, one for all who want that name, and every 250 ms one more
+address is tried, families in turn, until one answers (RFC 8305) or the time is over.
 """
 
 import errno
 import os
-import queue
 import select
 import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, wait
 from itertools import chain, zip_longest
 from typing import Any, TypeAlias
 
 STAGGER_SECONDS = 0.25
+_LOOK_UPS_AT_ONCE = 512
+"""Of names that hang: those of one host are one."""
 
 Address: TypeAlias = tuple[socket.AddressFamily, Any]
 """A family and an address of it, as ``socket.connect`` takes it."""
 Options: TypeAlias = Sequence[tuple[int, int, int | bytes]]
+
+_lock = threading.Lock()
+_running: "dict[tuple[str, int], Future[list[Address]]]" = {}
 
 
 class NameTimeoutError(TimeoutError):
@@ -44,25 +49,41 @@ def connect(host: str, port: int, seconds: float, options: Options = ()) -> sock
 
 def look_up(host: str, port: int, seconds: float) -> list[Address]:
     """The addresses of a name, families in turn, the preferred one first."""
-    found: queue.SimpleQueue[list[Address] | OSError] = queue.SimpleQueue()
+    found = _looking_up(host, port)
+    if found is None or not wait([found], timeout=seconds).done:
+        raise NameTimeoutError(f"no address of {host} in {seconds:g} s")
+    return _in_turn(found.result())
 
-    def ask() -> None:
-        try:
-            rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            found.put([(family, address) for family, _, _, _, address in rows])
-        except OSError as error:
-            found.put(error)
-        except UnicodeError:  # no name of a host
-            found.put(socket.gaierror(socket.EAI_NONAME, "it is no name of a host"))
 
-    threading.Thread(target=ask, name=f"look up {host}", daemon=True).start()
+def _looking_up(host: str, port: int) -> "Future[list[Address]] | None":
+    """The one look-up of a name that is under way; None where there are too many of others."""
+    with _lock:
+        found = _running.get((host, port))
+        if found is None and len(_running) < _LOOK_UPS_AT_ONCE:
+            found = Future()
+            arguments = (host, port, found)
+            name = f"look up {host}"
+            threading.Thread(target=_ask, args=arguments, name=name, daemon=True).start()
+            _running[host, port] = found
+        return found
+
+
+def _ask(host: str, port: int, found: "Future[list[Address]]") -> None:
+    problem: OSError | None = None
+    addresses: list[Address] = []
     try:
-        result = found.get(timeout=seconds)
-    except queue.Empty:
-        raise NameTimeoutError(f"no address of {host} in {seconds:g} s") from None
-    if isinstance(result, OSError):
-        raise result
-    return _in_turn(result)
+        rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = [(family, address) for family, _, _, _, address in rows]
+    except OSError as error:
+        problem = error
+    except UnicodeError:  # no name of a host
+        problem = socket.gaierror(socket.EAI_NONAME, "it is no name of a host")
+    with _lock:
+        del _running[host, port]
+    if problem is None:
+        found.set_result(addresses)
+    else:
+        found.set_exception(problem)
 
 
 def _in_turn(addresses: list[Address]) -> list[Address]:

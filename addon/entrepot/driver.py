@@ -108,6 +108,9 @@ class Driver(Asking):
         """Ask upstream once for all who ask the same; see :meth:`Flights.join`."""
         return await self._flights.join(key, request, ask, until_sent=until_sent)
 
+    def _is_as_anybody(self, request: Request) -> bool:
+        return super()._is_as_anybody(request) or self.access.credential(request).anonymous
+
     async def relay(
         self,
         request: Request,

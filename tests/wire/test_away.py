@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rig.client import Answer, Client
+from rig.client import Answer, Client, basic
 from rig.faults import Content, FaultServer, error, first, status
 from rig.images import Image, ImageFactory
 from rig.process import eventually
@@ -237,6 +237,23 @@ def test_a_registry_that_wants_rest_is_left_alone(
     assert isinstance(figures, dict)
     del figures["at"]
     assert figures == {"limit": 100, "remaining": 0, "window": 21600, "source": None}
+
+
+def test_a_limit_of_one_clients_login_is_nobody_elses(
+    client: Client, faults: FaultServer, images: ImageFactory
+) -> None:
+    """Promise 9: who has used up an account of its own makes nobody's tags stale."""
+    faults.publish(images.image("used up"), "app", "1")
+    alice, path = {"Authorization": basic("alice", "wonderland")}, "/v2/app/manifests/1"
+    content = faults.routes[path]
+    for fields in ({}, alice):
+        assert client.manifest(TAG, fields).status == 200
+    limited = error(429, "TOOMANYREQUESTS", "wait", {"Retry-After": "120"})
+    faults.routes[path] = lambda exchange: (limited if exchange.request.authorization else content)(
+        exchange
+    )
+    assert client.manifest(TAG, alice).cache_status == STALE
+    assert client.manifest(TAG).cache_status == "entrepot; hit; detail=revalidated"
 
 
 # Tokens
