@@ -88,6 +88,7 @@ LEVELS = {
     # 3: the engine
     "signing": 3,
     "asking": 3,
+    "elsewhere": 3,
     "driver": 3,
     "permission": 3,
     "outage": 3,

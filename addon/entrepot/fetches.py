@@ -279,8 +279,9 @@ class Fetches:
         if wants_part(request) or reply.status != 200:
             reply.close()
             part: Fields = tuple(("Range", value) for value in request.values("Range"))
-            reply = await driver.send(request, extra=part, downgrade=True)
-            return await driver.relay(request, reply)
+            reply = await driver.send(request, extra=part)  # a part cannot be verified
+            if reply.status != 200:
+                return await driver.relay(request, reply)
         if reply.length == 0 and digest != Digest.of(b"", digest.algorithm):
             reply.close()
             driver.events.warn("mismatch", digest=digest, of=request.origin, reason="empty")
