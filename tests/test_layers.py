@@ -23,6 +23,7 @@ LEVELS = {
     "account": 0,
     "networks": 0,
     "spelling": 0,
+    "reach": 0,
     "registries": 0,
     "mirror": 0,
     "places": 0,
@@ -53,6 +54,7 @@ LEVELS = {
     "entries": 2,
     "index": 2,
     "itself": 2,
+    "destinations": 2,
     "objects": 2,
     "growing": 2,
     "gunzip": 2,
@@ -86,6 +88,7 @@ LEVELS = {
     # 3: the engine
     "signing": 3,
     "asking": 3,
+    "elsewhere": 3,
     "driver": 3,
     "permission": 3,
     "outage": 3,

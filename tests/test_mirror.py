@@ -4,7 +4,6 @@ import pytest
 
 from entrepot.mirror import (
     Mirror,
-    is_inward,
     name_of,
     namespaces,
     parse_registry,
@@ -134,31 +133,6 @@ def test_a_query_of_many_fields_is_refused() -> None:
 )
 def test_a_host_may_come_first_in_a_path(path: str, parts: tuple[str, str] | None) -> None:
     assert split_path(path) == parts
-
-
-@pytest.mark.parametrize(
-    ("host", "inward"),
-    [
-        ("localhost", True),
-        ("x.localhost", True),
-        ("127.0.0.1", True),
-        ("127.9.9.9", True),
-        ("::1", True),
-        ("::ffff:127.0.0.1", True),
-        ("169.254.169.254", True),
-        ("fe80::1", True),
-        ("0.0.0.0", True),  # noqa: S104 - nobody listens
-        ("::", True),
-        ("224.0.0.1", True),
-        ("10.0.0.5", False),
-        ("192.0.2.1", False),
-        ("fd00::1", False),
-        ("localhost.example.com", False),
-    ],
-)
-def test_what_is_only_on_the_proxys_own_machine(host: str, inward: bool) -> None:  # noqa: FBT001
-    """Private networks are not: registries are there."""
-    assert is_inward(Origin("https", host, 443)) is inward
 
 
 PATH = "/v2/app/referrers/sha256:0"

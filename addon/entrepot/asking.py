@@ -14,12 +14,14 @@ from itertools import count
 
 from entrepot.access import identity_fields
 from entrepot.breaker import TRIAL_SECONDS, Ask, Breakers
+from entrepot.destinations import DestinationError
 from entrepot.endpoint import Manifest, Referrers, parse_endpoint
 from entrepot.events import Events
 from entrepot.headers import is_plain, normalise_accept
 from entrepot.message import Fields, Request
 from entrepot.patience import BRIEF, FAILURES, PATIENCE, Patience, parse_retry_after
 from entrepot.ratelimits import RateLimits, account_hint
+from entrepot.reach import Reach
 from entrepot.reference import Origin
 from entrepot.reply import Reply, Target, UpstreamError
 from entrepot.signing import Signer
@@ -92,6 +94,13 @@ class Asking(Threads):
         """Whether a host does not answer; it is tried again meanwhile, where that is due."""
         away = self.offline or self.breakers.is_away(origin)
         return away and not self.may_ask(origin, spare=True)
+
+    def reach_of(self, request: Request) -> Reach:
+        """How far a request may lead."""
+        origin = request.origin
+        return request.reach or self.upstream.destinations.named_by_client(
+            origin.host, origin.port, request.client
+        )
 
     async def send(
         self,
@@ -174,13 +183,15 @@ class Asking(Threads):
                 request.method,
                 Target(request.origin, request.target),
                 fields,
+                reach=self.reach_of(request),
                 follow=Follow.NO,
                 content=content,
                 seconds=seconds,
             )
 
         signed = partial(self.signer.send, request, fields, send, seconds=seconds)
-        asked = Request("HEAD", request.origin, request.path)  # of a login nothing is tried again
+        # Of a login nothing is tried again.
+        asked = Request("HEAD", request.origin, request.path, reach=self.reach_of(request))
         return await self._heard(asked, signed, by=request, brief=brief)
 
     def failed(self, error: UpstreamError, asked: Request | None = None) -> None:
@@ -199,7 +210,13 @@ class Asking(Threads):
             self._silent(asked.origin, error, connected=True)
         # Without what belongs to a client's connection, which would be held with it.
         self._trials[asked.origin] = Request(
-            "HEAD", asked.origin, asked.path, asked.query, asked.headers, account=asked.account
+            "HEAD",
+            asked.origin,
+            asked.path,
+            asked.query,
+            asked.headers,
+            account=asked.account,
+            reach=self.reach_of(asked),
         )
         while len(self._trials) > _MOST_TRIALS:
             del self._trials[next(iter(self._trials))]
@@ -252,6 +269,7 @@ class Asking(Threads):
                 method or request.method,
                 target,
                 fields,
+                reach=self.reach_of(request),
                 follow=follow,
                 downgrade=downgrade,
                 seconds=seconds,
@@ -303,7 +321,8 @@ class Asking(Threads):
 
         It is asked again what it let a deadline pass on: many that hang still answer a ping.
         """
-        trial = self._trials.get(origin) or Request("HEAD", origin, "/v2/")
+        reach = self.upstream.destinations.named_by_somebody(origin)
+        trial = self._trials.get(origin) or Request("HEAD", origin, "/v2/", reach=reach)
         send = self._sender(trial, seconds=self._answer_seconds)
         try:
             reply = send()
@@ -311,6 +330,8 @@ class Asking(Threads):
             heard = partial(self._answered, origin, reply.target.origin)
         except UpstreamError as error:
             heard = partial(self.failed, error)
+        except DestinationError:  # only who may go there can try
+            heard = partial(self._answered, origin)
         finally:
             self._trying.discard(origin)
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile

@@ -17,6 +17,7 @@ from entrepot.checks import Checks
 from entrepot.content import Content, content_answer, wants_part
 from entrepot.download import Download
 from entrepot.driver import Driver
+from entrepot.elsewhere import is_elsewhere, is_page
 from entrepot.entries import StoredBlob
 from entrepot.fetches import Claim, Fetches, Key, Led
 from entrepot.growing import State
@@ -191,9 +192,12 @@ class Blobs:
         request, repository, digest, who = wanted
         driver = self._driver
         asked = driver.access.asked(driver.clock())
-        reply = await driver.send_patiently(request, downgrade=True)
+        reply = await driver.send_patiently(request)
         if reply.status != 200:
             await permission.refused(driver, reply, repository, digest, who)
+        elif is_elsewhere(request, reply) and is_page(reply.headers):
+            reply.close()
+            return error_answer(502, "UNAVAILABLE", "upstream sends to a web page, not to the blob")
         elif Shown.by(reply, asked).is_named(digest):
             await permission.allow(driver, repository, digest, who, asked)
         return await driver.relay(request, reply)
@@ -228,7 +232,7 @@ class Blobs:
         async def resume(given: int) -> Body:
             last = "" if stop is None else str(stop - 1)
             part = (("Range", f"bytes={start + given}-{last}"),)
-            reply = await self._driver.send(request, extra=part, downgrade=True)
+            reply = await self._driver.send(request, extra=part)
             if reply.status != 206:
                 reply.close()
                 raise BodyError(f"upstream answered {reply.status} to a resumed fetch")

@@ -3,7 +3,8 @@
 ``getaddrinfo`` knows no deadline: where a resolver's packets are dropped it takes 10 to 30 s. And
 Docker Hub has eight addresses, each of which would be waited for in turn. So a name is looked up
 on a thread that may be left behind, one for all who want that name, and every 250 ms one more
-address is tried, families in turn, until one answers (RFC 8305) or the time is over.
+address is tried, families in turn, until one answers (RFC 8305) or the time is over. Addresses to
+which the caller may not be led are left out before the first is tried.
 """
 
 import errno
@@ -13,10 +14,12 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from itertools import chain, zip_longest
 from typing import Any, TypeAlias
+
+from entrepot.destinations import DestinationError
 
 STAGGER_SECONDS = 0.25
 _LOOK_UPS_AT_ONCE = 512
@@ -25,6 +28,8 @@ _LOOK_UPS_AT_ONCE = 512
 Address: TypeAlias = tuple[socket.AddressFamily, Any]
 """A family and an address of it, as ``socket.connect`` takes it."""
 Options: TypeAlias = Sequence[tuple[int, int, int | bytes]]
+Refusal: TypeAlias = Callable[[str, int], str | None]
+"""Says of an address and a port why they are not to be connected to; None where they are."""
 
 _lock = threading.Lock()
 _running: "dict[tuple[str, int], Future[list[Address]]]" = {}
@@ -34,17 +39,30 @@ class NameTimeoutError(TimeoutError):
     """Nobody said in time which addresses a name has."""
 
 
-def connect(host: str, port: int, seconds: float, options: Options = ()) -> socket.socket:
+def connect(
+    host: str, port: int, seconds: float, options: Options = (), refusal: Refusal | None = None
+) -> socket.socket:
     """Connect by TCP, and leave ``seconds`` as the socket's timeout.
 
-    Raises ``socket.gaierror`` or :class:`NameTimeoutError` for the name, else OSError:
-    TimeoutError where no address answered in time.
+    Raises ``socket.gaierror`` or :class:`NameTimeoutError` for the name, ``DestinationError``
+    where each of its addresses is refused, else OSError: TimeoutError where no address answered
+    in time.
     """
     until = time.monotonic() + seconds
     addresses = look_up(host, port, seconds)
+    if refusal is not None:
+        addresses = _allowed(addresses, refusal)
     sock = first_of(addresses, until - time.monotonic(), options)
     sock.settimeout(seconds)
     return sock
+
+
+def _allowed(addresses: list[Address], refusal: Refusal) -> list[Address]:
+    reasons = [refusal(str(address[0]), address[1]) for _, address in addresses]
+    allowed = [pair for pair, why in zip(addresses, reasons, strict=True) if why is None]
+    if addresses and not allowed:
+        raise DestinationError(reasons[0])
+    return allowed
 
 
 def look_up(host: str, port: int, seconds: float) -> list[Address]:

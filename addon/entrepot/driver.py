@@ -14,6 +14,7 @@ from typing import TypeVar
 from entrepot.access import Access
 from entrepot.asking import ANSWER_SECONDS, Asking
 from entrepot.body import ReplyBody
+from entrepot.elsewhere import describing, is_elsewhere, problem
 from entrepot.events import Events
 from entrepot.flights import Flights
 from entrepot.message import Answer, Body, Request, cache_status, end_to_end
@@ -121,9 +122,16 @@ class Driver(Asking):
     ) -> Answer:
         """Upstream's own answer, as it came; ``head`` is what was already read of its body.
 
-        ``how`` is said in ``Cache-Status``, where it is not a miss.
+        ``how`` is said in ``Cache-Status``, where it is not a miss. Of what came from where a
+        redirect led, little is passed on (``elsewhere``).
         """
         how = how or ("fwd=miss", f"fwd-status={reply.status}")
+        if is_elsewhere(request, reply):
+            unfit = problem(request, reply)
+            if unfit is not None:
+                reply.close()
+                return unfit.adding(cache_status(*how))
+            reply.headers = describing(reply.headers)
         if request.method == "HEAD" or reply.status in (204, 304):
             reply.close()
             return relayed(reply, b"", reply.length, *how)

@@ -20,6 +20,7 @@ from entrepot.driver import Driver
 from entrepot.flights import Audience
 from entrepot.growing import GaveWay, State
 from entrepot.message import Answer, Fields, Request, cache_status, error_answer
+from entrepot.reach import Reach
 from entrepot.reference import Digest, Origin, Repository
 from entrepot.reply import Reply, Target
 from entrepot.room import Fit
@@ -232,12 +233,14 @@ class Fetches:
         driver = self._driver
         target = Target(request.origin, request.target)
 
-        def get(target: Target, fields: Fields) -> Reply:
-            return driver.upstream.send("GET", target, fields, follow=Follow.ANY, downgrade=True)
+        def get(target: Target, reach: Reach, fields: Fields) -> Reply:
+            return driver.upstream.send(
+                "GET", target, fields, reach=reach, follow=Follow.ANY, downgrade=True
+            )
 
         def ask(extra: Fields) -> Reply:
             fields = (*forwarded(request), *extra)
-            return driver.signer.send(request, fields, bind(get, target))
+            return driver.signer.send(request, fields, bind(get, target, driver.reach_of(request)))
 
         def reopen(offset: int) -> Reply:
             driver.events.count("resumed_fetches")
@@ -247,7 +250,7 @@ class Fetches:
             driver.events.count("parallel_fetches")
             wanted = ("Range", f"bytes={start}-{stop - 1}")
             fields = (*(pair for pair in reply.asked if pair[0].lower() != "range"), wanted)
-            found = get(reply.target, fields)
+            found = get(reply.target, reply.reach, fields)
             if found.status == 206 or (reply.target == target and request.account is None):
                 return found
             found.close()  # a signed address or a token ends; the registry gives a new one
@@ -276,8 +279,9 @@ class Fetches:
         if wants_part(request) or reply.status != 200:
             reply.close()
             part: Fields = tuple(("Range", value) for value in request.values("Range"))
-            reply = await driver.send(request, extra=part, downgrade=True)
-            return await driver.relay(request, reply)
+            reply = await driver.send(request, extra=part)  # a part cannot be verified
+            if reply.status != 200:
+                return await driver.relay(request, reply)
         if reply.length == 0 and digest != Digest.of(b"", digest.algorithm):
             reply.close()
             driver.events.warn("mismatch", digest=digest, of=request.origin, reason="empty")

@@ -11,10 +11,13 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
+from entrepot.destinations import DestinationError
 from entrepot.driver import Driver
 from entrepot.headers import parse_challenges
+from entrepot.reach import Reach
 from entrepot.reference import HostPort, Origin
 from entrepot.reply import Reply, Target, UpstreamError
 from entrepot.tokens import Realms
@@ -71,10 +74,14 @@ class Hosts:
         """Whether to look into what ``client`` (an address) and ``origin`` say to each other."""
         if self._refused.get((client, origin), 0.0) > self._driver.clock():
             return False
-        return self._permits(origin.host) and await self.is_registry(origin)
+        reach = self._driver.upstream.destinations.named_by_client(origin.host, origin.port, client)
+        return self._permits(origin.host) and await self.is_registry(origin, reach)
 
-    async def is_registry(self, origin: Origin) -> bool:
-        """Whether a registry or a registry's token server is at ``origin``."""
+    async def is_registry(self, origin: Origin, reach: Reach | None = None) -> bool:
+        """Whether a registry or a registry's token server is at ``origin``.
+
+        Where that is not known it is asked, as far as ``reach`` leads (None: anybody's word).
+        """
         if self.is_listed(origin) or self._realms.is_host(origin):
             return True
         if self._only_listed:
@@ -84,7 +91,12 @@ class Hosts:
         known = self._verdicts.get(origin)
         if known is not None and known[1] > self._driver.clock():
             return known[0]
-        verdict, _ = await self._driver.together(("probe", origin), lambda: self._find(origin))
+        try:
+            verdict, _ = await self._driver.together(
+                ("probe", origin, reach), lambda: self._find(origin, reach)
+            )
+        except DestinationError:  # which says nothing to those who are led there
+            return False
         return verdict
 
     def refused(self, origin: Origin, client: str) -> bool:
@@ -110,7 +122,7 @@ class Hosts:
         """Whether only what is listed counts, and this is not."""
         return self._only_listed and not self.is_listed(origin)
 
-    async def _find(self, origin: Origin) -> bool:
+    async def _find(self, origin: Origin, reach: Reach | None) -> bool:
         store, now = self._driver.store, self._driver.clock()
         row = await self._driver.stored(lambda: store.host(origin), None)
         left = row.until - self._driver.wall() if row is not None else 0.0
@@ -121,7 +133,7 @@ class Hosts:
         was_one = row is not None and row.registry
         if self._driver.offline or (was_one and self._driver.is_away(origin)):
             return was_one
-        verdict, seconds = await self._probe(origin, was_one=was_one)
+        verdict, seconds = await self._probe(origin, reach, was_one=was_one)
         if seconds == UNREACHABLE_SECONDS and was_one:
             _remember(self._verdicts, origin, (True, now + seconds))
             return True  # what it was: its content is served while it is away
@@ -138,16 +150,19 @@ class Hosts:
             lambda: self._driver.store.set_host(origin, registry=True, seconds=YES_SECONDS), None
         )
 
-    async def _probe(self, origin: Origin, *, was_one: bool) -> tuple[bool, float]:
+    async def _probe(
+        self, origin: Origin, reach: Reach | None, *, was_one: bool
+    ) -> tuple[bool, float]:
         """Ask a host whether it is a registry; and for how long a «no» counts.
 
         Of one that ``was_one`` it is remembered that it is silent, so that the request that comes
         next does not wait again.
         """
         problem = UpstreamError(f"{origin}: no answer in time", silent=origin, slow=True)
+        ask = partial(self._ask, origin, reach)
         async with self._probes:
             try:
-                return await self._driver.call(lambda: self._ask(origin), PROBE_SECONDS), NO_SECONDS
+                return await self._driver.call(ask, PROBE_SECONDS), NO_SECONDS
             except UpstreamError as error:
                 problem = error
             except TimeoutError:
@@ -156,11 +171,13 @@ class Hosts:
             self._driver.failed(problem)
         return False, UNREACHABLE_SECONDS
 
-    def _ask(self, origin: Origin) -> bool:
+    def _ask(self, origin: Origin, reach: Reach | None) -> bool:
         target = Target(origin, "/v2/")
         fields = (("Accept", "application/json"), ("Accept-Encoding", "identity"))
         upstream = self._driver.upstream
-        reply = upstream.send("GET", target, fields, follow=Follow.NO, seconds=PROBE_SECONDS)
+        reply = upstream.send(
+            "GET", target, fields, reach=reach, follow=Follow.NO, seconds=PROBE_SECONDS
+        )
         try:
             return is_registry_answer(reply)
         finally:

@@ -12,6 +12,7 @@ from entrepot import freshness, permission
 from entrepot.access import Asked, Credential
 from entrepot.content import Content, content_answer
 from entrepot.driver import Driver
+from entrepot.elsewhere import is_elsewhere, is_page
 from entrepot.entries import StoredManifest, TagEntry
 from entrepot.headers import normalise_accept
 from entrepot.manifest import MAX_SIZE, is_cacheable, listed_digests
@@ -48,6 +49,13 @@ class _Head:
         return self.status != 200 or has_length
 
 
+class _NoManifestError(Exception):
+    """Upstream answered with success and with something else than a manifest.
+
+    No failure of upstream's: what is held is not served in its place.
+    """
+
+
 class Manifests:
     """Answers GET and HEAD of manifests."""
 
@@ -65,9 +73,14 @@ class Manifests:
     ) -> Answer:
         """Answer a request for a manifest. Raises ``UpstreamError``."""
         who = self._driver.access.credential(request)
-        if isinstance(reference, Digest):
-            return await self._by_digest(request, repository, reference, who)
-        return await self._by_tag(request, repository, reference, who)
+        try:
+            if isinstance(reference, Digest):
+                return await self._by_digest(request, repository, reference, who)
+            return await self._by_tag(request, repository, reference, who)
+        except _NoManifestError as error:
+            self._driver.events.warn("upstream_failed", of=repository, reason=error)
+            how = cache_status("fwd=miss", "fwd-status=200")
+            return error_answer(502, "MANIFEST_INVALID", f"upstream: {error}").adding(how)
 
     async def _by_digest(
         self, request: Request, repository: Repository, digest: Digest, who: Credential
@@ -281,9 +294,7 @@ class Manifests:
         driver = self._driver
         digest = reference if isinstance(reference, Digest) else None
         asked = driver.access.asked(driver.clock())
-        with await driver.send_patiently(
-            request, method="HEAD", downgrade=digest is not None, brief=brief
-        ) as reply:
+        with await driver.send_patiently(request, method="HEAD", brief=brief) as reply:
             shown = Shown.by(reply, asked)
             if reply.status != 200:
                 await permission.refused(driver, reply, repository, digest, who)
@@ -340,7 +351,7 @@ class Manifests:
         by_tag_only = digest is None and said_digest(reply.headers) is None
         media_type = reply.value("Content-Type") or ""
         if not is_cacheable(media_type) or reply.value("Content-Encoding"):
-            return await driver.relay(request, reply)
+            return await self._relay_unverified(request, reply)
         try:
             content = await driver.call(lambda: reply.read_all(MAX_SIZE + 1), by=request)
         except UpstreamError as error:  # cut: no client asks again
@@ -352,9 +363,19 @@ class Manifests:
                 request, repository, reference, who, patient=patient, attempts=attempts - 1
             )
         if len(content) > MAX_SIZE or (by_tag_only and not reply.is_delimited):
-            return await driver.relay(request, reply, head=content)
+            return await self._relay_unverified(request, reply, content)
         reply.close()
         return await self._keep(request, repository, reference, who, reply, content, asked)
+
+    async def _relay_unverified(
+        self, request: Request, reply: Reply, head: bytes | None = None
+    ) -> Answer:
+        """Pass on a registry's own answer that its client has to make sense of."""
+        if is_page(reply.headers) or is_elsewhere(request, reply):
+            reply.close()
+            what = "a web page" if is_page(reply.headers) else "what cannot be verified"
+            raise _NoManifestError(f"{reply.target.origin} sent {what} instead of a manifest")
+        return await self._driver.relay(request, reply, head=head)
 
     async def _keep(
         self,
@@ -401,6 +422,8 @@ _PASSED_ON = frozenset({"oci-subject", "oci-filters-applied", "link", "warning"}
 
 
 def _head_answer(head: _Head) -> Answer:
+    if head.status == 200 and is_page(head.headers):
+        raise _NoManifestError("it sent a web page instead of a manifest")
     return Answer(head.status, head.headers)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from entrepot.account import Account
+from entrepot.reach import Reach
 from entrepot.reference import Digest, Origin
 
 Fields = tuple[tuple[str, str], ...]
@@ -84,6 +85,8 @@ class Request:
     sending: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
     """Called when it is about to go upstream: who comes after must not take its answer for one
     to a question of their own."""
+    reach: Reach | None = None
+    """How far it may lead; None: as far as its client's word leads."""
 
     def values(self, name: str) -> list[str]:
         """Every value of the header field ``name``."""

@@ -12,11 +12,10 @@ word, `--mirror :5000=http://HOST:PORT`: else whoever asks could have verificati
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Self
 from urllib.parse import parse_qsl, urlencode
 
-from entrepot.reference import HostPort, Origin, bracketed, is_ip_address, parse_host, parse_port
+from entrepot.reference import HostPort, Origin, bracketed, parse_host, parse_port
 
 _DOCKER_HUB = Origin("https", "registry-1.docker.io", 443)
 _DOCKER_HUB_NAMES = frozenset({"docker.io", "index.docker.io"})
@@ -116,18 +115,3 @@ def relinked(link: str, path: str, namespace: str | None) -> str:
     named = "" if namespace is None else urlencode({"ns": namespace})
     query = "&".join(part for part in (match[1], named) if part)
     return f"<{path}?{query}>{match[2]}" if query else f"<{path}>{match[2]}"
-
-
-def is_inward(registry: Origin) -> bool:
-    """Whether only the proxy's own machine, or its link, is meant by this host."""
-    if not is_ip_address(registry.host):
-        return registry.host == "localhost" or registry.host.endswith(".localhost")
-    address = ip_address(registry.host)
-    address = getattr(address, "ipv4_mapped", None) or address
-    return (
-        address.is_loopback
-        or address.is_link_local
-        or address.is_unspecified
-        or address.is_multicast
-        or address.is_reserved
-    )

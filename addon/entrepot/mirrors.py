@@ -6,9 +6,9 @@ would have clients show their logins on it. So a registry's 401 or 403 is no cha
 client, but a 404: docker and containerd go on to the registry itself, with their own login.
 
 Whoever names a registry makes the proxy ask there. As by CONNECT, only a host that is a registry
-is asked for content (``hosts``), and whatever else is there, or is not, has the same answer. A
-loopback or link-local address, which by CONNECT the client would reach in its own name, is asked
-where the administrator listed it.
+is asked for content (``hosts``), and whatever else is there, or is not, has the same answer. It is
+the proxy that asks there, in its own name: so nothing of its own machine is, nor a link-local
+address, but where the administrator listed it (``destinations``).
 """
 
 from collections.abc import Collection
@@ -18,6 +18,7 @@ from entrepot.access import NEUTRAL
 from entrepot.account import NOBODY
 from entrepot.accounts import Accounts
 from entrepot.cache import Cache
+from entrepot.destinations import DestinationError
 from entrepot.driver import Driver
 from entrepot.endpoint import (
     Blob,
@@ -34,7 +35,6 @@ from entrepot.listing import Listing
 from entrepot.message import API_VERSION, Answer, Fields, Request, cache_status, error_answer
 from entrepot.mirror import (
     Mirror,
-    is_inward,
     name_of,
     namespaces,
     registry_named,
@@ -42,6 +42,7 @@ from entrepot.mirror import (
     split_path,
 )
 from entrepot.permission import shareable
+from entrepot.reach import Reach
 from entrepot.reference import Origin, Repository
 from entrepot.reply import UpstreamError, unavailable
 
@@ -85,6 +86,7 @@ class Mirrors:
         self._listing = Listing(driver, accounts)
         self._given = {m.registry for m in mirrors if m.registry is not None}
         self._accounts = accounts
+        self._destinations = driver.upstream.destinations
 
     async def answer(self, request: Request, mirror: Mirror) -> Answer:
         """Answer a request below `/v2`, whose origin means nothing; never raises for upstream."""
@@ -97,6 +99,10 @@ class Mirrors:
             return await self._answer(request, mirror)
         except _RefusedError as refused:
             return refused.answer
+        except DestinationError as error:
+            events, client = self._driver.events, request.client
+            events.warn("not_led", client=client, of=request.path, reason=error)
+            return _unreachable().answer
         except UpstreamError as error:
             self._driver.events.warn("upstream_failed", of=request.path, reason=error)
             return unavailable(error, "fwd=miss")
@@ -164,13 +170,15 @@ class Mirrors:
 
         Raises :class:`_RefusedError` where its registry is none, or none to be asked.
         """
-        if not await self._is_asked(request.origin):
+        reach = self._reach(request.origin)
+        if not await self._is_asked(request.origin, reach):
             raise _unreachable()
         account = self._accounts.of(request.origin, endpoint.name, request.client)
         return replace(
             request,
             headers=tuple(pair for pair in request.headers if pair[0].lower() in NEUTRAL),
             account=account or NOBODY,
+            reach=reach,
         )
 
     async def _pulled(self, request: Request, endpoint: Blob | Manifest) -> Answer:
@@ -188,11 +196,22 @@ class Mirrors:
         )
         return _without_challenge(replace(answer, headers=headers), "NAME_UNKNOWN")
 
-    async def _is_asked(self, registry: Origin) -> bool:
-        """Whether a registry that somebody named is asked for content."""
+    def _reach(self, registry: Origin) -> Reach:
+        if registry in self._given:
+            return Reach.ANYWHERE
+        return self._destinations.named_by_somebody(registry)
+
+    async def _is_asked(self, registry: Origin, reach: Reach) -> bool:
+        """Whether a registry that somebody named is asked for content.
+
+        Raises ``DestinationError`` where it is known that nobody is led there.
+        """
+        why = self._destinations.foreseen(reach, registry.host, registry.port)
+        if why is not None:
+            raise DestinationError(why)
         if registry in self._given or self._hosts.is_listed(registry):
             return True
-        return not is_inward(registry) and await self._hosts.is_registry(registry)
+        return await self._hosts.is_registry(registry, reach)
 
 
 def _without_challenge(answer: Answer, code: str) -> Answer:

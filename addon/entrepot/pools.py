@@ -11,6 +11,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.client import HTTPException
 from typing import Any
 
@@ -25,7 +26,7 @@ from urllib3.exceptions import (
 from urllib3.util.ssltransport import SSLTransport
 
 from entrepot import calls
-from entrepot.connecting import NameTimeoutError, connect
+from entrepot.connecting import NameTimeoutError, Refusal, connect
 from entrepot.head import Response
 from entrepot.reasons import TunnelRefusedError
 from entrepot.tlssocket import WideContext, pending
@@ -51,10 +52,19 @@ _REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: ([0-9]{3})\b")
 _ENDED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
-def equipped(make: Callable[..., urllib3.PoolManager], roots: Roots) -> urllib3.PoolManager:
-    """Pools whose connections are ours, and trust these roots."""
+def trusting(roots: Roots) -> ssl.SSLContext:
+    """What the TLS of all pools is made of, which trusts these roots."""
     context = WideContext(ssl.PROTOCOL_TLS_CLIENT)
     roots.equip(context)
+    return context
+
+
+def equipped(
+    make: Callable[..., urllib3.PoolManager],
+    context: ssl.SSLContext,
+    refusal: Refusal | None = None,
+) -> urllib3.PoolManager:
+    """Pools whose connections are ours, and lead to no address that is refused."""
     pools = make(
         num_pools=_POOLS,
         maxsize=_CONNECTIONS_A_HOST,
@@ -62,7 +72,10 @@ def equipped(make: Callable[..., urllib3.PoolManager], roots: Roots) -> urllib3.
         ssl_context=context,
         socket_options=_SOCKET_OPTIONS,
     )
-    pools.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+    pools.pool_classes_by_scheme = {
+        "http": partial(_Pool, refusal=refusal),  # type: ignore[dict-item] # they are only called
+        "https": partial(_TLSPool, refusal=refusal),  # type: ignore[dict-item]
+    }
     return pools
 
 
@@ -85,6 +98,12 @@ class _Connection(urllib3.connection.HTTPConnection):
 
     _served = False
     response_class = Response
+    peer: str | None = None
+    """The address that was connected to."""
+
+    def __init__(self, *args: Any, refusal: Refusal | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._refusal = refusal
 
     @property
     def is_connected(self) -> bool:
@@ -99,8 +118,10 @@ class _Connection(urllib3.connection.HTTPConnection):
     def _new_conn(self) -> socket.socket:
         """As urllib3's own, but the deadline is one for the name and all of its addresses."""
         seconds = self.timeout if isinstance(self.timeout, int | float) else CONNECT_SECONDS
+        options = self.socket_options or ()
         try:
-            sock = connect(self._dns_host, self.port or 0, seconds, self.socket_options or ())
+            sock = connect(self._dns_host, self.port or 0, seconds, options, self._refusal)
+            self.peer = str(sock.getpeername()[0])
         except NameTimeoutError as error:
             late = socket.gaierror(socket.EAI_AGAIN, str(error))
             raise NameResolutionError(self.host, self, late) from error

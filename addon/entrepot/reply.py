@@ -22,6 +22,7 @@ from entrepot.gunzip import Gunzip, is_encoded
 from entrepot.head import Response
 from entrepot.headers import ContentRange
 from entrepot.message import Answer, Fields, cache_status, error_answer, field_values
+from entrepot.reach import Reach
 from entrepot.reasons import is_connected, is_passing, is_slow, reason_of
 from entrepot.reference import Origin
 from entrepot.tlssocket import WideSocket
@@ -127,7 +128,12 @@ class Reply:
     """Upstream's answer: status and fields at once, the body as it is read."""
 
     def __init__(
-        self, response: urllib3.BaseHTTPResponse, target: Target, asked: Fields = ()
+        self,
+        response: urllib3.BaseHTTPResponse,
+        target: Target,
+        asked: Fields = (),
+        peer: str | None = None,
+        reach: Reach = Reach.FAR,
     ) -> None:
         self._response = response
         original = getattr(response, "_original_response", None)
@@ -136,6 +142,10 @@ class Reply:
         """Where it came from, after redirects."""
         self.asked = asked
         """The header fields that were sent there."""
+        self.peer = peer
+        """The address that answered; None where it was asked through the upstream proxy."""
+        self.reach = reach
+        """As whose word it was asked."""
         self.status = response.status
         self.headers: Fields = tuple(response.headers.items())
         self._broken: UpstreamError | None = None

@@ -9,9 +9,10 @@ anybody; so does an account whose login cannot be had, or was refused.
 
 A login is shown to the registry and to token servers of its own registrable domain alone (see
 ``tokens``), and to those that the administrator names: a registry names its token server itself,
-and could name anybody's. A challenge that comes from where a redirect led is not answered. One
-that was refused is read again from where it comes from; if that gives no other, it is not shown
-for a minute, since who shows a wrong password too often is locked out.
+and could name anybody's. Nor is one asked where a redirect would not lead (``destinations``). A
+challenge that comes from where a redirect led is not answered. One that was refused is read again
+from where it comes from; if that gives no other, it is not shown for a minute, since who shows a
+wrong password too often is locked out.
 """
 
 import base64
@@ -26,10 +27,12 @@ from typing import TypeAlias, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from entrepot.account import NOBODY, Account, Kind, Login
+from entrepot.destinations import DestinationError
 from entrepot.endpoint import parse_endpoint
 from entrepot.events import Events
 from entrepot.headers import Challenge, parse_challenges
 from entrepot.message import Fields, Request, field_values
+from entrepot.reach import Reach
 from entrepot.reference import Origin
 from entrepot.reply import Reply, Target, UpstreamError
 from entrepot.tokens import MAX_SIZE, Issued, are_related, parse_issued
@@ -101,7 +104,7 @@ class Signer:
                 break
             challenges = parse_challenges(field_values(reply.headers, "WWW-Authenticate"))
             try:
-                renewed = self._answer(key, challenges, shown, seconds)
+                renewed = self._answer(key, reply, challenges, shown, seconds)
             except BaseException:
                 reply.close()
                 raise
@@ -135,6 +138,7 @@ class Signer:
     def _answer(
         self,
         key: _Key,
+        reply: Reply,
         challenges: tuple[Challenge, ...],
         refused: str | None,
         seconds: float | None,
@@ -153,7 +157,8 @@ class Signer:
         if running is not None:
             return _result_of(running, key[1], seconds)
         try:
-            found = self._authorize(key, challenges, refused, time.monotonic() + seconds)
+            until = time.monotonic() + seconds
+            found = self._authorize(key, reply, challenges, refused, until)
             authorization = None if found is None else found.authorization
             with self._lock:
                 if found is not None:
@@ -170,13 +175,18 @@ class Signer:
     def _authorize(
         self,
         key: _Key,
+        reply: Reply,
         challenges: tuple[Challenge, ...],
         refused: str | None,
         until: float,
     ) -> _Shown | None:
         for challenge in challenges:
             if challenge.scheme == "bearer":
-                return self._by_token(key, challenge, refused, until)
+                try:
+                    return self._by_token(key, reply, challenge, refused, until)
+                except DestinationError as error:
+                    self._withheld_for(key[1], f"its token server is not asked: {error}")
+                    return None
             if challenge.scheme == "basic":
                 return self._by_login(key, refused)
         return None
@@ -194,12 +204,15 @@ class Signer:
         return _Shown(_basic(login), float("inf"))
 
     def _by_token(
-        self, key: _Key, challenge: Challenge, refused: str | None, until: float
+        self, key: _Key, reply: Reply, challenge: Challenge, refused: str | None, until: float
     ) -> _Shown | None:
         account, registry, name = key
         realm = _realm(challenge)
         if realm is None:
             return None
+        reach = self._upstream.destinations.named_by_server(
+            realm.origin, registry, reply.reach, registry, reply.peer
+        )
         with self._lock:
             _put(self._servers, (account, registry), realm.origin)
         place = (account, realm.origin, name)
@@ -212,12 +225,12 @@ class Signer:
                     return _Shown(bearer, float("inf"))
                 status, found = 403, None
             else:
-                status, found = self._ask(realm, challenge, name, login, until)
+                status, found = self._ask(realm, reach, challenge, name, login, until)
             if login is None or status not in _REFUSALS:
                 return found
             # 401 is about the login, whatever it was shown for.
             self._refuse((account, realm.origin, "" if status == 401 else name), login)
-        return self._ask(realm, challenge, name, None, until)[1]
+        return self._ask(realm, reach, challenge, name, None, until)[1]
 
     # Logins
 
@@ -231,6 +244,11 @@ class Signer:
             return True
         else:
             reason = f"its token server is {server}"
+        self._withheld_for(registry, reason)
+        return False
+
+    def _withheld_for(self, registry: Origin, reason: str) -> None:
+        """Say once why a registry's token server gets nothing."""
         said = (registry, reason)
         with self._lock:
             news = said not in self._withheld and len(self._withheld) < _MOST_SAID
@@ -238,7 +256,6 @@ class Signer:
                 self._withheld.add(said)
         if news:
             self._events.warn("login_withheld", host=registry, reason=reason)
-        return False
 
     def _login(self, place: _Key) -> Login | None:
         """What to show at a server; None where there is nothing that was not just refused."""
@@ -264,6 +281,7 @@ class Signer:
     def _ask(
         self,
         realm: Target,
+        reach: Reach,
         challenge: Challenge,
         name: str,
         login: Login | None,
@@ -276,6 +294,7 @@ class Signer:
             method,
             Target(realm.origin, path),
             (*fields, ("Accept", "application/json"), ("Accept-Encoding", "identity")),
+            reach=reach,
             follow=Follow.NO,
             content=content,
             seconds=until - time.monotonic(),

@@ -6,6 +6,10 @@ targets; at most five; nothing that identifies the client leaves for another hos
 GCS answer 400 to a forwarded ``Authorization``). A step down from https to plain http is
 followed only for content that is named by its digest, since only there a forged answer shows.
 
+How far a request may lead is the caller's to say (``reach``), a redirect is the word of whoever
+sent it (``destinations``). A connection that is kept open is used again only by those who would
+have been led there: there are pools for each reach.
+
 No log line or error says more of a URL than scheme, host and port: the rest may be signed.
 """
 
@@ -20,9 +24,11 @@ import urllib3
 from urllib3.exceptions import HTTPError, ProxyError
 
 from entrepot.bypass import Bypass, is_direct
+from entrepot.destinations import DestinationError, Destinations
 from entrepot.message import Fields
 from entrepot.places import Resolve, UpstreamProxy
-from entrepot.pools import CONNECT_SECONDS, StaleError, end_idle, equipped
+from entrepot.pools import CONNECT_SECONDS, StaleError, end_idle, equipped, trusting
+from entrepot.reach import Reach
 from entrepot.reasons import TunnelRefusedError
 from entrepot.reference import Origin
 from entrepot.reply import Reply, Target, UpstreamError, failure
@@ -67,14 +73,23 @@ class Upstream:
         via: str | None = None,
         connect_seconds: float = CONNECT_SECONDS,
         read_seconds: float = READ_SECONDS,
+        destinations: Destinations | None = None,
     ) -> None:
-        """``resolve`` counts for what is reached without ``proxy``, which is told ``via``."""
+        """``resolve`` counts for what is reached without ``proxy``, which is told ``via``.
+
+        Without ``destinations`` nothing is refused.
+        """
+        self.destinations = destinations or Destinations(time.monotonic)
         self._resolve = {(r.host, r.port): (r.address, r.target_port) for r in resolve}
         self._connect_seconds = connect_seconds
         self._read_seconds = read_seconds
         self._no_proxy = no_proxy
         self._lock = threading.Lock()
-        self._pools = equipped(urllib3.PoolManager, roots)
+        context = trusting(roots)
+        self._pools = {
+            reach: equipped(urllib3.PoolManager, context, partial(self.destinations.refusal, reach))
+            for reach in Reach
+        }
         self._proxied: urllib3.PoolManager | None = None
         if proxy is not None:
             fields = {"Proxy-Authorization": proxy.authorization, "Via": via}
@@ -85,7 +100,7 @@ class Upstream:
                     proxy_headers={name: value for name, value in fields.items() if value},
                     proxy_ssl_context=roots.context(),
                 ),
-                roots,
+                context,
             )
 
     def send(
@@ -95,12 +110,15 @@ class Upstream:
         headers: Fields,
         *,
         follow: Follow,
+        reach: Reach | None = None,
         content: bytes | None = None,
         downgrade: bool = False,
         seconds: float | None = None,
     ) -> Reply:
         """Send a request and return upstream's answer, whatever its status.
 
+        ``reach`` says how far the target may lead, None that nobody vouches for it; where it may
+        not, ``DestinationError`` is raised.
         ``follow`` says which redirects to follow; ``downgrade`` lets them lead from https to
         plain http. A redirect that may not be followed is returned as it came. ``content`` is
         the request's body; it goes to no redirect. ``seconds`` bounds the wait for an answer, with
@@ -112,7 +130,9 @@ class Upstream:
         once more on a new one: so it must be one that is safe to repeat (RFC 9110 section 9.2.2).
         """
         until = time.monotonic() + (_WHOLE * self._read_seconds if seconds is None else seconds)
-        reply = self._send(method, target, headers, self._timeout_until(until), content)
+        reach = reach or self.destinations.named_by_somebody(target.origin)
+        registry, allowed = target.origin, reach
+        reply = self._send(method, target, headers, reach, self._timeout_until(until), content)
         for _ in range(MAX_REDIRECTS):
             following = self._next(reply, follow, downgrade=downgrade)
             if following is None:
@@ -120,8 +140,15 @@ class Upstream:
             reply.drain()
             if following.origin != target.origin:
                 headers = tuple((k, v) for k, v in headers if k.lower() in _KEEP_CROSS_HOST)
+            reach = self.destinations.named_by_server(
+                following.origin, registry, allowed, target.origin, reply.peer
+            )
             target = following
-            reply = self._send(method, target, headers, self._timeout_until(until))
+            try:
+                reply = self._send(method, target, headers, reach, self._timeout_until(until))
+            except DestinationError as error:
+                text = f"{registry}: its redirect to {target.origin} is not followed: {error}"
+                raise UpstreamError(text) from None
         if self._next(reply, follow, downgrade=downgrade) is not None:
             reply.close()
             raise UpstreamError(f"{target.origin}: more than {MAX_REDIRECTS} redirects")
@@ -152,6 +179,7 @@ class Upstream:
         method: str,
         target: Target,
         headers: Fields,
+        reach: Reach,
         timeout: urllib3.Timeout,
         content: bytes | None = None,
     ) -> Reply:
@@ -159,8 +187,11 @@ class Upstream:
         for name, value in (*headers, ("Host", target.origin.authority)):
             fields.add(name, value)
         fields.setdefault("User-Agent", USER_AGENT)
-        pool = self._pool(target.origin)
-        in_plain = target.origin.scheme == "http" and self._way(target.origin) is not None
+        way = self._way(target.origin)
+        if way is not None:
+            self._foresee(target.origin, reach)
+        pool = self._pool(target.origin, way, reach)
+        in_plain = target.origin.scheme == "http" and way is not None
         ask = partial(
             pool.urlopen,
             method,
@@ -186,28 +217,39 @@ class Upstream:
         if in_plain and response.status == 407:  # a client would take it for our own
             response.close()
             raise failure(target.origin, ProxyError("no passage", TunnelRefusedError(407)))
-        return Reply(response, target, headers)
+        peer = None if way else getattr(response.connection, "peer", None)
+        if peer is not None:
+            self.destinations.connected(target.origin.host, target.origin.port, peer)
+        return Reply(response, target, headers, peer, reach)
 
     def _way(self, origin: Origin) -> urllib3.PoolManager | None:
         """The way through the upstream proxy; None where a host is reached directly."""
         direct = self._proxied is None or is_direct(self._no_proxy, origin.host, origin.port)
         return None if direct else self._proxied
 
-    def _pool(self, origin: Origin) -> urllib3.HTTPConnectionPool:
+    def _foresee(self, origin: Origin, reach: Reach) -> None:
+        """Refuse by name what is reached through the upstream proxy, which alone resolves it."""
+        why = self.destinations.foreseen(reach, origin.host, origin.port, elsewhere=True)
+        if why is not None:
+            raise DestinationError(why)
+
+    def _pool(
+        self, origin: Origin, way: urllib3.PoolManager | None, reach: Reach
+    ) -> urllib3.HTTPConnectionPool:
         address, port = origin.host, origin.port
-        proxied = self._way(origin)
-        if proxied is None:
+        if way is None:
             address, port = self._resolve.get((address, port), (address, port))
         options = {}
         if origin.scheme == "https" and address != origin.host:
             options = {"server_hostname": origin.host, "assert_hostname": origin.host}
         with self._lock:
-            pools = proxied or self._pools
+            pools = way or self._pools[reach]
             return pools.connection_from_host(address, port, origin.scheme, options)
 
     def close(self) -> None:
         """End every idle connection."""
-        self._pools.clear()
+        for pools in self._pools.values():
+            pools.clear()
         if self._proxied is not None:
             self._proxied.clear()
 

@@ -1,10 +1,10 @@
 """The addon: one life, and the hooks in parts.
 
-A request goes: ``connections`` decides intercept or tunnel after a CONNECT, ``transparent`` where a
-firewall redirected a connection; ``requests`` answers what can be cached; ``passing`` watches what
-is not, ``pushed`` takes in what is pushed; ``roads`` leads it past or by an upstream proxy;
-``sending`` feeds the bodies that ``serving`` streams; ``memory`` clears away what closed
-connections leave.
+A request goes: ``boundary`` refuses what leads where nobody may; ``connections`` decides intercept
+or tunnel after a CONNECT, ``transparent`` where a firewall redirected a connection; ``requests``
+answers what can be cached; ``passing`` watches what is not, ``pushed`` takes in what is pushed;
+``roads`` leads it past or by an upstream proxy; ``sending`` feeds the bodies that ``serving``
+streams; ``memory`` clears away what closed connections leave.
 """
 
 import asyncio
@@ -20,8 +20,10 @@ from mitmproxy.proxy.mode_specs import TransparentMode
 
 from entrepot.config import Config, ConfigError
 from entrepot.configuring import load_config
+from entrepot.itself import Listeners
 from entrepot.mirror import Mirror, name_of
 from entrepot.mitm import options
+from entrepot.mitm.boundary import Boundary, guard
 from entrepot.mitm.connections import Connections
 from entrepot.mitm.dispatch import quicken
 from entrepot.mitm.engine import Engine, Foundation, StartError
@@ -54,6 +56,7 @@ class Entrepot:
         self._starting: asyncio.Task[None] | None = None
         self.addons = [
             Loops(self._running),
+            Boundary(self._running),
             Connections(self._running),
             Transparent(self._running),
             Idle(self._running),
@@ -93,7 +96,9 @@ class Entrepot:
             return
         self._foundation = foundation
         self._running.engine = Engine(foundation)
-        resolve_on(asyncio.get_running_loop(), foundation.config.resolve)
+        loop = asyncio.get_running_loop()
+        resolve_on(loop, foundation.config.resolve)
+        guard(loop, self._running.engine.destinations)
         ctx.options.update(
             **options.needed(foundation.config, ctx.options),
             **options.trusted_roots(foundation.bundle, foundation.roots.folder),
@@ -123,6 +128,9 @@ class Entrepot:
             return
         parts = self._running.parts()
         foundation = parts.foundation
+        parts.destinations.listeners = Listeners(
+            address[:2] for server in proxyserver.servers for address in server.listen_addrs
+        )
         parts.events.info(
             "listening",
             **_listeners(proxyserver.servers, parts.mirror_modes),

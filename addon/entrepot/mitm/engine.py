@@ -19,11 +19,12 @@ from entrepot.behalf import Behalf
 from entrepot.cache import Cache
 from entrepot.config import Config
 from entrepot.credential_helper import CredentialHelper
+from entrepot.destinations import Destinations
 from entrepot.docker_config import DockerConfig, read_docker_config
 from entrepot.driver import Driver
 from entrepot.events import Events, log_to_stderr
 from entrepot.hosts import Hosts
-from entrepot.itself import is_itself
+from entrepot.itself import Listeners, is_itself
 from entrepot.logins import Logins
 from entrepot.message import CHUNK
 from entrepot.mirror import Mirror
@@ -97,6 +98,12 @@ class Engine:
         if config.registry_config is not None:
             unused = ",".join(config.unused)
             self.events.info("registry_config", file=config.registry_config, unused=unused)
+        mirrored = [mirror.registry for mirror in config.mirror if mirror.registry is not None]
+        self.destinations = Destinations(
+            _steady, listed=config.registry, resolve=config.resolve, mirrored=mirrored
+        )
+        places = (config.listen, config.transparent, *config.mirror)
+        self.destinations.listeners = Listeners((p.host, p.port) for p in places if p and p.port)
         upstream = Upstream(
             foundation.roots,
             resolve=config.resolve,
@@ -104,6 +111,7 @@ class Engine:
             no_proxy=config.no_proxy,
             via=self.via,
             connect_seconds=config.connect_timeout,
+            destinations=self.destinations,
         )
         self.accounts = foundation.accounts
         self.admission = Admission(config.allow_client, self.events)

@@ -27,11 +27,14 @@ is refused while its body is still to come."""
 NO_TIME = "no answer in time"
 NO_PASSAGE = "it wants a user and password, or others (407)"
 TOO_EARLY = "it switches protocols before it has the whole request"
+NOT_LED = "the proxy does not lead there"
 """Problems that are found by us, as those of mitmproxy's are by their texts."""
 
 _ERRNO = re.compile(r"\[Errno (-?\d+)\]")
 _REFUSED = re.compile(r"refused HTTP CONNECT request: (\d+)")
 _KILLED = re.compile(r"Connection killed: (.*)", re.DOTALL)
+_NOT_LED = re.compile(rf"{NOT_LED}: [^'\"\]]+")
+"""Among what failed with other addresses of the same name."""
 _VERIFY = re.compile(r"certificate verify failed(: [\w ,'-]+)?", re.IGNORECASE)
 _OPENSSL = re.compile(r"OpenSSL Error\(.*'([\w ,-]+)'\)\]\)")
 _PORTS = {"http": 80, "https": 443}
@@ -65,6 +68,8 @@ def understand(message: str) -> Failure:
     """What mitmproxy's error about a server means."""
     if killed := _KILLED.match(message):
         return Failure(killed[1], connected=False, by_us=True)
+    if not_led := _NOT_LED.search(message):
+        return Failure(not_led[0], connected=False, by_us=True)
     if refused := _REFUSED.search(message):
         reason = NO_PASSAGE if refused[1] == "407" else f"it answered CONNECT with {refused[1]}"
         return Failure(reason, connected=False)

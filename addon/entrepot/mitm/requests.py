@@ -12,10 +12,12 @@ from mitmproxy import http
 
 from entrepot.asking import forwarded
 from entrepot.cache import Cache
+from entrepot.destinations import DestinationError
 from entrepot.endpoint import Blob, Endpoint, Manifest, Referrers, Tags, parse_endpoint
 from entrepot.logins import LARGEST_FORM
 from entrepot.message import Answer, Request, cache_status, error_answer, field_values
 from entrepot.mitm import flows
+from entrepot.mitm.boundary import refused, warn
 from entrepot.mitm.failures import refuse, response_of
 from entrepot.mitm.passwords import pardon
 from entrepot.mitm.running import Running, client_of
@@ -112,7 +114,7 @@ class Requests:
             return None
         for name in ("proxy-authorization", "proxy-connection"):
             flow.request.headers.pop(name, None)
-        if origin.scheme == "http" and not await self._running.parts().hosts.is_registry(origin):
+        if origin.scheme == "http" and not await self._is_registry(flow, origin):
             return None
         received = flows.request_of(flow, origin)
         request = self._running.parts().logins.settle(received)
@@ -122,6 +124,11 @@ class Requests:
         if not flows.has_content(flow):
             request = self._running.parts().behalf.take(request, endpoint)
         return Note(request, endpoint, self._way(flow, request, endpoint))
+
+    async def _is_registry(self, flow: http.HTTPFlow, origin: Origin) -> bool:
+        parts, client = self._running.parts(), client_of(flow.client_conn)
+        reach = parts.destinations.named_by_client(origin.host, origin.port, client)
+        return await parts.hosts.is_registry(origin, reach)
 
     def _way(self, flow: http.HTTPFlow, request: Request, endpoint: Endpoint) -> Way:
         if Cache.is_cacheable(request.method, endpoint):
@@ -151,6 +158,10 @@ class Requests:
         self._running.begin()
         try:
             await self._answer(flow)
+        except DestinationError as error:
+            warn(self._running, flow.client_conn, flow.request.host, flow.request.port, str(error))
+            flows.put_answer(flow, refused(error))
+            flow.metadata[ANSWERED] = True
         except Exception:
             logger.exception("the cache failed on a request")
             flows.put_answer(flow, error_answer(500, "UNKNOWN", "the cache failed"))

@@ -32,7 +32,17 @@ def way_to(parts: Engine, host: str, port: int) -> ServerSpec | None:
     proxy = parts.proxy
     if proxy is None or is_direct(parts.foundation.config.no_proxy, host, port):
         return None
-    return ("https" if proxy.scheme == "https" else "http", (proxy.host, proxy.port))
+    place = ProxyPlace((proxy.host, proxy.port))
+    return ("https" if proxy.scheme == "https" else "http", place)
+
+
+class ProxyPlace(tuple[str, int]):
+    """Where the upstream proxy is: connected to on the administrator's word, not on a client's.
+
+    A client may name the same host and port; mitmproxy keeps of a connection no more than this.
+    """
+
+    __slots__ = ()
 
 
 class Loops:

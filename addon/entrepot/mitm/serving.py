@@ -150,9 +150,12 @@ class ServingStream(HttpStream):
         yield from self.handle_connect_finish()  # type: ignore[no-untyped-call]
 
     def _refuse_connect(self, problem: str) -> None:
-        reason = named(self.flow, understand(problem).reason)
+        failure = understand(problem)
+        reason = named(self.flow, failure.reason)
         self.flow.error = flow.Error(reason)
-        self.flow.response = failures.text(502, f"Cannot connect: {reason}")
+        self.flow.response = failures.text(
+            403 if failure.by_us else 502, f"Cannot connect: {reason}"
+        )
 
     def handle_connect_upstream(self) -> Iterator[Any]:
         """The same through the upstream proxy, where the host is to be reached by it."""

@@ -11,6 +11,8 @@ from mitmproxy.proxy import mode_specs
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from entrepot.mitm.arrival import Arrival
+from entrepot.mitm.boundary import foreseen, warn
+from entrepot.mitm.failures import NOT_LED
 from entrepot.mitm.firstbytes import Unclear
 from entrepot.mitm.heads import Refusal
 from entrepot.mitm.roads import way_to
@@ -93,6 +95,10 @@ class Transparent:
         if destination == arrival.came_in_at:
             self._running.parts().events.warn("not_redirected", client=client_of(client))
             return Refusal(421, "this port is for what scripts/redirect.sh redirects to it")
+        why = foreseen(self._running, client, *destination)
+        if why is not None:
+            warn(self._running, client, *destination, why)
+            return Refusal(403, f"{NOT_LED}: {why}")
         if client.peername is not None and self._is_ours(_place(client.peername), destination):
             self._running.parts().events.warn(
                 "redirect_loop",
@@ -106,7 +112,9 @@ class Transparent:
         hosts = self._running.parts().hosts
         try:
             if wanted.scheme == "http":
-                found = await hosts.is_registry(wanted)
+                destinations = self._running.parts().destinations
+                reach = destinations.named_by_client(wanted.host, wanted.port, client)
+                found = await hosts.is_registry(wanted, reach)
             else:
                 found = await hosts.intercepts(wanted, client)
         except Exception:
