@@ -349,6 +349,17 @@ def test_the_least_recently_used_blob_makes_room(store: Store) -> None:
     assert content(store, APP, used) is not None
 
 
+def test_a_blob_is_not_counted_twice_while_it_is_committed(store: Store) -> None:
+    """What was claimed for its file is its own then; nothing goes for the sum of both."""
+    digest = Digest.of(bytes(5 * 1024**2))
+    path = store.partial(APP.origin, digest)
+    assert store.claim(path, 5 * 1024**2)
+    path.write_bytes(bytes(5 * 1024**2))
+    store.commit_blob(path, APP, digest, "application/octet-stream", given_to=None)
+    assert store.claim(store.partials / "new", 4 * 1024**2)
+    assert content(store, APP, digest) is not None
+
+
 def test_an_evicted_blob_can_be_read_to_its_end(store: Store) -> None:
     """A transfer that has begun is not cut by an eviction."""
     big = bytes(5 * 1024**2)
