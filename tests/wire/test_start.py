@@ -29,7 +29,6 @@ HEAVY = {"flask", "ldap3", "mitmproxy.contentviews", "mitmproxy.flowfilter", "to
 LATE = {"attr", "ruamel.yaml.main", "service_identity.exceptions"}
 TELL = {"PYTHONPROFILEIMPORTTIME": "1"}
 
-# In a process of its own, since here pytest has imported all of mitmproxy's add-ons.
 UNDECLARED = """
 import ast, asyncio, re, sys
 from pathlib import Path
@@ -57,6 +56,18 @@ async def main():
     print(*sorted(names - set(made.options.keys()) - set(dir(made.options))))
 
 asyncio.run(main())
+"""
+
+USED = """
+from entrepot.mitm.bare import leave_out_the_unused
+
+leave_out_the_unused()
+import aioquic.tls, ruamel.yaml, sys
+from mitmproxy import optmanager
+
+assert not {"attr", "ruamel.yaml.main"} & set(sys.modules)
+assert optmanager.parse("one: 1") == {"one": 1}
+assert issubclass(aioquic.tls.service_identity.VerificationError, Exception)
 """
 
 
@@ -125,18 +136,28 @@ def test_the_other_commands_import_nothing_of_a_proxy(
     assert not modules & (unwanted | ({"cryptography"} if "--help" in words else set()))
 
 
-def test_what_mitmproxy_reads_of_its_options_is_there(tmp_path: Path) -> None:
-    """An add-on left out declares no options: none of them is read by what is loaded."""
+def run(folder: Path, code: str) -> tuple[str, str, int]:
+    """Run code in a process of its own: here pytest has imported all of mitmproxy's add-ons."""
     finished = subprocess.run(
-        [PYTHON, "-c", UNDECLARED],
+        [PYTHON, "-c", code],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        cwd=tmp_path,
-        env=clean_environment(tmp_path),
+        cwd=folder,
+        env=clean_environment(folder),
     )
-    assert (finished.stdout.strip(), finished.stderr, finished.returncode) == ("", "", 0)
+    return finished.stdout.strip(), finished.stderr, finished.returncode
+
+
+def test_what_mitmproxy_reads_of_its_options_is_there(tmp_path: Path) -> None:
+    """An add-on left out declares no options: none of them is read by what is loaded."""
+    assert run(tmp_path, UNDECLARED) == ("", "", 0)
+
+
+def test_what_is_put_off_is_there_when_it_is_used(tmp_path: Path) -> None:
+    """A module whose import does nothing is whole with the first name that is asked of it."""
+    assert run(tmp_path, USED) == ("", "", 0)
 
 
 def test_a_forked_proxy_is_as_one_of_the_command(start_entrepot: "StartEntrepot") -> None:

@@ -25,8 +25,7 @@ _LATE = (
 def leave_out_the_unused() -> None:
     """To be called before anything of mitmproxy is imported."""
     if _ADDONS not in sys.modules:
-        module, _ = _unrun(_ADDONS)
-        sys.modules["mitmproxy"].__dict__["addons"] = module
+        _unrun(_ADDONS)
     for name in _LATE:
         if name not in sys.modules:
             _put_off(name)
@@ -50,4 +49,7 @@ def _unrun(name: str) -> tuple[ModuleType, Loader]:
     if spec is None or spec.loader is None:
         raise ModuleNotFoundError(f"no module {name!r}", name=name)
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    parent, _, own = name.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], own, module)
     return module, spec.loader
