@@ -41,6 +41,7 @@ LEVELS = {
     "content": 1,
     "throughput": 1,
     "pushing": 1,
+    "forwarding": 1,
     # 2: disk and network
     "events": 2,
     "storage_reasons": 2,

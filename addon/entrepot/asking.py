@@ -15,9 +15,8 @@ from itertools import count
 from entrepot.access import identity_fields
 from entrepot.breaker import TRIAL_SECONDS, Ask, Breakers
 from entrepot.destinations import DestinationError
-from entrepot.endpoint import Manifest, Referrers, parse_endpoint
 from entrepot.events import Events
-from entrepot.headers import is_plain, normalise_accept
+from entrepot.forwarding import forwarded, is_plain
 from entrepot.message import Fields, Request
 from entrepot.patience import BRIEF, FAILURES, PATIENCE, Patience, parse_retry_after
 from entrepot.ratelimits import RateLimits, account_hint
@@ -373,22 +372,6 @@ class Asking(Threads):
             self._trials.pop(origin, None)
             if self.breakers.answered(origin):
                 self.events.info("upstream_back", host=origin)
-
-
-def forwarded(request: Request) -> Fields:
-    """The header fields with which content is asked for.
-
-    A fixed set, since the answer may be given to others: what says who asks, which is part of what
-    makes two requests the same, and for a manifest the ``Accept`` that is part of it too, in that
-    one spelling. All else is the proxy's own. Never ``Range`` or a condition, since the whole
-    object is wanted, nor ``Accept-Encoding``: the bytes must be those that the digest names. With
-    an account it is the account that asks.
-    """
-    endpoint = parse_endpoint(request.method, request.path, request.query)
-    chosen = isinstance(endpoint, Manifest | Referrers)
-    accept = normalise_accept(request.values("Accept") if chosen else ())
-    who = identity_fields(request) if request.account is None else ()
-    return (*who, ("Accept", accept), ("Accept-Encoding", "identity"))
 
 
 async def _still_awaited(request: Request, seconds: float) -> bool:

@@ -22,7 +22,7 @@ from entrepot.access import identity_fields
 from entrepot.accounts import Accounts
 from entrepot.driver import Driver
 from entrepot.endpoint import Blob, Endpoint, Manifest, Referrers, Tags
-from entrepot.headers import are_plain
+from entrepot.forwarding import are_plain
 from entrepot.hosts import Hosts
 from entrepot.message import (
     Answer,

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from entrepot import permission
 from entrepot.access import Asked, Credential
-from entrepot.asking import forwarded
 from entrepot.body import FileBody
 from entrepot.content import wants_part
 from entrepot.download import Broken, Download, MismatchError
 from entrepot.download_limits import make_way, slow_ones
 from entrepot.driver import Driver
 from entrepot.flights import Audience
+from entrepot.forwarding import forwarded
 from entrepot.growing import GaveWay, State
 from entrepot.message import Answer, Fields, Request, cache_status, error_answer
 from entrepot.reach import Reach

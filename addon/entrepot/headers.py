@@ -5,7 +5,7 @@ and numbers are bounded at 19 digits, which every 63-bit size fits.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Self
@@ -34,37 +34,6 @@ _PARAMETER_VALUE = re.compile(
     rf'[ \t]*+=[ \t]*+(?:"({_QUOTED_CONTENT})"[^\s,"]*+|([^\s,"]++))?+', re.DOTALL
 )
 _TOKEN68 = re.compile(r" ++[A-Za-z0-9._~+/-]++=*+[ \t]*+(?=,|\Z)")
-
-_PLAIN = frozenset(
-    {
-        "accept",
-        "accept-charset",
-        "accept-encoding",
-        "accept-language",
-        "authorization",
-        "cache-control",
-        "connection",
-        "content-length",
-        "content-range",
-        "content-type",
-        "date",
-        "expect",
-        "host",
-        "if-match",
-        "if-modified-since",
-        "if-none-match",
-        "if-range",
-        "if-unmodified-since",
-        "keep-alive",
-        "pragma",
-        "range",
-        "te",
-        "transfer-encoding",
-        "user-agent",
-    }
-)
-"""Fields of which no server makes the address of another: ``Host`` is the one that was asked.
-Not ``Forwarded``, ``Via``, ``Origin`` or ``Referer``, nor any that is not known."""
 
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*+")')
 
@@ -136,20 +105,6 @@ class ContentRange:
 
     def __str__(self) -> str:
         return f"bytes {self.first}-{self.last}/{'*' if self.size is None else self.size}"
-
-
-def is_plain(name: str) -> bool:
-    """Whether a request's field of this name leaves alone which other hosts an answer names.
-
-    Servers behind proxies believe ``Forwarded`` and its like, and would name whom the client wants
-    as the place to get a token.
-    """
-    return name.lower() in _PLAIN
-
-
-def are_plain(fields: Iterable[tuple[str, str]]) -> bool:
-    """Whether all of a request's fields are, so that its answer may teach what holds for others."""
-    return all(is_plain(name) for name, _ in fields)
 
 
 def normalise_accept(values: Sequence[str]) -> str:

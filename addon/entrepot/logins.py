@@ -27,7 +27,8 @@ from entrepot.accounts import Accounts
 from entrepot.behalf import Behalf
 from entrepot.driver import Driver, relayed
 from entrepot.endpoint import Endpoint, Ping
-from entrepot.headers import are_plain, parse_challenges
+from entrepot.forwarding import are_plain
+from entrepot.headers import parse_challenges
 from entrepot.hosts import Hosts
 from entrepot.message import (
     Answer,

@@ -10,10 +10,10 @@ from enum import Enum, auto
 
 from mitmproxy import http
 
-from entrepot.asking import forwarded
 from entrepot.cache import Cache
 from entrepot.destinations import DestinationError
 from entrepot.endpoint import Blob, Endpoint, Manifest, Referrers, Tags, parse_endpoint
+from entrepot.forwarding import forwarded
 from entrepot.logins import LARGEST_FORM
 from entrepot.message import Answer, Request, cache_status, error_answer, field_values
 from entrepot.mitm import flows
