@@ -28,6 +28,7 @@ LEVELS = {
     "registries": 0,
     "mirror": 0,
     "places": 0,
+    "well_known": 0,
     "quantities": 0,
     "options": 0,
     "config": 0,

@@ -15,7 +15,6 @@ interception would take from its clients what they need.
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -29,6 +28,7 @@ from entrepot.reference import HostPort, Origin
 from entrepot.reply import UpstreamError
 from entrepot.shares import Shares
 from entrepot.tokens import Realms
+from entrepot.well_known import is_well_known
 
 YES_SECONDS = 7 * 24 * 3600.0
 NO_SECONDS = 3600.0
@@ -37,17 +37,6 @@ REFUSED_SECONDS = 600.0
 MOST_REMEMBERED = 10_000
 REMEMBERED_FOR_A_CLIENT = 1000
 """Hosts, and refusals. A client that names more loses what it named itself."""
-
-_KNOWN = re.compile(
-    r"(?:registry-1|index|auth)\.docker\.io"
-    r"|ghcr\.io|quay\.io|(?:[a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+-docker\.pkg\.dev"
-    r"|registry\.k8s\.io|mcr\.microsoft\.com|public\.ecr\.aws"
-    r"|[0-9]{12}\.dkr\.ecr(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?"
-    r"|[a-z0-9]+\.azurecr\.io|registry\.gitlab\.com|nvcr\.io|docker\.elastic\.co"
-    r"|registry\.(?:access\.)?redhat\.(?:com|io)"
-)
-"""Registries whose ``/v2/`` is not known to say what the probe wants to hear, or that so many
-use that the first pull should not wait for it. Port 443 only."""
 
 
 class Role(Enum):
@@ -134,14 +123,14 @@ class Hosts:
 
     async def learn(self, origin: Origin, reach: Reach | None = None) -> None:
         """Take in that a registry answered at ``origin``, where ``reach`` led."""
-        if not self.is_listed(origin) and not _is_well_known(origin) and not self._was_one(origin):
+        if not self.is_listed(origin) and not is_well_known(origin) and not self._was_one(origin):
             asker = _Asker("", reach)
             with contextlib.suppress(DestinationError):
                 await self._driver.together(("learn", origin), lambda: self._take_in(origin, asker))
 
     def doubt(self, origin: Origin, client: str) -> None:
         """Look again at a host where a client's request failed inside of an interception."""
-        if origin.scheme != "https" or self.is_listed(origin) or _is_well_known(origin):
+        if origin.scheme != "https" or self.is_listed(origin) or is_well_known(origin):
             return
         met = self._was_one(origin) or self._fitness.known(origin, "")
         if met and self._fitness.is_to_be_looked_at(origin):
@@ -170,7 +159,7 @@ class Hosts:
             return True
         if self._only_listed:
             return False
-        if _is_well_known(origin):
+        if is_well_known(origin):
             return True
         known = self._verdicts.get(origin, client)
         return known[0] if known is not None and known[1] > self._driver.clock() else None
@@ -294,7 +283,7 @@ class Hosts:
         """
         if self.is_listed(registry):
             return True
-        known = _is_well_known(registry) or self._was_one(registry)
+        known = is_well_known(registry) or self._was_one(registry)
         return not self._only_listed and registry.scheme == "https" and known
 
     async def _bears(self, server: Origin, asker: _Asker) -> bool:
@@ -312,8 +301,3 @@ class Hosts:
             return self._fitness.was(server)
 
         return await self._in_turn("inspect", server, asker, find, otherwise=False)
-
-
-def _is_well_known(origin: Origin) -> bool:
-    https = origin.port == 443 and origin.scheme == "https"
-    return https and _KNOWN.fullmatch(origin.host) is not None
