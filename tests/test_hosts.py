@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from entrepot import hosts as rules
+from entrepot import probes, tokens
 from entrepot.access import Access
 from entrepot.driver import Driver
 from entrepot.events import Events
-from entrepot.hosts import Hosts
+from entrepot.hosts import Hosts, Role
 from entrepot.places import Resolve
+from entrepot.probes import Bounds
 from entrepot.reference import HostPort, Origin
 from entrepot.reply import Target
 from entrepot.store import Store
@@ -29,6 +31,8 @@ ORIGIN = Origin("https", NAME, 443)
 VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}
 BEARER = {"WWW-Authenticate": 'Bearer realm="https://auth.example.test/token",service="a"'}
 CLIENT = "10.0.0.5"
+AUTH = Origin("https", "auth.example.test", 443)
+SLOW = [f"slow-{number}.example.test" for number in range(4)]
 
 
 @dataclass
@@ -58,7 +62,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def shared_server(authority: Authority) -> Iterator[FaultServer]:
-    server = FaultServer(authority, NAME)
+    server = FaultServer(authority, NAME, AUTH.host, *SLOW)
     yield server
     server.stop()
 
@@ -91,6 +95,7 @@ def setting(
     only_listed: bool = False,
     permit: str = "",
     clock: Clock | None = None,
+    bounds: Bounds | None = None,
 ) -> Iterator[Setting]:
     clock = clock or Clock()
     events, realms = Events(), Realms()
@@ -104,6 +109,7 @@ def setting(
             listed=tuple(HostPort.parse(text) for text in listed),
             only_listed=only_listed,
             permits=lambda host: host.endswith(permit),
+            bounds=bounds,
         )
         yield Setting(hosts, realms, clock, events)
 
@@ -308,7 +314,7 @@ def test_a_registry_that_is_silent_is_not_probed_again_and_again(
     tmp_path: Path, reachable: Upstream, server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it was is known; the probe that found it silent spares the next request its wait."""
-    monkeypatch.setattr(rules, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(probes, "PROBE_SECONDS", 0.2)
     silence = threading.Event()
 
     async def scenario(it: Setting) -> None:
@@ -353,12 +359,271 @@ def test_only_listed_hosts_where_so_configured(
         assert not it.events.counts
 
 
-def test_a_learnt_token_server_is_intercepted(tmp_path: Path, nowhere: Upstream) -> None:
-    """The host of a realm is looked into without being asked."""
-    server = Origin("https", "auth.example.test", 443)
-    with setting(tmp_path, nowhere) as it:
-        it.realms.challenged(ORIGIN, [BEARER["WWW-Authenticate"]])
-        assert asyncio.run(it.hosts.is_registry(server))
+HEADER = [BEARER["WWW-Authenticate"]]
+
+
+def send(it: Setting, registry: Origin = ORIGIN, client: str = CLIENT) -> None:
+    """Let a client be sent to AUTH by a registry."""
+    it.realms.challenged(registry, HEADER)
+    it.hosts.sent(client, registry, HEADER)
+
+
+def test_a_token_server_is_intercepted_for_who_was_sent_there(
+    tmp_path: Path, reachable: Upstream, server: FaultServer
+) -> None:
+    """For tokens alone, for ten minutes, on the word of a registry; it is no registry by that."""
+    server.routes = {"/v2/": error(404, "NOT_FOUND", "no registry")}
+
+    async def scenario(it: Setting) -> None:
+        send(it)
+        assert await it.hosts.role(AUTH, CLIENT) is None, "who sent there is no registry"
+        await it.hosts.learn(ORIGIN)
+        assert await it.hosts.role(AUTH, CLIENT) is Role.TOKENS
+        assert await it.hosts.role(AUTH, "10.0.0.6") is None
+        assert not await it.hosts.is_registry(AUTH)
+        it.clock.now += tokens.SENT_SECONDS
+        assert await it.hosts.role(AUTH, CLIENT) is None
+
+    with setting(tmp_path, reachable) as it:
+        asyncio.run(scenario(it))
+    assert [seen.path for seen in server.of(method="HEAD")] == ["/"]
+
+
+@pytest.mark.parametrize(
+    ("listed", "only_listed", "registry", "role"),
+    [
+        (NAME, False, f"https://{NAME}", Role.TOKENS),
+        (NAME, True, f"https://{NAME}", Role.TOKENS),
+        ("hub.example.test", True, f"https://{NAME}", None),
+        ("hub.example.test", False, f"http://{NAME}", None),
+        (NAME, True, f"http://{NAME}:443", Role.TOKENS),
+        ("auth.example.test", True, f"https://{NAME}", Role.REGISTRY),
+    ],
+)
+def test_who_may_send_clients_for_tokens(
+    tmp_path: Path,
+    reachable: Upstream,
+    server: FaultServer,
+    listed: str,
+    only_listed: bool,  # noqa: FBT001 a column of the table
+    registry: str,
+    role: Role | None,
+) -> None:
+    """Who is intercepted; one whose words anybody on the road may change, if it is listed."""
+    server.routes = {"/v2/": error(404, "NOT_FOUND", "no registry")}
+
+    async def scenario(it: Setting) -> None:
+        origin = Origin.parse(registry)
+        if not only_listed:
+            await it.hosts.learn(origin)
+        send(it, origin)
+        assert await it.hosts.role(AUTH, CLIENT) is role
+
+    with setting(tmp_path, reachable, listed, only_listed=only_listed) as it:
+        asyncio.run(scenario(it))
+
+
+def roles(it: Setting, *, seconds: tuple[float, ...]) -> list[Role | None]:
+    """As what AUTH is intercepted for who was just sent there, at these times after the first."""
+
+    async def scenario() -> list[Role | None]:
+        found, start = [], it.clock.now
+        await it.hosts.learn(ORIGIN)
+        for after in seconds:
+            it.clock.now = start + after
+            send(it)
+            found.append(await it.hosts.role(AUTH, CLIENT))
+        return found
+
+    return asyncio.run(scenario())
+
+
+def no_http(exchange: Exchange) -> None:
+    """Answer as a server of HTTP/2 does (RFC 9113 section 3.4), which then gives up."""
+    exchange.raw(b"\0\0\0\4\0\0\0\0\0")
+    exchange.hang_up()
+
+
+@pytest.mark.parametrize(
+    ("answer", "role"),
+    [
+        (status(200), Role.TOKENS),
+        (status(401), Role.TOKENS),
+        (status(405), Role.TOKENS),
+        (status(500), Role.TOKENS),
+        (status(426), None),
+        (status(505), None),
+        (no_http, None),
+        (lambda exchange: exchange.cut(), None),
+    ],
+)
+def test_a_token_server_has_to_speak_http_1(
+    tmp_path: Path,
+    reachable: Upstream,
+    server: FaultServer,
+    answer: Handler,
+    role: Role | None,
+) -> None:
+    """Whatever it says."""
+    server.routes = {"/": answer}
+    with setting(tmp_path, reachable) as it:
+        assert roles(it, seconds=(0.0,)) == [role]
+        assert it.events.counts["left_alone"] == (role is None)
+
+
+def test_a_token_server_is_looked_at_once_an_hour(
+    tmp_path: Path, reachable: Upstream, server: FaultServer, authority: Authority
+) -> None:
+    """What it is found to be then counts, whatever it was."""
+    plain = authority.issue(*server.names)
+    with setting(tmp_path, reachable) as it:
+        assert roles(it, seconds=(0.0, 3599.0)) == [Role.TOKENS] * 2
+        assert len(server.of(method="HEAD")) == 1
+        server.show(plain.asking_context(authority.pem))
+        assert roles(it, seconds=(0.0, 1.0)) == [Role.TOKENS, None]
+        server.show(plain.server_context())
+        assert roles(it, seconds=(3599.0, 3601.0)) == [None, Role.TOKENS]
+        assert len(server.of(method="HEAD")) == 3
+
+
+def test_a_token_server_that_is_away_is_what_it_was(
+    tmp_path: Path, reachable: Upstream, server: FaultServer, authority: Authority
+) -> None:
+    """Nobody loses by a look at what cannot be met; and there is a token of ours for them."""
+    at = reachable._resolve  # noqa: SLF001 where it leads is all that changes
+    there, nowhere = at[AUTH.host, 443], ("127.0.0.1", 1)
+    asking = authority.issue(*server.names).asking_context(authority.pem)
+    with setting(tmp_path, reachable) as it:
+        at[AUTH.host, 443] = nowhere
+        assert roles(it, seconds=(0.0, 59.0)) == [Role.TOKENS] * 2
+        at[AUTH.host, 443] = there
+        server.show(asking)
+        assert roles(it, seconds=(0.0, 61.0)) == [Role.TOKENS, None]
+        at[AUTH.host, 443] = nowhere
+        assert roles(it, seconds=(3601.0,)) == [None]
+    server.show(authority.issue(*server.names).server_context())
+
+
+@pytest.mark.parametrize("insist", [False, True])
+def test_a_registry_that_asks_for_a_certificate_is_none_to_us(
+    tmp_path: Path,
+    reachable: Upstream,
+    server: FaultServer,
+    authority: Authority,
+    insist: bool,  # noqa: FBT001 a column of the table
+) -> None:
+    """Even where it can do without: its clients' certificates are not ours to show."""
+    leaf = authority.issue(*server.names)
+    server.show(leaf.asking_context(authority.pem, insist=insist))
+
+    async def scenario(it: Setting) -> None:
+        assert not await it.hosts.is_registry(ORIGIN)
+        await it.hosts.learn(ORIGIN)
+        assert not await it.hosts.is_registry(ORIGIN)
+
+    with setting(tmp_path, reachable) as it:
+        asyncio.run(scenario(it))
+        assert it.events.counts["left_alone"] == (1 if insist else 2)
+    server.show(leaf.server_context())
+
+
+def test_a_registry_that_is_doubted_is_looked_at_again(
+    tmp_path: Path, reachable: Upstream, server: FaultServer, authority: Authority
+) -> None:
+    """At most once a minute; what it is then counts after a restart too."""
+    leaf = authority.issue(*server.names)
+
+    async def doubted(it: Setting, *, registry: bool) -> None:
+        it.hosts.doubt(ORIGIN, CLIENT)
+        for task in list(it.hosts._looking):  # noqa: SLF001 nobody else waits for it
+            await task
+        assert await it.hosts.is_registry(ORIGIN) is registry
+
+    async def scenario(it: Setting) -> None:
+        await doubted(it, registry=True)  # it was not met yet
+        await doubted(it, registry=True)
+        assert len(server.of(method="HEAD")) == 1
+        server.show(leaf.asking_context(authority.pem))
+        await doubted(it, registry=True)
+        it.clock.now += 61
+        await doubted(it, registry=False)
+        assert it.events.counts["left_alone"] == 1
+
+    with setting(tmp_path, reachable) as it:
+        asyncio.run(scenario(it))
+    down = Upstream(Roots(authority.pem, None), resolve=(Resolve(NAME, 443, "127.0.0.1", 1),))
+    with setting(tmp_path, down) as it:
+        assert not asyncio.run(it.hosts.is_registry(ORIGIN))
+    server.show(leaf.server_context())
+
+
+# How many at once
+
+
+@pytest.mark.parametrize(
+    ("bounds", "scanner", "answered"),
+    [
+        (Bounds(client=2, all=9, seconds=0.1), ["a"] * 2, ["b"]),
+        (Bounds(client=2, all=3, seconds=0.1), ["a", "a", "b"], []),
+    ],
+)
+def test_probes_are_bounded(
+    tmp_path: Path,
+    reachable: Upstream,
+    server: FaultServer,
+    bounds: Bounds,
+    scanner: list[str],
+    answered: list[str],
+) -> None:
+    """For each client and in all; who gets no place is tunnelled, and nothing is remembered."""
+    silence = threading.Event()
+    hosts = [Origin("https", name, 443) for name in SLOW]
+
+    async def scenario(it: Setting) -> None:
+        server.routes["/v2/"] = Content(b"", wait=silence, headers=VERSION)
+        asked = zip(hosts, scanner, strict=False)
+        probes = [asyncio.create_task(it.hosts.is_registry(one[0], client=one[1])) for one in asked]
+        await asyncio.to_thread(lambda: server.await_request(path="/v2/", count=len(scanner)))
+        server.routes["/v2/"] = status(200, b"{}", VERSION)
+        assert not await it.hosts.is_registry(ORIGIN, client=scanner[-1])
+        assert [await it.hosts.is_registry(ORIGIN, client=client) for client in answered] == [
+            True for _ in answered
+        ]
+        silence.set()
+        assert await asyncio.gather(*probes) == [True] * len(probes)
+        assert await it.hosts.is_registry(ORIGIN, client=scanner[-1])
+
+    with setting(tmp_path, reachable, bounds=bounds) as it:
+        asyncio.run(scenario(it))
+
+
+def test_what_is_kept_on_disk_needs_no_place(tmp_path: Path, reachable: Upstream) -> None:
+    """A registry that was found once is one while all places are taken."""
+    with setting(tmp_path, reachable) as it:
+        assert asyncio.run(it.hosts.is_registry(ORIGIN))
+    with setting(tmp_path, reachable, bounds=Bounds(client=1, all=0, seconds=0.1)) as it:
+        assert asyncio.run(it.hosts.is_registry(ORIGIN))
+
+
+def test_a_client_that_names_many_hosts_makes_its_own_forgotten(
+    tmp_path: Path, reachable: Upstream, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A «no» to another client is remembered for its hour."""
+    monkeypatch.setattr(rules, "REMEMBERED_FOR_A_CLIENT", 3)
+    server.routes["/v2/"] = status(404)
+
+    async def scenario(it: Setting) -> None:
+        await it.hosts.is_registry(ORIGIN, client="a")
+        for name in SLOW:
+            await it.hosts.is_registry(Origin("https", name, 443), client="b")
+        server.requests.clear()
+        await it.hosts.is_registry(ORIGIN, client="a")
+        assert not server.requests
+        await it.hosts.is_registry(Origin("https", SLOW[0], 443), client="b")
+        assert server.requests
+
+    with setting(tmp_path, reachable) as it:
+        asyncio.run(scenario(it))
 
 
 def test_a_learnt_registry_is_intercepted(
@@ -407,7 +672,7 @@ def test_a_body_that_stalls_is_no_registry(
     tmp_path: Path, reachable: Upstream, server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A host that begins to answer and stops is tunnelled, and the client waits no longer."""
-    monkeypatch.setattr(rules, "PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(probes, "PROBE_SECONDS", 0.1)
     gate = Gate()
     server.routes = {"/v2/": Unauthorized(gate)}
 

@@ -15,6 +15,7 @@ from entrepot.tokens import (
     Issued,
     Realms,
     are_related,
+    asks_for_token,
     asks_to_write,
     is_anonymous,
     parse_issued,
@@ -111,7 +112,6 @@ def test_a_realm_is_learnt_from_a_challenge() -> None:
     realms, server = Realms(), Origin("https", "auth.docker.io", 443)
     challenge = 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io"'
     assert realms.challenged(HUB, [challenge]) == server
-    assert realms.is_host(server)
     assert realms.has(server, "/token")
     assert not realms.has(server, "/login")
     assert not realms.has(HUB, "/token")
@@ -138,14 +138,106 @@ def test_a_challenge_that_names_no_server_of_the_registry_teaches_nothing(challe
     assert Realms().challenged(HUB, [challenge]) is None
 
 
-def test_realms_are_bounded() -> None:
-    """A registry that names ever new realms makes the oldest forgotten."""
+def test_a_domain_that_names_ever_new_realms_loses_its_own() -> None:
+    """The oldest of them; those of others stay, however many it names."""
     realms, server = Realms(), Origin("https", "auth.docker.io", 443)
+    other = Origin("https", "registry.example.test", 443)
+    realms.challenged(other, ['Bearer realm="https://auth.example.test/token"'])
     for number in range(1001):
         realms.challenged(HUB, [f'Bearer realm="https://auth.docker.io/{number}"'])
-    assert not realms.has(server, "/0")
-    assert realms.has(server, "/1")
+    assert not realms.has(server, "/900")
+    assert realms.has(server, "/901")
     assert realms.has(server, "/1000")
+    assert realms.has(Origin("https", "auth.example.test", 443), "/token")
+
+
+def test_the_services_of_a_realm_are_bounded() -> None:
+    """A registry that names ever new ones loses its own."""
+    realms, server = Realms(), Origin("https", "auth.example.test", 443)
+    header = 'Bearer realm="https://auth.example.test/token",service="{}"'
+    mine, evil = (Origin("https", f"{name}.example.test", 443) for name in ("mine", "evil"))
+    realms.challenged(mine, [header.format("mine")])
+    for number in range(1000):
+        realms.challenged(evil, [header.format(number)])
+    assert realms.registries(server, "/token", "0") == set()
+    assert realms.registries(server, "/token", "999") == {evil}
+
+
+AUTH = Origin("https", "auth.docker.io", 443)
+SENT = ['Bearer realm="https://auth.docker.io/token",service="hub"']
+
+
+def test_who_was_sent_to_a_token_server_is_known_for_ten_minutes() -> None:
+    """That client, by that registry, to that port."""
+    realms = Realms()
+    realms.challenged(HUB, SENT)
+    realms.sent("10.0.0.5", HUB, SENT, 1000.0)
+    assert realms.senders("10.0.0.5", AUTH, 1599.0) == [HUB]
+    assert not realms.senders("10.0.0.5", AUTH, 1600.0)
+    assert not realms.senders("10.0.0.6", AUTH, 1000.0)
+    assert not realms.senders("10.0.0.5", Origin("https", "auth.docker.io", 8443), 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("registry", "header"),
+    [
+        ("https://registry-1.docker.io", 'Bearer realm="https://auth.docker.io/other"'),
+        ("https://registry-1.docker.io", 'Bearer realm="https://auth.docker.io/token"'),
+        ("https://index.docker.io", SENT[0]),
+        ("https://registry.example.test", SENT[0]),
+        ("http://registry-1.docker.io", 'Bearer realm="http://auth.docker.io/token"'),
+    ],
+)
+def test_a_realm_that_was_not_learnt_sends_nobody(registry: str, header: str) -> None:
+    """Nor does one over plain http: who learnt it decides what may be in a client's own answer."""
+    realms, origin = Realms(), Origin.parse(registry)
+    realms.challenged(HUB, SENT)
+    if origin.scheme == "http":
+        assert realms.challenged(origin, [header]) is not None
+    realms.sent("10.0.0.5", origin, [header], 1000.0)
+    for scheme, port in (("https", 443), ("http", 80)):
+        assert not realms.senders("10.0.0.5", Origin(scheme, "auth.docker.io", port), 1000.0)
+
+
+def test_a_client_that_is_sent_everywhere_pushes_out_its_own() -> None:
+    """Others were sent where they were sent; of many registries the last count."""
+    realms = Realms()
+    realms.challenged(HUB, SENT)
+    realms.sent("10.0.0.6", HUB, SENT, 1000.0)
+    for number in range(1000):
+        registry = Origin("https", f"a{number}.example.test", 443)
+        for server in ("auth", f"b{number}"):
+            header = [f'Bearer realm="https://{server}.example.test/token"']
+            realms.challenged(registry, header)
+            realms.sent("10.0.0.5", registry, header, 1000.0)
+    assert realms.senders("10.0.0.6", AUTH, 1000.0)
+    assert not realms.senders("10.0.0.5", Origin("https", "b0.example.test", 443), 1000.0)
+    shared = realms.senders("10.0.0.5", Origin("https", "auth.example.test", 443), 1000.0)
+    assert 1 < len(shared) < 100
+    assert shared[-1].host == "a999.example.test"
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "kind", "asks"),
+    [
+        ("GET", "service=a&scope=repository:a/b:pull", "", True),
+        ("GET", "account=alice&client_id=docker", "", True),
+        ("GET", "", "", False),
+        ("GET", "next=/home", "", False),
+        ("HEAD", "service=a", "", False),
+        ("PUT", "service=a", "", False),
+        ("POST", "", "application/x-www-form-urlencoded", True),
+        ("POST", "", "Application/X-WWW-Form-Urlencoded; charset=utf-8", True),
+        ("POST", "service=a", "application/json", False),
+        ("POST", "service=a", "", False),
+    ],
+)
+def test_what_looks_like_a_request_for_a_token(
+    method: str, query: str, kind: str, *, asks: bool
+) -> None:
+    """A query of the token specification's, or a form."""
+    fields = (("Content-Type", kind),) if kind else ()
+    assert asks_for_token(Request(method, AUTH, "/token", query, fields)) is asks
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ class Behalf:
             return answer  # nor is the login shown to a token server elsewhere
         plain = are_plain(request.headers)  # else no realm is learnt of it
         server = self._realms.challenged(request.origin, challenges) if plain else None
+        self._hosts.sent(request.client, request.origin, challenges)
         if server is not None and await self._hosts.intercepts(server, request.client):
             return answer
         answer.close()

@@ -26,7 +26,7 @@ from entrepot.access import identity_fields
 from entrepot.accounts import Accounts
 from entrepot.behalf import Behalf
 from entrepot.driver import Driver, relayed
-from entrepot.endpoint import Endpoint, Ping
+from entrepot.endpoint import Endpoint, Other, Ping
 from entrepot.forwarding import are_plain
 from entrepot.headers import parse_challenges
 from entrepot.hosts import Hosts
@@ -52,6 +52,8 @@ _SMALL = 16 * 1024
 _MOST_REMEMBERED = 1000
 _AWAY = frozenset({500, 502, 503, 504})
 _PAUSE_SECONDS = 0.25
+_UNFIT = frozenset({400, 403, 426, 464, 495, 496, 505})
+"""With what token servers answer whom they want a certificate of, or HTTP/2."""
 _LOCALLY = ("hit", "detail=offline")
 """``Cache-Status`` of what is answered here since upstream is away."""
 
@@ -131,6 +133,12 @@ class Logins:
         ours = isinstance(endpoint, Ping) or self._is_for_a_token(request)
         return ours and request.method in _ASKED and size == 0
 
+    def takes_for_token(self, request: Request, size: int | None) -> bool:
+        """The same at a host that is no registry: what looks like a request for a token, alone."""
+        if not self._is_for_a_token(request) or not tokens.asks_for_token(request):
+            return False
+        return self.takes(request, Other(), size)
+
     async def handle(self, request: Request, content: bytes) -> Answer:
         """Answer a ping or a token request; never raises for what upstream does."""
         try:
@@ -193,7 +201,10 @@ class Logins:
             reply = await self._send(request, form, brief=brief)
         except UpstreamError as error:
             self._driver.events.warn("upstream_failed", of=request.origin, reason=error)
+            self._hosts.doubt(request.origin, request.client)
             return self._token_of_ours(request)
+        if reply.status in _UNFIT:
+            self._hosts.doubt(request.origin, request.client)
         if reply.status in FAILURES:
             reply.close()
             return self._token_of_ours(request)
@@ -321,7 +332,7 @@ class Logins:
         if reply.status == 401:
             self._learn_realm(origin, challenges, reply.asked)
         if reply.status in (200, 401) and _says_registry(reply) and are_plain(reply.asked):
-            await self._hosts.learn(origin)
+            await self._hosts.learn(origin, self._driver.reach_of(request))
 
 
 def _is_anybodys(request: Request) -> bool:

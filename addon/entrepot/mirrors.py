@@ -171,7 +171,7 @@ class Mirrors:
         Raises :class:`_RefusedError` where its registry is none, or none to be asked.
         """
         reach = self._reach(request.origin)
-        if not await self._is_asked(request.origin, reach):
+        if not await self._is_asked(request.origin, reach, request.client):
             raise _unreachable()
         account = self._accounts.of(request.origin, endpoint.name, request.client)
         return replace(
@@ -201,7 +201,7 @@ class Mirrors:
             return Reach.ANYWHERE
         return self._destinations.named_by_somebody(registry)
 
-    async def _is_asked(self, registry: Origin, reach: Reach) -> bool:
+    async def _is_asked(self, registry: Origin, reach: Reach, client: str) -> bool:
         """Whether a registry that somebody named is asked for content.
 
         Raises ``DestinationError`` where it is known that nobody is led there.
@@ -211,7 +211,7 @@ class Mirrors:
             raise DestinationError(why)
         if registry in self._given or self._hosts.is_listed(registry):
             return True
-        return await self._hosts.is_registry(registry, reach)
+        return await self._hosts.is_registry(registry, reach, client)
 
 
 def _without_challenge(answer: Answer, code: str) -> Answer:

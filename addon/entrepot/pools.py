@@ -74,7 +74,7 @@ def equipped(
     )
     pools.pool_classes_by_scheme = {
         "http": partial(_Pool, refusal=refusal),  # type: ignore[dict-item] # they are only called
-        "https": partial(_TLSPool, refusal=refusal),  # type: ignore[dict-item]
+        "https": partial(TLSPool, refusal=refusal),  # type: ignore[dict-item]
     }
     return pools
 
@@ -184,5 +184,37 @@ class _Pool(urllib3.HTTPConnectionPool):
         super()._put_conn(conn)
 
 
-class _TLSPool(_Pool, urllib3.HTTPSConnectionPool):
+class TLSPool(_Pool, urllib3.HTTPSConnectionPool):
+    """Connections with TLS to one host."""
+
     ConnectionCls = _TLSConnection
+
+    def connected(self, seconds: float) -> _TLSConnection:
+        """A new connection, with its tunnel and its TLS, that no other call gets.
+
+        Raises what urllib3 and ``ssl`` do.
+        """
+        connection = self._new_conn()
+        assert isinstance(connection, _TLSConnection)  # noqa: S101 for the type
+        connection.timeout = seconds
+        try:
+            if self.proxy is not None:
+                self._prepare_proxy(connection)  # which connects too
+            else:
+                connection.connect()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def keep(self, connection: _TLSConnection) -> None:
+        """Let other calls have a connection on which all was answered, unless there is one."""
+        if self.pool is None or not connection.is_connected:
+            connection.close()
+            return
+        with contextlib.suppress(queue.Empty):
+            idle = self.pool.get(block=False)  # a place, or what lies in it
+            self._put_conn(connection if idle is None else idle)
+            if idle is None:
+                return
+        connection.close()

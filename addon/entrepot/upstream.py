@@ -13,23 +13,27 @@ have been led there: there are pools for each reach.
 No log line or error says more of a URL than scheme, host and port: the rest may be signed.
 """
 
+import ssl
 import threading
 import time
+from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 from http.client import HTTPException
 from importlib.metadata import PackageNotFoundError, version
 
 import urllib3
-from urllib3.exceptions import HTTPError, ProxyError
+from urllib3.exceptions import HTTPError, NewConnectionError, ProxyError, SSLError
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from entrepot.bypass import Bypass, is_direct
 from entrepot.destinations import DestinationError, Destinations
 from entrepot.message import Fields
+from entrepot.mutual_tls import CertificateRequests
 from entrepot.places import Resolve, UpstreamProxy
-from entrepot.pools import CONNECT_SECONDS, StaleError, end_idle, equipped, trusting
+from entrepot.pools import CONNECT_SECONDS, StaleError, TLSPool, end_idle, equipped, trusting
 from entrepot.reach import Reach
-from entrepot.reasons import TunnelRefusedError
+from entrepot.reasons import TunnelRefusedError, is_slow
 from entrepot.reference import Origin
 from entrepot.reply import Reply, Target, UpstreamError, failure
 from entrepot.trust import Roots
@@ -60,6 +64,19 @@ class Follow(Enum):
     ANY = auto()
 
 
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a TLS server does on a connection of HTTP/1.1 by somebody who has no certificate."""
+
+    wants_certificate: bool = False
+    """Whether it asks for one, required or not."""
+    status: int | None = None
+    """Of its answer; None where there was none, or nothing was asked."""
+    problem: UpstreamError | None = None
+    is_away: bool = False
+    """Whether the problem is that nobody was met."""
+
+
 class Upstream:
     """Sends requests to registries; safe to use from many threads."""
 
@@ -85,6 +102,9 @@ class Upstream:
         self._read_seconds = read_seconds
         self._no_proxy = no_proxy
         self._lock = threading.Lock()
+        self._greeter = trusting(roots)
+        self._greeter.set_alpn_protocols(["http/1.1"])
+        self._requests = CertificateRequests(self._greeter)
         context = trusting(roots)
         self._pools = {
             reach: equipped(urllib3.PoolManager, context, partial(self.destinations.refusal, reach))
@@ -222,6 +242,53 @@ class Upstream:
             self.destinations.connected(target.origin.host, target.origin.port, peer)
         return Reply(response, target, headers, peer, reach)
 
+    def greet(
+        self, origin: Origin, seconds: float, *, ask: bool, reach: Reach | None = None
+    ) -> Greeting:
+        """Meet a TLS server, whose certificate must be good, on a new connection.
+
+        With ``ask`` there is a HEAD of its root too, and the connection is kept for what comes
+        next: not where blobs might come, since it costs more for each record (``mutual_tls``).
+        ``seconds`` are for the connection, and for the answer; ``reach`` is as in :meth:`send`.
+        """
+        reach = reach or self.destinations.named_by_somebody(origin)
+        with self._requests.watched() as wanted:
+            try:
+                status = self._greeted(origin, seconds, reach, ask=ask)
+            except (HTTPError, HTTPException, OSError, ValueError) as error:
+                away = isinstance(error, NewConnectionError | ProxyError) or is_slow(error)
+                tls = isinstance(error, ssl.SSLError | CertificateError)
+                problem = failure(origin, SSLError(error) if tls else error)
+                return Greeting(wanted(), problem=problem, is_away=away)
+            return Greeting(wanted(), status)
+
+    def _greeted(self, origin: Origin, seconds: float, reach: Reach, *, ask: bool) -> int | None:
+        way = self._way(origin)
+        if way is not None:
+            self._foresee(origin, reach)
+        pool, kept = (
+            self._pool(origin, way, reach, **context)
+            for context in ({"ssl_context": self._greeter}, {})
+        )
+        assert isinstance(pool, TLSPool)  # noqa: S101 for the type
+        assert isinstance(kept, TLSPool)  # noqa: S101
+        connection = pool.connected(min(seconds, self._connect_seconds))
+        try:
+            if way is None and connection.peer is not None:
+                self.destinations.connected(origin.host, origin.port, connection.peer)
+            if not ask:
+                connection.close()
+                return None
+            connection.timeout = seconds
+            fields = {"Host": origin.authority, "User-Agent": USER_AGENT}
+            connection.request("HEAD", "/", headers=fields)
+            status = connection.getresponse().status
+        except BaseException:
+            connection.close()
+            raise
+        kept.keep(connection)
+        return status
+
     def _way(self, origin: Origin) -> urllib3.PoolManager | None:
         """The way through the upstream proxy; None where a host is reached directly."""
         direct = self._proxied is None or is_direct(self._no_proxy, origin.host, origin.port)
@@ -234,14 +301,14 @@ class Upstream:
             raise DestinationError(why)
 
     def _pool(
-        self, origin: Origin, way: urllib3.PoolManager | None, reach: Reach
+        self, origin: Origin, way: urllib3.PoolManager | None, reach: Reach, **more: object
     ) -> urllib3.HTTPConnectionPool:
         address, port = origin.host, origin.port
         if way is None:
             address, port = self._resolve.get((address, port), (address, port))
-        options = {}
+        options: dict[str, object] = dict(more)
         if origin.scheme == "https" and address != origin.host:
-            options = {"server_hostname": origin.host, "assert_hostname": origin.host}
+            options |= {"server_hostname": origin.host, "assert_hostname": origin.host}
         with self._lock:
             pools = way or self._pools[reach]
             return pools.connection_from_host(address, port, origin.scheme, options)

@@ -29,6 +29,13 @@ class Leaf:
         context.load_cert_chain(self.cert, self.key)
         return context
 
+    def asking_context(self, clients: Path, *, insist: bool = False) -> ssl.SSLContext:
+        """Return one that asks its clients for a certificate of `clients`, an authority."""
+        context = self.server_context()
+        context.verify_mode = ssl.CERT_REQUIRED if insist else ssl.CERT_OPTIONAL
+        context.load_verify_locations(clients)
+        return context
+
 
 class Authority:
     """An EC P-256 root in a folder of its own; `pem` is what a client has to trust."""
@@ -43,7 +50,12 @@ class Authority:
         self.certificate = self._self_signed()
         self.pem.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, *names: str, life: dt.timedelta = _MONTH) -> Leaf:
+    def issue(
+        self,
+        *names: str,
+        life: dt.timedelta = _MONTH,
+        usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
+    ) -> Leaf:
         """Return a leaf for `names` (DNS names or IP addresses), its files named by the first.
 
         A negative `life` makes one that has ended.
@@ -57,7 +69,7 @@ class Authority:
             .public_key(key.public_key())
             .add_extension(x509.SubjectAlternativeName(_general_names(names)), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
                 critical=False,

@@ -1,10 +1,12 @@
 """Hooks of connections: intercept or tunnel, and which layer reads the bytes."""
 
+import contextlib
 import logging
 
 from mitmproxy import connection, http, tls
 from mitmproxy.proxy import layer
 
+from entrepot.hosts import Role
 from entrepot.mitm import failures, flows
 from entrepot.mitm.passwords import ask_plainly
 from entrepot.mitm.running import Running, client_of
@@ -33,21 +35,26 @@ class Connections:
         if refusal is not None:
             flow.response = failures.text(403, refusal)
         ask_plainly(flow)  # mitmproxy may have asked for a password already
-        if flow.response is None and not await self._intercepts(flow):
+        if flow.response is not None:
+            return
+        role = await self._role(flow)
+        if role is None:
             flow.metadata[TUNNEL] = True
             self._tunnels.add(flow.client_conn.id)
+        else:
+            self._running.roles[flow.client_conn.id] = role
 
-    async def _intercepts(self, flow: http.HTTPFlow) -> bool:
-        """Whether to intercept; whatever goes wrong means a tunnel (promise 4)."""
+    async def _role(self, flow: http.HTTPFlow) -> Role | None:
+        """As what to intercept; whatever goes wrong means a tunnel (promise 4)."""
         origin = flows.origin_of(flow, scheme="https")
         if origin is None:
-            return False
+            return None
         try:
             hosts = self._running.parts().hosts
-            return await hosts.intercepts(origin, client_of(flow.client_conn))
+            return await hosts.role(origin, client_of(flow.client_conn))
         except Exception:
             logger.exception("the decision on a CONNECT failed")
-            return False
+            return None
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         """Put our HTTP layer where mitmproxy's would be, and a blind tunnel where decided."""
@@ -86,6 +93,23 @@ class Connections:
                 do="run ca/install.sh on that client and restart its container engine",
             )
 
+    def tls_failed_server(self, data: tls.TlsData) -> None:
+        """Look again at a host that refused our TLS: it may want a certificate now."""
+        self._doubt(data.context.client, data.context.server.address)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """The same without an answer: in TLS 1.3 a refusal comes after the handshake."""
+        if flow.response is None and flow.client_conn.connected:
+            self._doubt(flow.client_conn, flow.server_conn.address)
+
+    def _doubt(self, client: connection.Client, address: connection.Address | None) -> None:
+        if address is None or client.id not in self._running.roles:
+            return
+        with contextlib.suppress(ValueError):
+            origin = Origin.make("https", address[0], address[1])
+            self._running.parts().hosts.doubt(origin, client_of(client))
+
     def client_disconnected(self, client: connection.Client) -> None:
         """Forget what was known of a connection."""
         self._tunnels.discard(client.id)
+        self._running.roles.pop(client.id, None)

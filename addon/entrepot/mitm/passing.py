@@ -47,6 +47,7 @@ class Passing:
         if response.status_code == 401:
             challenges = response.headers.get_all("www-authenticate")
             parts.logins.challenged(request.origin, challenges, flows.fields_of(flow.request))
+            parts.hosts.sent(request.client, request.origin, challenges)
         if 200 <= response.status_code < 300 and isinstance(note.endpoint, Blob | Manifest):
             await parts.cache.changed(request.method, request, note.endpoint)
 

@@ -14,6 +14,7 @@ from entrepot.cache import Cache
 from entrepot.destinations import DestinationError
 from entrepot.endpoint import Blob, Endpoint, Manifest, Referrers, Tags, parse_endpoint
 from entrepot.forwarding import forwarded
+from entrepot.hosts import Role
 from entrepot.logins import LARGEST_FORM
 from entrepot.message import Answer, Request, cache_status, error_answer, field_values
 from entrepot.mitm import flows
@@ -114,21 +115,32 @@ class Requests:
             return None
         for name in ("proxy-authorization", "proxy-connection"):
             flow.request.headers.pop(name, None)
-        if origin.scheme == "http" and not await self._is_registry(flow, origin):
+        role, received = await self._role(flow, origin), flows.request_of(flow, origin)
+        logins = self._running.parts().logins
+        if role is Role.TOKENS and not logins.takes_for_token(received, flows.content_size(flow)):
+            role = None
+        if role is None:
             return None
-        received = flows.request_of(flow, origin)
-        request = self._running.parts().logins.settle(received)
+        request = logins.settle(received)
         if request is not received:
             del flow.request.headers["authorization"]
         endpoint = parse_endpoint(request.method, request.path, request.query)
+        if role is Role.TOKENS:
+            return Note(request, endpoint, Way.LOGINS)
         if not flows.has_content(flow):
             request = self._running.parts().behalf.take(request, endpoint)
         return Note(request, endpoint, self._way(flow, request, endpoint))
 
-    async def _is_registry(self, flow: http.HTTPFlow, origin: Origin) -> bool:
+    async def _role(self, flow: http.HTTPFlow, origin: Origin) -> Role | None:
+        """As what a host is looked into: what was decided for the connection, if anything was."""
+        role = self._running.roles.get(flow.client_conn.id)
+        if role is not None and origin.scheme == "https":
+            return role
+        # To the proxy itself, in absolute-form.
         parts, client = self._running.parts(), client_of(flow.client_conn)
         reach = parts.destinations.named_by_client(origin.host, origin.port, client)
-        return await parts.hosts.is_registry(origin, reach)
+        registry = await parts.hosts.is_registry(origin, reach, client)
+        return Role.REGISTRY if registry else None
 
     def _way(self, flow: http.HTTPFlow, request: Request, endpoint: Endpoint) -> Way:
         if Cache.is_cacheable(request.method, endpoint):
@@ -179,6 +191,10 @@ class Requests:
             return
         else:
             answer = await self._answer_registry(note, flow.request.raw_content or b"")
+            if answer.status == 401:
+                challenges = field_values(answer.headers, "WWW-Authenticate")
+                hosts = self._running.parts().hosts
+                hosts.sent(note.request.client, note.request.origin, challenges)
         if flow.request.http_version == "HTTP/1.0" and flows.needs_chunks(answer):
             answer.close()
             answer = error_answer(505, "UNSUPPORTED", "HTTP/1.1 is needed for this transfer")

@@ -4,6 +4,7 @@ import asyncio
 
 from mitmproxy import connection
 
+from entrepot.hosts import Role
 from entrepot.mitm.engine import Engine
 
 
@@ -13,6 +14,8 @@ class Running:
     def __init__(self) -> None:
         self.engine: Engine | None = None
         self.draining = False
+        self.roles: dict[str, Role] = {}
+        """As what the connections are intercepted (by the client connection's id) that are so."""
         self._busy = 0
         self._changed = asyncio.Event()
 

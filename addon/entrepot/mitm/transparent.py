@@ -81,7 +81,7 @@ class Transparent:
         client = arrival.context.client
         arrival.refusal = self._refusal(arrival)
         if arrival.refusal is None and not isinstance(arrival.wanted, Unclear):
-            arrival.registry = await self._registry(arrival.wanted, client_of(client))
+            arrival.registry = await self._registry(arrival.wanted, client)
         server = arrival.context.server
         server.via = way_to(self._running.parts(), *_place(arrival.destination))
 
@@ -108,19 +108,21 @@ class Transparent:
             return Refusal(421, "the proxy's own connection was redirected to it")
         return None
 
-    async def _registry(self, wanted: Origin, client: str) -> Origin | None:
-        hosts = self._running.parts().hosts
+    async def _registry(self, wanted: Origin, conn: connection.Client) -> Origin | None:
+        hosts, client = self._running.parts().hosts, client_of(conn)
         try:
             if wanted.scheme == "http":
                 destinations = self._running.parts().destinations
                 reach = destinations.named_by_client(wanted.host, wanted.port, client)
-                found = await hosts.is_registry(wanted, reach)
-            else:
-                found = await hosts.intercepts(wanted, client)
+                return wanted if await hosts.is_registry(wanted, reach, client) else None
+            role = await hosts.role(wanted, client)
         except Exception:
             logger.exception("the decision on a connection failed")
             return None
-        return wanted if found else None
+        if role is None:
+            return None
+        self._running.roles[conn.id] = role
+        return wanted
 
 
 def _place(address: Any) -> _Place:
