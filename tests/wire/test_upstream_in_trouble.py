@@ -52,7 +52,7 @@ def test_private_content_is_kept_back_while_its_registry_is_down(
         for url in urls:
             for headers in ({}, bob):
                 answer = client.manifest(url, headers)
-                assert answer.status == 502
+                assert answer.status in (502, 503)  # the latter where that is known by now
                 assert json.loads(answer.body)["errors"][0]["code"] == "UNAVAILABLE"
 
 
