@@ -111,6 +111,7 @@ def plain_server() -> Iterator[FaultServer]:
         server.stop()
 
 
+@pytest.mark.unforked
 @pytest.mark.parametrize("road", ["intercepted", "plain", "upstream proxy"])
 def test_an_upgraded_connection_is_a_blind_tunnel(
     start_entrepot: "StartEntrepot",
