@@ -88,7 +88,7 @@ class Manifests:
                 return self._hit(request, digest, found, *UNCONFIRMED)
             if not word:
                 return await self._fetch_once(request, repository, digest, who)
-        driver.access.extend(repository, who, digest, found.listed())
+        driver.access.extend(repository, who, digest, found.listed)
         return self._hit(request, digest, found, "hit")
 
     async def _permitted(
@@ -219,7 +219,7 @@ class Manifests:
             )
         found = await self._find(repository, digest)
         if found is not None:
-            driver.access.extend(repository, who, digest, found.listed())
+            driver.access.extend(repository, who, digest, found.listed)
         return found
 
     async def _find(self, repository: Repository, digest: Digest) -> StoredManifest | None:
@@ -380,7 +380,8 @@ class Manifests:
             lambda: store.put_manifest(repository, digest, content, media_type, given_to=who.label),
             otherwise=False,
         )
-        driver.access.allow(repository, who, (digest, *listed_digests(content)), asked)
+        driver.access.allow(repository, who, (digest,), asked)
+        driver.access.extend(repository, who, digest, lambda: listed_digests(content))
         if isinstance(reference, Tag) and self._latest.is_news(
             repository, reference.name, asked.at
         ):

@@ -19,10 +19,11 @@ from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from entrepot.access import Credential, identity_fields
+from entrepot.access import Credential
 from entrepot.account import ANYONE
 from entrepot.driver import Driver
 from entrepot.entries import StoredManifest, TagEntry
+from entrepot.identity import identity_fields
 from entrepot.message import Request
 from entrepot.networks import Network, is_in
 from entrepot.reference import Digest, Origin, Repository
