@@ -1,8 +1,13 @@
 """The memory of grants: within its bounds, and the oldest goes first."""
 
 from entrepot.grants import Grants, Listings, Turns
+from entrepot.reference import Digest
 
 NOW = 1000.0
+
+
+def digest(number: int) -> Digest:
+    return Digest("sha256", f"{number:064x}")
 
 
 def key(number: int) -> bytes:
@@ -60,15 +65,14 @@ def test_listings_keep_within_their_bytes() -> None:
     """Those that were used longest ago are forgotten; one that is too large at once."""
     listings = Listings(20_000)
     for number in range(100):
-        listings.add(key(number), [key(1000 + number)])
-        listings.add(key(number), [key(1000 + number)])
-        assert listings.use(key(0))
+        for _ in range(2):
+            listings.learn(digest(number), lambda: [digest(1000 + number)])  # noqa: B023 called at once
+        listings.learn(digest(0), list)
     assert 19_000 < listings.size <= 20_000
-    assert listings.lists(key(0), key(1000))
-    assert not listings.use(key(1))
-    assert not listings.lists(key(1), key(1001))
-    listings.add(key(200), map(key, range(10_000)))
-    assert (listings.size, listings.use(key(200))) == (0, False)
+    assert listings.lists(digest(0).raw, digest(1000).raw)
+    assert not listings.lists(digest(1).raw, digest(1001).raw)
+    listings.learn(digest(200), lambda: list(map(digest, range(10_000))))
+    assert listings.size == 0
 
 
 def test_of_what_is_forgotten_the_latest_turn_counts() -> None:

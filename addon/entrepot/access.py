@@ -84,7 +84,7 @@ class Access:
         self._tokens: OrderedDict[bytes, tuple[bool, float]] = OrderedDict()
         """Whether a token is anonymous, and its end, by its fingerprint."""
         self._grants = Grants(_GRANT_BYTES)
-        self._listings = Listings(_LISTING_BYTES)
+        self.listings = Listings(_LISTING_BYTES)
         self._turn = 0
         self._refused = Turns(_MOST_TURNS)
         """Of credentials in repositories, and of one object there."""
@@ -158,8 +158,8 @@ class Access:
             if decision is not None:
                 self._grants.add(_scope(where, fingerprint), raw, decision, float("-inf"))
                 allowed = True
-        if allowed and not self._listings.use(raw):
-            self._listings.add(raw, [one.raw for one in listed()])
+        if allowed:
+            self.listings.learn(digest, listed)
 
     def deny(
         self, repository: Repository, credential: Credential, *, everybody: bool = True
@@ -227,7 +227,7 @@ class Access:
         if own is not None and own[0] > now and own[1] >= least:
             return own
         for manifest, decision in self._grants.latest(scope):
-            if decision[0] > now and self._listings.lists(manifest, digest):
+            if decision[0] > now and self.listings.lists(manifest, digest):
                 deleted = self._deleted.last(everybodys + manifest)
                 if decision[1] >= max(least, deleted):
                     return decision

@@ -192,8 +192,8 @@ class Blobs:
         driver = self._driver
         asked = driver.access.asked(driver.clock())
         reply = await driver.send_patiently(request, downgrade=True)
-        if reply.status != 200:
-            await permission.refused(driver, reply, repository, digest, who)
+        if reply.status != 200:  # as public.ecr.aws answers every HEAD of a blob
+            await permission.refused(driver, reply, repository, digest, who, for_all=False)
         elif Shown.by(reply, asked).is_named(digest):
             await permission.allow(driver, repository, digest, who, asked)
         return await driver.relay(request, reply)

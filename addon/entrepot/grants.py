@@ -10,7 +10,9 @@ forgetting costs a question upstream, never more.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
+
+from entrepot.reference import Digest
 
 Decision = tuple[float, int]
 """Until when upstream's word counts, and the turn in which it was asked for (``access.Asked``)."""
@@ -90,18 +92,17 @@ class Listings:
         self.size = 0
         """About how much memory this takes, in bytes."""
 
-    def use(self, manifest: bytes) -> bool:
-        """Whether it is known what a manifest lists; asking keeps it from being forgotten."""
-        known = manifest in self._listed
-        if known:
-            self._listed.move_to_end(manifest)
-        return known
+    def learn(self, manifest: Digest, listed: Callable[[], Collection[Digest]]) -> None:
+        """Remember what a manifest lists, which is asked only where it is not known already.
 
-    def add(self, manifest: bytes, listed: Iterable[bytes]) -> None:
-        """Learn what a manifest lists; its own bytes say so, so it is the same for everybody."""
-        if manifest not in self._listed:
-            self._listed[manifest] = dict.fromkeys(listed)
-            self.size += _cost(self._listed[manifest])
+        Its own bytes say so: it is the same for everybody.
+        """
+        if manifest.raw in self._listed:
+            self._listed.move_to_end(manifest.raw)
+            return
+        entries = dict.fromkeys(one.raw for one in listed())
+        self._listed[manifest.raw] = entries
+        self.size += _cost(entries)
         while self.size > self._most_bytes:
             _, oldest = self._listed.popitem(last=False)
             self.size -= _cost(oldest)

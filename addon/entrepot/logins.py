@@ -22,13 +22,13 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from entrepot import tokens
-from entrepot.access import identity_fields
 from entrepot.accounts import Accounts
 from entrepot.behalf import Behalf
 from entrepot.driver import Driver, relayed
 from entrepot.endpoint import Endpoint, Ping
 from entrepot.headers import are_plain, parse_challenges
 from entrepot.hosts import Hosts
+from entrepot.identity import identity_fields
 from entrepot.message import (
     Answer,
     Fields,
