@@ -1,5 +1,8 @@
 """Upstream's decisions, remembered: for whom, for what, and for how long."""
 
+import gc
+import tracemalloc
+
 import pytest
 
 from entrepot.access import (
@@ -9,11 +12,11 @@ from entrepot.access import (
     Access,
     Asked,
     Credential,
-    identity_fields,
 )
 from entrepot.account import NOBODY, Account
+from entrepot.identity import identity_fields
 from entrepot.message import Fields, Request
-from entrepot.reference import Digest, Origin, Repository
+from entrepot.reference import Digest, Origin, Repository, Tag
 
 REGISTRY = Origin("https", "registry.example.test", 443)
 REPOSITORY = Repository(REGISTRY, "team/app")
@@ -198,7 +201,7 @@ def test_what_a_public_manifest_lists_is_public_as_long_as_it(access: Access) ->
     """Reading it by a name of one's own, too, opens what it lists for ten minutes."""
     manifest = Digest.of(b"manifest")
     access.allow(REPOSITORY, who(access), [manifest], access.asked(NOW))
-    access.extend(REPOSITORY, who(access, *BOB), manifest, [LAYER])
+    access.extend(REPOSITORY, who(access, *BOB), manifest, lambda: [LAYER])
     for after, public in ((PUBLIC_SECONDS - 1, True), (PUBLIC_SECONDS, False)):
         assert access.is_allowed(REPOSITORY, who(access), LAYER, NOW + after) is public
 
@@ -299,7 +302,7 @@ def test_listed_objects_are_allowed_as_long_as_their_manifest(
     """Reading the manifest again does not lengthen upstream's decision."""
     alice, manifest = who(access, *ALICE), Digest.of(b"manifest")
     access.allow(REPOSITORY, alice, [manifest], access.asked(NOW))
-    access.extend(REPOSITORY, alice, manifest, [LAYER])
+    access.extend(REPOSITORY, alice, manifest, lambda: [LAYER])
     assert access.is_allowed(REPOSITORY, alice, LAYER, NOW + after) is allowed
 
 
@@ -307,8 +310,8 @@ def test_a_manifest_without_a_decision_extends_to_nothing(access: Access) -> Non
     """A list opens nothing that its manifest itself was not allowed."""
     alice = who(access, *ALICE)
     access.allow(REPOSITORY, alice, [OTHER], access.asked(NOW))
-    access.extend(REPOSITORY, alice, Digest.of(b"manifest"), [LAYER])
-    access.extend(REPOSITORY, who(access, *BOB), OTHER, [LAYER])
+    access.extend(REPOSITORY, alice, Digest.of(b"manifest"), lambda: [LAYER])
+    access.extend(REPOSITORY, who(access, *BOB), OTHER, lambda: [LAYER])
     assert not access.is_allowed(REPOSITORY, alice, LAYER, NOW)
     assert not access.is_allowed(REPOSITORY, who(access, *BOB), LAYER, NOW)
 
@@ -334,6 +337,115 @@ def test_an_ended_token_is_forgotten(access: Access) -> None:
     access.token_issued("token", anonymous=True, expires=NOW + 60, now=NOW)
     access.token_issued("next", anonymous=True, expires=NOW + 120, now=NOW + 60)
     assert not who(access, *TOKEN).anonymous
+
+
+def test_what_was_read_since_is_not_allowed_by_a_deleted_manifest(access: Access) -> None:
+    """A deleted object is not allowed by what lists it and was allowed before, however often."""
+    alice, manifest = who(access, *ALICE), Digest.of(b"manifest")
+    access.allow(REPOSITORY, alice, [manifest], access.asked(NOW))
+    access.extend(REPOSITORY, alice, manifest, lambda: [LAYER, OTHER])
+    access.forget(REPOSITORY, LAYER)
+    access.extend(REPOSITORY, alice, manifest, lambda: [LAYER, OTHER])
+    assert not access.is_allowed(REPOSITORY, alice, LAYER, NOW)
+    assert access.is_allowed(REPOSITORY, alice, OTHER, NOW)
+    access.allow(REPOSITORY, alice, [manifest], access.asked(NOW))
+    assert access.is_allowed(REPOSITORY, alice, LAYER, NOW)
+    access.forget(REPOSITORY, manifest)
+    assert not access.is_allowed(REPOSITORY, alice, OTHER, NOW)
+
+
+def test_an_index_allows_its_manifests_and_those_their_layers(access: Access) -> None:
+    """Once they were read, for as long as the index is allowed; nothing is allowed unread."""
+    alice, index, manifest = who(access, *ALICE), Digest.of(b"index"), Digest.of(b"manifest")
+    access.allow(REPOSITORY, alice, [index], access.asked(NOW))
+    access.extend(REPOSITORY, alice, index, lambda: [manifest])
+    assert access.is_allowed(REPOSITORY, alice, manifest, NOW + 59)
+    assert not access.is_allowed(REPOSITORY, alice, LAYER, NOW)
+    access.extend(REPOSITORY, alice, manifest, lambda: [LAYER])
+    for after, allowed in ((59, True), (60, False)):
+        assert access.is_allowed(REPOSITORY, alice, LAYER, NOW + after) is allowed
+
+
+def test_that_an_object_is_not_there_is_believed_for_whom_it_was_told(access: Access) -> None:
+    """Of that object alone, by itself or as listed; what others were allowed stays."""
+    alice, bob, manifest = who(access, *ALICE), who(access, *BOB), Digest.of(b"manifest")
+    for one in (alice, bob):
+        access.allow(REPOSITORY, one, [manifest, LAYER], access.asked(NOW))
+        access.extend(REPOSITORY, one, manifest, lambda: [LAYER, OTHER])
+    earlier = access.asked(NOW)
+    access.gone(REPOSITORY, alice, LAYER)
+    access.allow(REPOSITORY, alice, [LAYER], earlier)
+    assert not access.is_allowed(REPOSITORY, alice, LAYER, NOW)
+    assert not access.stands(REPOSITORY, alice, LAYER, earlier)
+    for digest in (OTHER, manifest):
+        assert access.is_allowed(REPOSITORY, alice, digest, NOW)
+    assert access.is_allowed(REPOSITORY, bob, LAYER, NOW)
+    access.allow(REPOSITORY, alice, [LAYER], access.asked(NOW))
+    assert access.is_allowed(REPOSITORY, alice, LAYER, NOW)
+
+
+def test_only_what_is_told_to_all_who_are_anonymous_ends_being_public(access: Access) -> None:
+    """A challenge to one who shows no token yet is no word on the others."""
+    one, other = who(access), who(access, ("Authorization", "Bearer anonymous"))
+    access.token_issued("anonymous", anonymous=True, expires=NOW + 60, now=NOW)
+    access.allow(REPOSITORY, one, [LAYER, OTHER], access.asked(NOW))
+    access.deny(REPOSITORY, one, everybody=False)
+    access.gone(REPOSITORY, one, LAYER, everybody=False)
+    assert access.is_allowed(REPOSITORY, other, LAYER, NOW)
+    access.gone(REPOSITORY, one, LAYER)
+    assert not access.is_allowed(REPOSITORY, other, LAYER, NOW)
+    assert access.is_allowed(REPOSITORY, other, OTHER, NOW)
+
+
+def test_the_last_word_on_a_tag_counts_for_whom_it_was_told(access: Access) -> None:
+    """Nobody else hears of it."""
+    alice, bob, tag = who(access, *ALICE), who(access, *BOB), Tag("1")
+    access.told(REPOSITORY, alice, tag, gone=True)
+    assert access.is_gone(REPOSITORY, alice, tag)
+    assert not access.is_gone(REPOSITORY, alice, Tag("2"))
+    assert not access.is_gone(REPOSITORY, bob, tag)
+    access.told(REPOSITORY, alice, tag, gone=False)
+    assert not access.is_gone(REPOSITORY, alice, tag)
+
+
+def test_a_long_list_costs_each_credential_a_row(access: Access) -> None:
+    """1,000 credentials that read a manifest of 2,000 entries take 2 MiB, not 70."""
+    manifest = Digest.of(b"manifest")
+    listed = [Digest("sha256", f"{number:064x}") for number in range(2000)]
+    asked: list[int] = []
+
+    def listing() -> list[Digest]:
+        asked.append(1)
+        return listed
+
+    tracemalloc.start()
+    try:
+        for number in range(1000):
+            one = who(access, ("Authorization", f"Basic {number}"))
+            access.allow(REPOSITORY, one, [manifest], access.asked(NOW))
+            access.extend(REPOSITORY, one, manifest, listing)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert access.is_allowed(REPOSITORY, one, listed[1999], NOW)
+    assert (len(asked), taken < 2 * 2**20) == (1, True), taken
+
+
+def test_the_collector_has_nothing_to_follow(access: Access) -> None:
+    """Whatever is remembered: a collection takes as long as without."""
+    gc.collect()
+    before = len(gc.get_objects())
+    for number in range(300):
+        one = who(access, ("Authorization", f"Basic {number}"))
+        manifest = Digest("sha256", f"{number:064x}")
+        layers = [Digest("sha256", f"{number * 100 + n:064x}") for n in range(100)]
+        access.allow(REPOSITORY, one, [manifest], access.asked(NOW))
+        access.extend(REPOSITORY, one, manifest, lambda layers=layers: layers)  # type: ignore[misc]
+        del layers
+        access.deny(Repository(REGISTRY, f"a{number}"), one)
+        access.token_issued(str(number), anonymous=True, expires=NOW + 60, now=NOW)
+    gc.collect()
+    assert len(gc.get_objects()) - before < 100
 
 
 def test_ended_decisions_take_no_memory(access: Access) -> None:

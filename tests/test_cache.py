@@ -23,7 +23,7 @@ from entrepot.endpoint import Blob, Manifest, parse_endpoint
 from entrepot.events import Events
 from entrepot.message import Answer, BodyError, Request
 from entrepot.patience import Patience
-from entrepot.reference import Digest, Origin
+from entrepot.reference import Digest, Origin, Repository
 from entrepot.store import Store
 from entrepot.trust import Roots
 from entrepot.upstream import Upstream
@@ -468,6 +468,78 @@ def test_a_refusal_meanwhile_voids_what_a_fetch_would_allow(run: Run, server: Fa
         await world.settled()
         assert (await world.get(BLOB)).status == 401
         assert (await world.get(BLOB, BOB)).status == 401
+
+    run(scenario)
+
+
+AWAY = status(503, b"", {"Retry-After": "120"})
+
+
+def test_what_was_refused_meanwhile_is_not_given_in_an_outage(
+    run: Run, server: FaultServer
+) -> None:
+    """The end of a download does not write that anybody was given what nobody may have by then."""
+    gate = Gate(100_000)
+    server.routes[BLOB] = Content(DATA, gate=gate)
+
+    async def scenario(world: World) -> None:
+        leader = await world.ask(BLOB)
+        server.routes |= {path: only(server.routes[path], ALICE[1]) for path in (BLOB, TAG)}
+        assert (await world.get(TAG)).status == 401
+        gate.open()
+        await read(leader)
+        await world.settled()
+        server.routes |= dict.fromkeys((BLOB, TAG), AWAY)
+        assert (await world.get(BLOB)).status == 503
+        # Nor is it said to be public, which would let another registry claim it.
+        server.routes[BLOB] = Content(bytes(len(DATA)), digest=str(DIGEST))
+        got = await world.get(BLOB, BOB, host="localhost")
+        assert (got.body == DATA, got.whole) == (False, False)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("change", ["refused", "deleted"])
+def test_what_became_of_a_manifest_meanwhile_counts(
+    run: Run, server: FaultServer, change: str
+) -> None:
+    """An answer that was on its way brings nothing back, for an outage either."""
+    gate = Gate(10)
+    server.routes[BY_DIGEST] = Content(MANIFEST, TYPE, MANIFEST_DIGEST, gate=gate)
+
+    async def scenario(world: World) -> None:
+        asking = asyncio.create_task(world.get(BY_DIGEST))
+        await asyncio.to_thread(server.await_request, path=BY_DIGEST)
+        server.routes[TAG] = only(server.routes[TAG])
+        if change == "deleted":
+            await _changed(world, "DELETE", BY_DIGEST)
+        else:
+            assert (await world.get(TAG)).status == 401
+        gate.open()
+        assert (await asking).body == MANIFEST
+        server.routes[BY_DIGEST] = AWAY
+        assert (await world.get(BY_DIGEST)).status == 503
+        repository = Repository(Origin("http", "127.0.0.1", server.port), "app")
+        found = world.store.find_manifest(repository, Digest.parse(MANIFEST_DIGEST))
+        assert (found is None) is (change == "deleted")
+
+    run(scenario)
+
+
+def test_a_deletion_before_the_first_byte_counts(run: Run, server: FaultServer) -> None:
+    """A fetch that upstream had not yet answered does not bring a deleted blob back."""
+    wait = threading.Event()
+    server.routes[BLOB] = Content(DATA, wait=wait)
+
+    async def scenario(world: World) -> None:
+        asking = asyncio.create_task(world.get(BLOB))
+        await asyncio.to_thread(server.await_request, path=BLOB)
+        await _changed(world, "DELETE", BLOB)
+        wait.set()
+        assert (await asking).body == DATA
+        await world.settled()
+        server.routes[BLOB] = AWAY
+        assert (await world.get(BLOB)).status == 503
 
     run(scenario)
 

@@ -36,6 +36,8 @@ LEVELS = {
     "manifest": 0,
     # 1: decisions
     "freshness": 1,
+    "grants": 1,
+    "identity": 1,
     "access": 1,
     "accounts": 1,
     "breaker": 1,

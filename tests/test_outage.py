@@ -16,7 +16,7 @@ from entrepot.entries import TagEntry
 from entrepot.events import Events
 from entrepot.message import Request
 from entrepot.outage import MAX_STALE, Outage
-from entrepot.reference import Digest, Origin, Repository
+from entrepot.reference import Digest, Origin, Repository, Tag
 from entrepot.store import Store
 from entrepot.trust import Roots
 from entrepot.upstream import Upstream
@@ -68,7 +68,7 @@ class World:
         self, outage: Outage, entries: dict[str, TagEntry], accept: str = TYPE
     ) -> Digest | None:
         who = self.access.credential(NOBODY)
-        found = asyncio.run(outage.kept(NOBODY, REPOSITORY, entries, accept, who))
+        found = asyncio.run(outage.kept(NOBODY, REPOSITORY, Tag("1"), entries, accept, who))
         return found.digest if found is not None else None
 
 
@@ -130,7 +130,7 @@ def test_an_account_gets_what_it_got(world: World) -> None:
     assert world.store.put_manifest(REPOSITORY, DIGEST, MANIFEST, TYPE, given_to=label)
     assert world.covers(outage, request=fleet)
     assert not any(world.covers(outage, request=one) for one in (NOBODY, ALICE, other))
-    outage.serves(REPOSITORY, DIGEST, [LAYER])
+    outage.serves(REPOSITORY, DIGEST, lambda: [LAYER])
     assert world.covers(outage, LAYER, fleet)
     assert not world.covers(outage, LAYER)
     world.wait(1)
@@ -170,8 +170,8 @@ def test_a_manifest_so_served_speaks_for_what_it_lists(world: World) -> None:
     world.keep(OTHER, public=False)
     assert not world.covers(outage, LAYER)
     for repository in (REPOSITORY, OTHER):
-        outage.serves(repository, DIGEST, [CHILD])
-        outage.serves(repository, CHILD, [LAYER])
+        outage.serves(repository, DIGEST, lambda: [CHILD])
+        outage.serves(repository, CHILD, lambda: [LAYER])
     assert world.covers(outage, CHILD)
     assert world.covers(outage, LAYER)
     assert not world.covers(outage, LAYER, repository=OTHER)

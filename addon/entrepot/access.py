@@ -14,67 +14,43 @@ The rules (promise 2: nobody gets what the upstream would not give them):
   this proxy saw handed out to a request without credentials. Such an object of a repository
   needs no further decision for anyone for 10 minutes.
 - A decision counts from when upstream was asked, not from when it was taken in.
-- A denial forgets what that credential was allowed there, and, where it was anonymous, what was
-  public there. Questions that were asked before it and answered after it allow nothing either.
+- A manifest that was allowed allows what it lists, for as long as it is allowed itself.
+- A refusal (401, 403) forgets what that credential was allowed in that repository, and, where it
+  says that nobody anonymous is let in, what was public there. That one object is not there (404)
+  forgets that object, in the same way. Nothing that one client is told takes away what others
+  were given. A deletion that passed by here does, for everybody.
+- Questions that were asked before a refusal or deletion and answered after it allow nothing either.
 """
 
 import hashlib
 import hmac
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from entrepot.account import ANYONE, NOBODY
-from entrepot.message import HOP_BY_HOP, Request
-from entrepot.reference import Digest, Repository
+from entrepot.grants import Decision, Grants, Listings, Turns
+from entrepot.identity import identity_fields
+from entrepot.message import Request
+from entrepot.reference import Digest, Repository, Tag
 
 DECISION_SECONDS = 60.0
 LONGEST_DECISION_SECONDS = 300.0
 PUBLIC_SECONDS = 600.0
 
-NEUTRAL = frozenset(
-    {
-        "accept",
-        "accept-charset",
-        "accept-encoding",
-        "accept-language",
-        "cache-control",
-        "content-length",
-        "content-type",
-        "date",
-        "docker-distribution-api-version",
-        "expect",
-        "forwarded",
-        "host",
-        "if-match",
-        "if-modified-since",
-        "if-none-match",
-        "if-range",
-        "if-unmodified-since",
-        "origin",
-        "pragma",
-        "range",
-        "referer",
-        "traceparent",
-        "tracestate",
-        "user-agent",
-        "via",
-        "x-request-id",
-    }
-    | HOP_BY_HOP
-)
-"""Header fields that say nothing of who asks."""
-
 _NO_FIELD = ("", "")
 """Sets an account's name apart from a header field that a client could send."""
 
-_ANYBODY = b""
+_ANYBODY = b"anybody"
 """Stands for a fingerprint where a decision counts for everybody."""
+_EVERYBODY = b"everybody"
+"""The same where an object was deleted, whoever was allowed it."""
 
-_MOST_GRANTS = 20_000
-_MOST_DIGESTS_A_GRANT = 2_000
+_GRANT_BYTES = 12 * 1024 * 1024
+_LISTING_BYTES = 14 * 1024 * 1024
+_MOST_TURNS = 12_000
 _MOST_TOKENS = 20_000
+"""Together 32 MiB at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,28 +73,23 @@ class Asked:
     turn: int = 0
 
 
-@dataclass(slots=True)
-class _Token:
-    anonymous: bool
-    expires: float
-
-
-def identity_fields(request: Request) -> list[tuple[str, str]]:
-    """The header fields of ``request`` that may say who asks, names in lower case."""
-    return [(k.lower(), v) for k, v in request.headers if k.lower() not in NEUTRAL]
-
-
 class Access:
-    """Upstream's decisions, remembered. Times are seconds of one clock that the caller holds."""
+    """Upstream's decisions, remembered. Times are seconds of one clock that the caller holds.
+
+    Belongs to one event loop; but whether something stands may be asked on any thread.
+    """
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
-        self._tokens: OrderedDict[bytes, _Token] = OrderedDict()
-        self._grants: OrderedDict[tuple[Repository, bytes], dict[Digest, float]] = OrderedDict()
+        self._tokens: OrderedDict[bytes, tuple[bool, float]] = OrderedDict()
+        """Whether a token is anonymous, and its end, by its fingerprint."""
+        self._grants = Grants(_GRANT_BYTES)
+        self.listings = Listings(_LISTING_BYTES)
         self._turn = 0
-        self._overruled: OrderedDict[tuple[Repository, bytes | Digest], int] = OrderedDict()
-        """The turn of the last refusal of a credential, or deletion of an object."""
-        self._overruled_all = 0
+        self._refused = Turns(_MOST_TURNS)
+        """Of credentials in repositories, and of one object there."""
+        self._deleted = Turns(_MOST_TURNS)
+        self._untagged = Turns(_MOST_TURNS)
 
     def credential(self, request: Request) -> Credential:
         """Who asks: the client, or the account as which the proxy asks for it."""
@@ -128,22 +99,20 @@ class Access:
             return Credential(of_account, anonymous=account is NOBODY, label=account.label)
         fields = sorted(identity_fields(request))
         fingerprint = self._fingerprint(fields)
-        token = self._tokens.get(fingerprint)
-        anonymous = not fields or (token is not None and token.anonymous)
+        from_token, expires = self._tokens.get(fingerprint, (False, None))
+        anonymous = not fields or from_token
         return Credential(
-            fingerprint,
-            anonymous=anonymous,
-            expires=token.expires if token else None,
-            label=ANYONE if anonymous else None,
+            fingerprint, anonymous=anonymous, expires=expires, label=ANYONE if anonymous else None
         )
 
     def token_issued(self, token: str, *, anonymous: bool, expires: float, now: float) -> None:
         """Remember a bearer token that a token server was seen to hand out."""
-        while self._tokens and next(iter(self._tokens.values())).expires <= now:
+        while self._tokens and next(iter(self._tokens.values()))[1] <= now:
             self._tokens.popitem(last=False)
         fingerprint = self._fingerprint([("authorization", f"Bearer {token}")])
-        self._tokens[fingerprint] = _Token(anonymous, expires)
-        _trim(self._tokens, _MOST_TOKENS)
+        self._tokens[fingerprint] = (anonymous, expires)
+        while len(self._tokens) > _MOST_TOKENS:
+            self._tokens.popitem(last=False)
 
     def asked(self, now: float) -> Asked:
         """Mark a question that goes upstream now."""
@@ -157,74 +126,112 @@ class Access:
         asked: Asked,
     ) -> None:
         """Remember that upstream allowed ``credential`` these objects of ``repository``."""
-        digests = [d for d in digests if not self._is_overruled((repository, d), asked)]
-        self._grant(
-            repository, credential.fingerprint, digests, asked, _lifetime(credential, asked)
-        )
-        if credential.anonymous:
-            self._grant(repository, _ANYBODY, digests, asked, PUBLIC_SECONDS)
+        seconds = _lifetime(credential, asked)
+        where = _where(repository)
+        for digest in digests:
+            self._grant(where, credential.fingerprint, digest.raw, asked, seconds)
+            if credential.anonymous:
+                self._grant(where, _ANYBODY, digest.raw, asked, PUBLIC_SECONDS)
 
     def _grant(
-        self,
-        repository: Repository,
-        fingerprint: bytes,
-        digests: list[Digest],
-        asked: Asked,
-        seconds: float,
+        self, where: bytes, fingerprint: bytes, digest: bytes, asked: Asked, seconds: float
     ) -> None:
-        key = (repository, fingerprint)
-        if self._is_overruled(key, asked):
-            return
-        grant = self._grants.setdefault(key, {})
-        for digest in [d for d, end in grant.items() if end <= asked.at]:
-            del grant[digest]
-        _add(grant, digests, asked.at + seconds)
-        self._grants.move_to_end(key)
-        self._drop_ended(asked.at)
-        _trim(self._grants, _MOST_GRANTS)
-
-    def _drop_ended(self, now: float) -> None:
-        """Docker has a new token for each pull: those of yesterday would fill the memory."""
-        while self._grants:
-            oldest = next(iter(self._grants.values()))
-            if any(end > now for end in oldest.values()):
-                return
-            self._grants.popitem(last=False)
+        if not self._is_overruled(where, fingerprint, digest, asked.turn):
+            decision = (asked.at + seconds, asked.turn)
+            self._grants.add(_scope(where, fingerprint), digest, decision, asked.at)
 
     def extend(
         self,
         repository: Repository,
         credential: Credential,
         digest: Digest,
-        listed: Collection[Digest],
+        listed: Callable[[], Collection[Digest]],
     ) -> None:
-        """Let the decision on a manifest count for what it lists, as long as it lasts itself."""
-        for fingerprint in (credential.fingerprint, _ANYBODY):
-            grant = self._grants.get((repository, fingerprint), {})
-            if digest in grant:
-                _add(grant, listed, grant[digest])
+        """Let the decision on a manifest count for what it lists, as long as it lasts itself.
 
-    def deny(self, repository: Repository, credential: Credential) -> None:
-        """Forget what ``credential`` was allowed in ``repository``: upstream refused it now."""
-        for fingerprint in (credential.fingerprint, *([_ANYBODY] if credential.anonymous else [])):
-            self._grants.pop((repository, fingerprint), None)
-            self._overrule((repository, fingerprint))
+        ``listed`` is asked only where nobody was allowed this manifest lately. A manifest that is
+        allowed since an index lists it has the index's decision from now on.
+        """
+        where, raw, allowed = _where(repository), digest.raw, False
+        for fingerprint in (credential.fingerprint, _ANYBODY):
+            decision = self._decision(where, fingerprint, raw)
+            if decision is not None:
+                self._grants.add(_scope(where, fingerprint), raw, decision, float("-inf"))
+                allowed = True
+        if allowed:
+            self.listings.learn(digest, listed)
+
+    def deny(
+        self, repository: Repository, credential: Credential, *, everybody: bool = True
+    ) -> None:
+        """Forget what ``credential`` was allowed in ``repository``: upstream refused it now.
+
+        ``everybody``: where it is anonymous, nobody else who is would be let in either.
+        """
+        self._turn += 1
+        for fingerprint in _fingerprints(credential, everybody=everybody):
+            scope = _scope(_where(repository), fingerprint)
+            self._grants.drop(scope)
+            self._refused.put(scope, self._turn)
+
+    def gone(
+        self,
+        repository: Repository,
+        credential: Credential,
+        digest: Digest,
+        *,
+        everybody: bool = True,
+    ) -> None:
+        """Forget that ``credential`` was allowed an object: upstream says that it is not there."""
+        self._turn += 1
+        for fingerprint in _fingerprints(credential, everybody=everybody):
+            scope = _scope(_where(repository), fingerprint)
+            self._grants.drop(scope, digest.raw)
+            self._refused.put(scope + digest.raw, self._turn)
+
+    def told(self, repository: Repository, credential: Credential, tag: Tag, *, gone: bool) -> None:
+        """Remember whether upstream last told ``credential`` that a tag is not there."""
+        key = _scope(_where(repository), credential.fingerprint) + tag.name.encode()
+        if gone:
+            self._untagged.put(key, self._turn)
+        else:
+            self._untagged.drop(key)
+
+    def is_gone(self, repository: Repository, credential: Credential, tag: Tag) -> bool:
+        """Whether the last that ``credential`` was told of a tag is that it is not there."""
+        key = _scope(_where(repository), credential.fingerprint) + tag.name.encode()
+        return key in self._untagged
 
     def forget(self, repository: Repository, digest: Digest) -> None:
-        """Forget every decision on an object that a client deleted or replaced."""
-        for (owner, _), grant in self._grants.items():
-            if owner == repository:
-                grant.pop(digest, None)
-        self._overrule((repository, digest))
+        """Forget every decision on an object that a client deleted."""
+        self._turn += 1
+        self._deleted.put(_scope(_where(repository), _EVERYBODY) + digest.raw, self._turn)
 
     def is_allowed(
         self, repository: Repository, credential: Credential, digest: Digest, now: float
     ) -> bool:
         """Whether a remembered decision of upstream covers this."""
+        where, raw = _where(repository), digest.raw
         return any(
-            self._grants.get((repository, fingerprint), {}).get(digest, 0.0) > now
+            self._decision(where, fingerprint, raw, now) is not None
             for fingerprint in (credential.fingerprint, _ANYBODY)
         )
+
+    def _decision(
+        self, where: bytes, fingerprint: bytes, digest: bytes, now: float = float("-inf")
+    ) -> Decision | None:
+        """The decision that covers an object after ``now``: its own, or that of what lists it."""
+        scope, everybodys = _scope(where, fingerprint), _scope(where, _EVERYBODY)
+        least = max(self._deleted.last(everybodys + digest), self._refused.known(scope + digest))
+        own = self._grants.get(scope, digest)
+        if own is not None and own[0] > now and own[1] >= least:
+            return own
+        for manifest, decision in self._grants.latest(scope):
+            if decision[0] > now and self.listings.lists(manifest, digest):
+                deleted = self._deleted.last(everybodys + manifest)
+                if decision[1] >= max(least, deleted):
+                    return decision
+        return None
 
     def still_counts(
         self,
@@ -235,39 +242,60 @@ class Access:
         now: float,
     ) -> bool:
         """Whether an allowance that was asked for then may be acted on now."""
-        return now - asked.at < DECISION_SECONDS and not (
-            self._is_overruled((repository, credential.fingerprint), asked)
-            or self._is_overruled((repository, digest), asked)
+        where = _where(repository)
+        fresh = now - asked.at < DECISION_SECONDS
+        return fresh and not self._is_overruled(
+            where, credential.fingerprint, digest.raw, asked.turn
         )
 
-    def _overrule(self, key: tuple[Repository, bytes | Digest]) -> None:
-        self._turn += 1
-        self._overruled[key] = self._turn
-        self._overruled.move_to_end(key)
-        while len(self._overruled) > _MOST_GRANTS:
-            _, self._overruled_all = self._overruled.popitem(last=False)
+    def stands(
+        self, repository: Repository, credential: Credential, digest: Digest, asked: Asked
+    ) -> bool:
+        """Whether nothing was heard since that speaks against what was allowed then.
 
-    def _is_overruled(self, key: tuple[Repository, bytes | Digest], asked: Asked) -> bool:
-        return asked.turn < self._overruled.get(key, self._overruled_all)
+        To ``credential``, and where it is anonymous to anybody.
+        """
+        where = _where(repository)
+        return not any(
+            self._is_overruled(where, fingerprint, digest.raw, asked.turn)
+            for fingerprint in _fingerprints(credential, everybody=True)
+        )
+
+    def is_deleted(self, repository: Repository, digest: Digest, asked: Asked) -> bool:
+        """Whether an object was deleted since."""
+        key = _scope(_where(repository), _EVERYBODY) + digest.raw
+        return asked.turn < self._deleted.last(key)
+
+    def _is_overruled(self, where: bytes, fingerprint: bytes, digest: bytes, turn: int) -> bool:
+        scope = _scope(where, fingerprint)
+        return turn < max(
+            self._deleted.last(_scope(where, _EVERYBODY) + digest),
+            self._refused.last(scope + digest),
+            self._refused.last(scope),
+        )
 
     def _fingerprint(self, fields: list[tuple[str, str]]) -> bytes:
         text = "".join(f"{len(k)}:{k}{len(v)}:{v}" for k, v in fields)
         return hmac.digest(self._secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256)
 
 
+def _fingerprints(credential: Credential, *, everybody: bool) -> tuple[bytes, ...]:
+    """For whom a word to ``credential`` counts: to one who is anonymous perhaps for all such."""
+    anybody = (_ANYBODY,) if everybody and credential.anonymous else ()
+    return (credential.fingerprint, *anybody)
+
+
+def _where(repository: Repository) -> bytes:
+    origin = repository.origin
+    return f"{origin.scheme} {origin.host} {origin.port} {repository.name} ".encode()
+
+
+def _scope(where: bytes, fingerprint: bytes) -> bytes:
+    """Stands for a credential in a repository."""
+    return hashlib.blake2b(where + fingerprint, digest_size=20).digest()
+
+
 def _lifetime(credential: Credential, asked: Asked) -> float:
     if credential.expires is None:
         return DECISION_SECONDS
     return max(0.0, min(credential.expires - asked.at, LONGEST_DECISION_SECONDS))
-
-
-def _add(grant: dict[Digest, float], digests: Iterable[Digest], until: float) -> None:
-    for digest in digests:
-        if len(grant) >= _MOST_DIGESTS_A_GRANT and digest not in grant:
-            break
-        grant[digest] = max(until, grant.get(digest, 0.0))
-
-
-def _trim(table: OrderedDict[Any, Any], most: int) -> None:
-    while len(table) > most:
-        table.popitem(last=False)

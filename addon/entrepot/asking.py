@@ -12,11 +12,11 @@ from dataclasses import asdict, replace
 from functools import partial
 from itertools import count
 
-from entrepot.access import identity_fields
 from entrepot.breaker import TRIAL_SECONDS, Ask, Breakers
 from entrepot.destinations import DestinationError
 from entrepot.events import Events
 from entrepot.forwarding import forwarded, is_plain
+from entrepot.identity import identity_fields
 from entrepot.message import Fields, Request
 from entrepot.patience import BRIEF, FAILURES, PATIENCE, Patience, parse_retry_after
 from entrepot.ratelimits import RateLimits, account_hint

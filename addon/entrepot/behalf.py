@@ -18,12 +18,12 @@ import secrets
 from dataclasses import replace
 from urllib.parse import parse_qs
 
-from entrepot.access import identity_fields
 from entrepot.accounts import Accounts
 from entrepot.driver import Driver
 from entrepot.endpoint import Blob, Endpoint, Manifest, Referrers, Tags
 from entrepot.forwarding import are_plain
 from entrepot.hosts import Hosts
+from entrepot.identity import identity_fields
 from entrepot.message import (
     Answer,
     Request,

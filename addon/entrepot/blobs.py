@@ -193,8 +193,8 @@ class Blobs:
         driver = self._driver
         asked = driver.access.asked(driver.clock())
         reply = await driver.send_patiently(request)
-        if reply.status != 200:
-            await permission.refused(driver, reply, repository, digest, who)
+        if reply.status != 200:  # as public.ecr.aws answers every HEAD of a blob
+            await permission.refused(driver, reply, repository, digest, who, for_all=False)
         elif is_elsewhere(request, reply) and is_page(reply.headers):
             reply.close()
             return error_answer(502, "UNAVAILABLE", "upstream sends to a web page, not to the blob")

@@ -98,7 +98,8 @@ class Directory:
         found, last, seen_as = [], None, labels(repository.name)
         for key, value in self._rows(start, f"{prefix[:-1]}{_SPACE_NEXT}", most):
             last = key.removeprefix(prefix)
-            if any(self._is_given(repository, digest, seen_as) for digest in _digests(value)):
+            told = [one for one in seen_as if not self._is_gone(repository, last, one)]
+            if any(self._is_given(repository, digest, told) for digest in _digests(value)):
                 found.append(last)
         return found, last
 
@@ -131,6 +132,9 @@ class Directory:
             for label in labels
             for _, value in self._one(rows.given(repository, parsed, label))
         )
+
+    def _is_gone(self, repository: Repository, tag: str, label: str) -> bool:
+        return any(value for _, value in self._one(rows.gone(repository, tag, label)))
 
     def _moment(self, key: str) -> float | None:
         for _, value in self._one(key):

@@ -149,7 +149,7 @@ class Fetches:
         asked = driver.access.asked(driver.clock())
         path = driver.store.partial(repository.origin, digest)
         await driver.stored(bind(driver.store.hold, path), None)
-        download = self._prepare(request, repository, digest, who)
+        download = self._prepare(request, repository, digest, who, asked)
         began = False
         try:
             reply = await self._get(request, download)
@@ -227,7 +227,12 @@ class Fetches:
         return fit is Fit.YES
 
     def _prepare(
-        self, request: Request, repository: Repository, digest: Digest, who: Credential
+        self,
+        request: Request,
+        repository: Repository,
+        digest: Digest,
+        who: Credential,
+        asked: Asked,
     ) -> Download | None:
         """Make a download, or None where the folder takes none."""
         driver = self._driver
@@ -263,7 +268,7 @@ class Fetches:
                 reopen=reopen,
                 part=part,
                 claim=self._claim,
-                finish=bind(self._finish, repository, who),
+                finish=bind(self._finish, Claim(repository, who, asked)),
                 ended=bind(self._end, (repository.origin, digest)),
                 loop=asyncio.get_running_loop(),
                 clock=driver.clock,
@@ -307,32 +312,32 @@ class Fetches:
         except (StoreError, RuntimeError):
             return 0
 
-    def _finish(self, repository: Repository, who: Credential, download: Download) -> None:
-        """Commit, or clear away what is of no use."""
+    def _finish(self, claim: Claim, download: Download) -> None:
+        """Commit, or clear away what is of no use; ``claim`` is that of who began it."""
         if download.error is None:
-            self._commit(repository, who, download)
+            self._commit(claim, download)
         else:
-            self._report(repository, download, download.error)
+            self._report(claim.repository, download, download.error)
         with contextlib.suppress(StoreError, RuntimeError):
             self._driver.store_from_thread(bind(self._driver.store.release, download.path))
 
-    def _commit(self, repository: Repository, who: Credential, download: Download) -> None:
-        store, events = self._driver.store, self._driver.events
-        digest = download.digest
-        commit = bind(
-            store.commit_blob,
-            download.path,
-            repository,
-            digest,
-            download.media_type,
-            given_to=who.label,
-        )
-        try:
-            self._driver.store_from_thread(commit)
-            if repository not in download.repositories:
-                self._driver.store_from_thread(bind(store.unlink, repository, digest))
+    def _commit(self, claim: Claim, download: Download) -> None:
+        driver, store, events = self._driver, self._driver.store, self._driver.events
+        digest, repository = download.digest, claim.repository
+
+        def commit() -> None:
+            """What is heard while this runs is written after it."""
+            label = permission.given_to(driver, repository, digest, claim.who, claim.asked)
+            path, media_type = download.path, download.media_type
+            store.commit_blob(path, repository, digest, media_type, given_to=label)
+            deleted = driver.access.is_deleted(repository, digest, claim.asked)
+            if deleted or repository not in download.repositories:
+                store.unlink(repository, digest)
             for other in set(download.repositories) - {repository}:
-                self._driver.store_from_thread(bind(store.confirm, other, digest, given_to=None))
+                store.confirm(other, digest, given_to=None)
+
+        try:
+            driver.store_from_thread(commit)
         except (StoreError, RuntimeError) as problem:
             events.warn_once("store_failed", reason=problem)
         else:

@@ -8,9 +8,9 @@ was anybody's to have) is learnt only from answers to requests that held nothing
 
 from collections.abc import Iterable
 
-from entrepot.access import identity_fields
 from entrepot.endpoint import Manifest, Referrers, parse_endpoint
 from entrepot.headers import normalise_accept
+from entrepot.identity import identity_fields
 from entrepot.message import Fields, Request
 
 _PLAIN = frozenset(

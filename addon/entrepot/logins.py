@@ -22,7 +22,6 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from entrepot import tokens
-from entrepot.access import identity_fields
 from entrepot.accounts import Accounts
 from entrepot.behalf import Behalf
 from entrepot.driver import Driver, relayed
@@ -30,6 +29,7 @@ from entrepot.endpoint import Endpoint, Other, Ping
 from entrepot.forwarding import are_plain
 from entrepot.headers import parse_challenges
 from entrepot.hosts import Hosts
+from entrepot.identity import identity_fields
 from entrepot.message import (
     Answer,
     Fields,

@@ -6,6 +6,7 @@ listed object is known from its registry alone (see ``store``), since a manifest
 its author never had.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from entrepot import freshness, permission
@@ -63,6 +64,8 @@ class Manifests:
         self._driver = driver
         self._outage = outage
         self._latest = freshness.Latest()
+        self._told = freshness.Latest()
+        """Whether it is there at all, by whom it was told."""
 
     def changed(self, repository: Repository, tag: str) -> None:
         """Take in that a client just wrote or deleted a tag: what was asked before is no news."""
@@ -97,11 +100,11 @@ class Manifests:
         if not (found.linked and known):
             word = await self._permitted(request, repository, digest, who, found)
             if word is None:
-                self._outage.serves(repository, digest, found.listed())
+                self._outage.serves(repository, digest, found.listed)
                 return self._hit(request, digest, found, *UNCONFIRMED)
             if not word:
                 return await self._fetch_once(request, repository, digest, who)
-        driver.access.extend(repository, who, digest, found.listed())
+        driver.access.extend(repository, who, digest, found.listed)
         return self._hit(request, digest, found, "hit")
 
     async def _permitted(
@@ -147,7 +150,7 @@ class Manifests:
         accept, known = normalise_accept(request.values("Accept")), bool(entries)
 
         async def kept() -> Kept | None:
-            return await self._outage.kept(request, repository, entries, accept, who)
+            return await self._outage.kept(request, repository, tag, entries, accept, who)
 
         hopeful = any(self._outage.is_fresh_enough(entry) for entry in entries.values())
         found = None
@@ -175,7 +178,7 @@ class Manifests:
 
     def _stale(self, request: Request, repository: Repository, tag: Tag, kept: Kept) -> Answer:
         """What a tag was when upstream last answered, marked as such (RFC 7234 section 5.5)."""
-        self._outage.serves(repository, kept.digest, kept.manifest.listed())
+        self._outage.serves(repository, kept.digest, kept.manifest.listed)
         age = max(0.0, self._driver.wall() - kept.checked)
         self._driver.events.info("stale", tag=tag.name, of=repository, confirmed=f"{age:.0f}s_ago")
         answer = self._hit(request, kept.digest, kept.manifest, "hit", "detail=stale", age=age)
@@ -199,10 +202,6 @@ class Manifests:
         head = await self._head(request, repository, tag, who, brief=brief)
         if head.status in FAILURES and brief:
             return _head_answer(head)
-        if head.status in (404, 410):
-            store = self._driver.store
-            if self._latest.is_news(repository, tag.name, head.shown.asked.at):
-                await self._driver.stored(lambda: store.forget_tag(repository, tag.name), None)
         found, digest = None, head.shown.digest
         if head.status == 200 and digest is not None:
             found = await self._confirmed(repository, tag, digest, accept, who, head.shown.asked)
@@ -226,14 +225,63 @@ class Manifests:
         """Take in what upstream says a tag is now; that manifest, where it is held."""
         driver = self._driver
         await permission.allow(driver, repository, digest, who, asked)
-        if self._latest.is_news(repository, tag.name, asked.at):
-            await driver.stored(
-                lambda: driver.store.set_tag(repository, tag.name, accept, digest), None
-            )
+        await driver.stored(self._told_what(repository, tag, accept, digest, who, asked), None)
         found = await self._find(repository, digest)
         if found is not None:
-            driver.access.extend(repository, who, digest, found.listed())
+            driver.access.extend(repository, who, digest, found.listed)
         return found
+
+    async def _refused(
+        self,
+        reply: Reply,
+        repository: Repository,
+        reference: Reference,
+        who: Credential,
+        asked: Asked,
+    ) -> None:
+        digest = reference if isinstance(reference, Digest) else None
+        await permission.refused(self._driver, reply, repository, digest, who)
+        if isinstance(reference, Tag) and reply.status in permission.GONE:
+            label, store = (
+                self._hears(repository, reference, who, asked, gone=True),
+                self._driver.store,
+            )
+            if label is not None:
+                await self._driver.stored(
+                    lambda: store.set_gone(repository, reference, label), None
+                )
+
+    def _told_what(
+        self,
+        repository: Repository,
+        tag: Tag,
+        accept: str,
+        digest: Digest,
+        who: Credential,
+        asked: Asked,
+    ) -> Callable[[], None]:
+        """What the store is to remember of a tag, where it is news."""
+        store = self._driver.store
+        label = self._hears(repository, tag, who, asked, gone=False)
+        news = self._latest.is_news(repository, tag.name, asked.at)
+
+        def remember() -> None:
+            if news:
+                store.set_tag(repository, tag.name, accept, digest)
+            if label is not None:
+                store.set_found(repository, tag, label)
+
+        return remember
+
+    def _hears(
+        self, repository: Repository, tag: Tag, who: Credential, asked: Asked, *, gone: bool
+    ) -> str | None:
+        """Take in whether a tag is there; as whom ``who`` was told, where the store is to know."""
+        if who.label is None:
+            self._driver.access.told(repository, who, tag, gone=gone)
+        elif self._told.is_news(repository, f"{tag} {who.label}", asked.at):
+            return who.label
+        return None
 
     async def _find(self, repository: Repository, digest: Digest) -> StoredManifest | None:
         store = self._driver.store
@@ -297,7 +345,7 @@ class Manifests:
         with await driver.send_patiently(request, method="HEAD", brief=brief) as reply:
             shown = Shown.by(reply, asked)
             if reply.status != 200:
-                await permission.refused(driver, reply, repository, digest, who)
+                await self._refused(reply, repository, reference, who, asked)
             elif digest is not None and shown.is_named(digest):
                 await permission.allow(driver, repository, digest, who, asked)
             answer = await driver.relay(replace(request, method="HEAD"), reply)
@@ -345,7 +393,7 @@ class Manifests:
         send = driver.send_patiently if patient else driver.send
         reply = await send(request, method="GET", downgrade=digest is not None)
         if reply.status != 200:
-            await permission.refused(driver, reply, repository, digest, who)
+            await self._refused(reply, repository, reference, who, asked)
             return await driver.relay(request, reply)
         # A body that ends where the connection does may be cut; only a digest would show it.
         by_tag_only = digest is None and said_digest(reply.headers) is None
@@ -397,18 +445,22 @@ class Manifests:
             message = f"upstream sent a manifest that is not {claimed}"
             return error_answer(502, "DIGEST_INVALID", message)
         media_type = reply.value("Content-Type") or ""
-        kept = await driver.stored(
-            lambda: store.put_manifest(repository, digest, content, media_type, given_to=who.label),
-            otherwise=False,
-        )
-        driver.access.allow(repository, who, (digest, *listed_digests(content)), asked)
-        if isinstance(reference, Tag) and self._latest.is_news(
-            repository, reference.name, asked.at
-        ):
-            accept = normalise_accept(request.values("Accept"))
-            await driver.stored(
-                lambda: store.set_tag(repository, reference.name, accept, digest), None
-            )
+        access, accept = driver.access, normalise_accept(request.values("Accept"))
+        tag = reference if isinstance(reference, Tag) else None
+        told = self._told_what(repository, tag, accept, digest, who, asked) if tag else None
+
+        def keep() -> bool:
+            if access.is_deleted(repository, digest, asked):
+                return False
+            label = permission.given_to(driver, repository, digest, who, asked)
+            kept = store.put_manifest(repository, digest, content, media_type, given_to=label)
+            if told is not None:
+                told()
+            return kept
+
+        kept = await driver.stored(keep, otherwise=False)
+        access.allow(repository, who, (digest,), asked)
+        access.extend(repository, who, digest, lambda: listed_digests(content))
         driver.events.count("manifest_misses")
         whole = Content(digest, media_type, len(content), lambda _start, _stop: content)
         answer = content_answer(

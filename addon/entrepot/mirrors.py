@@ -14,7 +14,6 @@ address, but where the administrator listed it (``destinations``).
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from entrepot.access import NEUTRAL
 from entrepot.account import NOBODY
 from entrepot.accounts import Accounts
 from entrepot.cache import Cache
@@ -31,6 +30,7 @@ from entrepot.endpoint import (
     parse_endpoint,
 )
 from entrepot.hosts import Hosts
+from entrepot.identity import NEUTRAL
 from entrepot.listing import Listing
 from entrepot.message import API_VERSION, Answer, Fields, Request, cache_status, error_answer
 from entrepot.mirror import (

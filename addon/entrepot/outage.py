@@ -5,9 +5,11 @@ and marked. Neither is ever served against a refusal (400, 401, 403, 404), only 
 answer, of a failure (5xx) or of a rate limit (429). Who gets it:
 
 - anybody, what this registry last gave to somebody anonymous there, unless it refused the
-  repository to such since; and what a manifest so served lists;
+  repository to such since, or told such that this object or tag is not there; and what a manifest
+  so served lists;
 - clients for which the proxy asks as an account, in the same way what that account was given;
-- whoever upstream allowed it within the time for which decisions are remembered;
+- whoever upstream allowed it within the time for which decisions are remembered, unless it told
+  them since that the tag is not there;
 - clients of the networks of ``--offline-private``, whatever is held.
 
 Clients that could get no token, since the registry or its token server is away, go on without
@@ -16,22 +18,26 @@ may have then: for a minute where it is a tag, for ten where it is content by di
 """
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from entrepot.access import Credential, identity_fields
+from entrepot.access import Credential
 from entrepot.account import ANYONE
 from entrepot.driver import Driver
 from entrepot.entries import StoredManifest, TagEntry
+from entrepot.identity import identity_fields
 from entrepot.message import Request
 from entrepot.networks import Network, is_in
-from entrepot.reference import Digest, Origin, Repository
+from entrepot.reference import Digest, Origin, Reference, Repository, Tag
 
 MAX_STALE = 30 * 86400.0
 _WITHOUT_TOKEN_SECONDS = 60.0
 _STILL_PULLING_SECONDS = 600.0
 """What a client that was told to go on without a token may take for the layers of its pull."""
-_MOST_LISTED = 20_000
+_MOST_SERVED = 2000
+_MOST_SERVED_OF_ONE = 200
+_MOST_LISTING = 8
+"""Manifests, served so, that are looked at for one that lists an object and was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +69,8 @@ class Outage:
         self._private = private
         self._told: dict[Origin, _Told] = {}
         """When clients of a registry were last told to go on without a token."""
-        self._listed: OrderedDict[tuple[Repository, Digest], Digest] = OrderedDict()
-        """By what an object is listed that was served so."""
+        self._served: OrderedDict[Repository, dict[bytes, Digest]] = OrderedDict()
+        """The manifests that were served so, the latest last."""
 
     def may_ask(self, request: Request, *, by_digest: bool) -> bool:
         """Whether to ask upstream, where there is something that could be served instead."""
@@ -107,6 +113,7 @@ class Outage:
         self,
         request: Request,
         repository: Repository,
+        tag: Tag,
         entries: dict[str, TagEntry],
         accept: str,
         who: Credential,
@@ -119,7 +126,9 @@ class Outage:
         taken = set(accept.split(","))
         for entry in (*([entries[accept]] if accept in entries else []), *others):
             found = await self._find(repository, entry)
-            if found is None or not await self.covers(request, repository, found.digest, who):
+            if found is None or not await self.covers(
+                request, repository, found.digest, who, tag=tag
+            ):
                 continue
             own = entries.get(accept) is entry
             if own or "*/*" in taken or found.manifest.media_type.lower() in taken:
@@ -138,33 +147,68 @@ class Outage:
         return Kept(digest, found, entry.checked) if found is not None and found.linked else None
 
     async def covers(
-        self, request: Request, repository: Repository, digest: Digest, who: Credential
+        self,
+        request: Request,
+        repository: Repository,
+        digest: Digest,
+        who: Credential,
+        *,
+        tag: Tag | None = None,
     ) -> bool:
-        """Whether a client may have an object that this repository is known to have."""
+        """Whether a client may have an object that this repository is known to have.
+
+        With ``tag``, as what that was.
+        """
         driver = self._driver
-        if driver.access.is_allowed(repository, who, digest, driver.clock()):
+        gone = tag is not None and await self._is_gone(repository, tag, who)
+        if not gone and driver.access.is_allowed(repository, who, digest, driver.clock()):
             return True
+        if gone and who.label is None:
+            return False
         if is_in(request.client, self._private):
             return True
-        labels = dict.fromkeys((ANYONE, who.label or ANYONE))
-        listing = self._listed.get((repository, digest))
-        for one in (digest, *([listing] if listing is not None else [])):
-            for label in labels:
-                if await self._was_given(repository, one, label):
+        given: list[tuple[Digest, Reference | None]] = [(digest, tag)]
+        given += [(one, digest) for one in self._listing(repository, digest)]
+        for label in dict.fromkeys((ANYONE, who.label or ANYONE)):
+            for one, asked in given:
+                if await self._was_given(repository, one, label, asked):
                     return True
         return False
 
-    async def _was_given(self, repository: Repository, digest: Digest, label: str) -> bool:
-        store = self._driver.store
-        return await self._driver.stored(
-            lambda: store.was_given(repository, digest, label), otherwise=False
+    async def _is_gone(self, repository: Repository, tag: Tag, who: Credential) -> bool:
+        """Whether the last that such a client was told of a tag is that it is not there."""
+        driver, label = self._driver, who.label
+        if label is None:
+            return driver.access.is_gone(repository, who, tag)
+        return await driver.stored(
+            lambda: driver.store.is_gone(repository, tag, label), otherwise=False
         )
 
-    def serves(self, repository: Repository, digest: Digest, listed: Collection[Digest]) -> None:
+    async def _was_given(
+        self, repository: Repository, digest: Digest, label: str, asked: Reference | None
+    ) -> bool:
+        store = self._driver.store
+        return await self._driver.stored(
+            lambda: store.was_given(repository, digest, label, asked), otherwise=False
+        )
+
+    def serves(
+        self, repository: Repository, digest: Digest, listed: Callable[[], Collection[Digest]]
+    ) -> None:
         """Take in that a manifest is served so: who was given it was given what it lists."""
-        digest = self._listed.get((repository, digest), digest)  # an index's, for its manifests
-        for one in listed:
-            self._listed[repository, one] = digest
-            self._listed.move_to_end((repository, one))
-        while len(self._listed) > _MOST_LISTED:
-            self._listed.popitem(last=False)
+        self._driver.access.listings.learn(digest, listed)
+        served = self._served.setdefault(repository, {})
+        self._served.move_to_end(repository)
+        served.pop(digest.raw, None)
+        served[digest.raw] = digest
+        if len(served) > _MOST_SERVED_OF_ONE:
+            del served[next(iter(served))]
+        while len(self._served) > 1 and sum(map(len, self._served.values())) > _MOST_SERVED:
+            self._served.popitem(last=False)
+
+    def _listing(self, repository: Repository, digest: Digest) -> list[Digest]:
+        """What was served so and lists an object, and what lists that; the latest first."""
+        served, lists = self._served.get(repository, {}), self._driver.access.listings.lists
+        found = [raw for raw in reversed(served) if lists(raw, digest.raw)]
+        found += [raw for raw in reversed(served) if any(lists(raw, one) for one in found)]
+        return [served[raw] for raw in dict.fromkeys(found)][:_MOST_LISTING]

@@ -9,6 +9,10 @@ nothing. What counts:
   digests);
 - bytes that hash to the digest.
 
+What refuses counts for who was told it, and no further: what a stranger is told takes nothing away
+from others. Where the proxy asks as somebody, or as anybody, it is told to all for whom it asks so
+(``Credential.label``).
+
 A blob is asked for by GET of its first byte, redirects followed. Not by HEAD: signed URLs of
 content networks are for one method only, and public.ecr.aws refuses every HEAD of a blob.
 Manifests are asked for by HEAD, since Docker Hub counts their GETs.
@@ -23,7 +27,9 @@ from entrepot.message import Answer, Fields, Request, field_values, said_digest
 from entrepot.reference import Digest, Repository
 from entrepot.reply import Reply
 
-_REFUSALS = frozenset({400, 401, 403, 404, 410, 451})
+_REFUSALS = frozenset({400, 401, 403})
+GONE = frozenset({404, 410, 451})
+"""Statuses that say that an object is not there; or, of a registry that hides it, not for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +97,53 @@ async def allow(
     driver: Driver, repository: Repository, digest: Digest, who: Credential, asked: Asked
 ) -> None:
     """Remember that upstream allowed ``who`` this object of ``repository``."""
-    driver.access.allow(repository, who, (digest,), asked)
-    if driver.access.still_counts(repository, who, digest, asked, driver.clock()):
-        await driver.stored(
-            lambda: driver.store.confirm(repository, digest, given_to=who.label), None
-        )
+    access, store = driver.access, driver.store
+    access.allow(repository, who, (digest,), asked)
+    now = driver.clock()
+
+    def confirm() -> None:
+        if access.still_counts(repository, who, digest, asked, now):
+            store.confirm(
+                repository, digest, given_to=given_to(driver, repository, digest, who, asked)
+            )
+
+    await driver.stored(confirm, None)
+
+
+def given_to(
+    driver: Driver, repository: Repository, digest: Digest, who: Credential, asked: Asked
+) -> str | None:
+    """As whom the store is to remember that this was given, where nothing speaks against it since.
+
+    To be asked on the store's thread: what is heard after that is written after it.
+    """
+    stands = driver.access.stands(repository, who, digest, asked)
+    return who.label if stands else None
 
 
 async def refused(
-    driver: Driver, reply: Reply, repository: Repository, digest: Digest | None, who: Credential
+    driver: Driver,
+    reply: Reply,
+    repository: Repository,
+    digest: Digest | None,
+    who: Credential,
+    *,
+    for_all: bool = True,
 ) -> None:
-    """Forget what no longer holds where upstream refused ``who``, or has the object no more."""
+    """Forget what no longer holds for ``who``, whom upstream refused ``digest`` or a tag.
+
+    ``for_all``: it refused all for whom it is asked as the same, not this request alone.
+    """
+    access, store, label = driver.access, driver.store, who.label
     if reply.status in _REFUSALS:
-        driver.access.deny(repository, who)
-    label = who.label
-    if label is not None and _refuses_all_such(reply, who):
-        await driver.stored(lambda: driver.store.close_to(repository, label), None)
-    if reply.status in (404, 410) and digest is not None:
-        await driver.stored(lambda: driver.store.unlink(repository, digest), None)
+        for_all = for_all and _refuses_all_such(reply, who)
+        access.deny(repository, who, everybody=for_all)
+        if label is not None and for_all:
+            await driver.stored(lambda: store.close_to(repository, label), None)
+    elif reply.status in GONE and digest is not None:
+        access.gone(repository, who, digest, everybody=for_all)
+        if label is not None and for_all:
+            await driver.stored(lambda: store.set_gone(repository, digest, label), None)
 
 
 def _refuses_all_such(reply: Reply, who: Credential) -> bool:

@@ -68,6 +68,11 @@ class Digest:
             raise ValueError(f"expected the algorithm sha256 or sha512, got {algorithm!r}")
         return cls(algorithm, hashlib.new(algorithm, data).hexdigest())
 
+    @property
+    def raw(self) -> bytes:
+        """The bytes that `hex` spells; their number tells the algorithm."""
+        return bytes.fromhex(self.hex)
+
     def hasher(self) -> Hasher:
         """Return a new hashlib object of this digest's algorithm."""
         return hashlib.new(self.algorithm)

@@ -1,6 +1,6 @@
 """The keys of the store's rows: ``blob`` and ``manifest`` in ``blobs``, the others in ``index``."""
 
-from entrepot.reference import Digest, Origin, Repository
+from entrepot.reference import Digest, Origin, Reference, Repository
 
 
 def blob(digest: Digest) -> str:
@@ -36,6 +36,11 @@ def given(repository: Repository, digest: Digest, label: str) -> str:
 def closed(repository: Repository, label: str) -> str:
     """When this registry last refused this repository to such."""
     return f"closed {repository.origin} {repository.name} {label}"
+
+
+def gone(repository: Repository, reference: Reference | str, label: str) -> str:
+    """Say: this registry last told such that this object, or this tag, is not there."""
+    return f"gone {repository.origin} {repository.name} {reference} {label}"
 
 
 def tag(repository: Repository, tag: str) -> str:

@@ -14,6 +14,7 @@ nothing; most that were not used for 90 days expire. Its rows:
 - *given*: when this repository's registry last gave this object to somebody anonymous, or to an
   account of the proxy's; *closed*: when it last refused the repository to such. They count while
   upstream is away, and for what a mirror lists.
+- *gone*: its registry last told such that this object or tag is not there.
 - *tag*: what a tag last was, by normalised ``Accept``.
 - *host*: whether a host is a registry.
 
@@ -45,7 +46,7 @@ from entrepot.entries import HostEntry, StoredBlob, StoredManifest, TagEntry
 from entrepot.events import Events
 from entrepot.index import Index
 from entrepot.objects import Listed, Objects
-from entrepot.reference import Digest, Origin, Repository
+from entrepot.reference import Digest, Origin, Reference, Repository, Tag
 from entrepot.room import Fit, Room
 from entrepot.storage_reasons import sqlite_code, storage_reason
 
@@ -289,8 +290,16 @@ class Store:
             self._given(repository, digest, given_to)
 
     @_guarded
-    def was_given(self, repository: Repository, digest: Digest, label: str) -> bool:
-        """Whether such were given this object there, and none was refused the repository since."""
+    def was_given(
+        self, repository: Repository, digest: Digest, label: str, asked: Reference | None = None
+    ) -> bool:
+        """Whether such were given this object there, and none was refused the repository since.
+
+        ``asked`` is what it is to be served for, which none may have been told is gone: a tag, or
+        an object that it lists.
+        """
+        if asked is not None and self.is_gone(repository, asked, label):
+            return False
         given = self._index.moment(rows.given(repository, digest, label))
         closed = self._index.moment(rows.closed(repository, label))
         return given is not None and (closed is None or closed < given)
@@ -299,6 +308,33 @@ class Store:
     def close_to(self, repository: Repository, label: str) -> None:
         """Remember that upstream refuses a repository to who is anonymous, or to an account."""
         self._index.put(rows.closed(repository, label), repr(self._clock()))
+
+    @_guarded
+    def set_gone(self, repository: Repository, reference: Reference, label: str) -> None:
+        """Remember that upstream told such that an object or a tag is not there.
+
+        Others keep it. Of what nobody was ever given nothing is written, whoever asks for it.
+        """
+        if isinstance(reference, Tag):
+            known = rows.tag(repository, reference.name)
+        else:
+            known = rows.link(repository, reference)
+        if self._index.has(known, renew=False):
+            self._index.put(rows.gone(repository, reference, label))
+            if isinstance(reference, Digest):
+                self._index.delete(rows.given(repository, reference, label))
+
+    @_guarded
+    def set_found(self, repository: Repository, reference: Reference, label: str) -> None:
+        """Remember that upstream told such what it is."""
+        key = rows.gone(repository, reference, label)
+        if self._index.has(key, renew=False):
+            self._index.delete(key)
+
+    @_guarded
+    def is_gone(self, repository: Repository, reference: Reference, label: str) -> bool:
+        """Whether upstream last told such that an object or a tag is not there."""
+        return self._index.has(rows.gone(repository, reference, label), renew=False)
 
     @_guarded
     def unlink(self, repository: Repository, digest: Digest) -> None:
@@ -431,6 +467,7 @@ class Store:
 
     def _given(self, repository: Repository, digest: Digest, label: str | None) -> None:
         if label is not None:
+            self.set_found(repository, digest, label)
             self._index.put(rows.given(repository, digest, label), repr(self._clock()))
 
     # Start

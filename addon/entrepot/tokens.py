@@ -20,8 +20,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from publicsuffixlist import PublicSuffixList
 
-from entrepot.access import identity_fields
 from entrepot.headers import parse_challenges
+from entrepot.identity import identity_fields
 from entrepot.message import Request
 from entrepot.reference import Origin, is_ip_address
 from entrepot.shares import Shares
