@@ -67,6 +67,8 @@ class Asking(Threads):
         self.limits = RateLimits()
         self.signer = Signer(upstream, events, clock)
         self._answer_seconds = answer_seconds
+        self._reasons: dict[Origin, str] = {}
+        """Why hosts gave no answer when they were last asked."""
         self._trials: dict[Origin, Request] = {}
         """What hosts let a deadline pass on; in memory only, with what it said of who asked."""
         self._trying: set[Origin] = set()
@@ -226,8 +228,9 @@ class Asking(Threads):
 
     def left_alone(self, origin: Origin) -> UpstreamError:
         """Why a host is not asked now that is known not to answer."""
-        text = f"{origin}: it does not answer; asked again soon"
-        return UpstreamError(text, again=TRIAL_SECONDS)
+        reason = self._reasons.get(origin)
+        why = f"{reason}; it does not answer" if reason else "it does not answer"
+        return UpstreamError(f"{origin}: {why}; asked again soon", again=TRIAL_SECONDS)
 
     def upstreams(self) -> dict[str, dict[str, object]]:
         """What is known of hosts that are not simply there, or that limit pulls; for a monitor."""
@@ -363,6 +366,9 @@ class Asking(Threads):
         return request.account is not None or not identity_fields(request)
 
     def _silent(self, origin: Origin, error: UpstreamError, *, connected: bool) -> None:
+        self._reasons[origin] = str(error).removeprefix(f"{origin}: ")
+        while len(self._reasons) > _MOST_TRIALS:
+            del self._reasons[next(iter(self._reasons))]
         if self.breakers.failed(origin, self.clock(), connected=connected, slow=error.slow):
             state = self.breakers.states(self.clock())[origin]
             self.events.warn("upstream_away", host=origin, state=state, reason=error)
@@ -370,6 +376,7 @@ class Asking(Threads):
     def _answered(self, *origins: Origin) -> None:
         for origin in dict.fromkeys(origins):
             self._trials.pop(origin, None)
+            self._reasons.pop(origin, None)
             if self.breakers.answered(origin):
                 self.events.info("upstream_back", host=origin)
 
