@@ -102,9 +102,8 @@ class Upstream:
         self._read_seconds = read_seconds
         self._no_proxy = no_proxy
         self._lock = threading.Lock()
-        self._greeter = trusting(roots)
-        self._greeter.set_alpn_protocols(["http/1.1"])
-        self._requests = CertificateRequests(self._greeter)
+        self._roots = roots
+        self._greeter: tuple[ssl.SSLContext, CertificateRequests] | None = None
         context = trusting(roots)
         self._pools = {
             reach: equipped(urllib3.PoolManager, context, partial(self.destinations.refusal, reach))
@@ -252,9 +251,10 @@ class Upstream:
         ``seconds`` are for the connection, and for the answer; ``reach`` is as in :meth:`send`.
         """
         reach = reach or self.destinations.named_by_somebody(origin)
-        with self._requests.watched() as wanted:
+        context, requests = self._met_with()
+        with requests.watched() as wanted:
             try:
-                status = self._greeted(origin, seconds, reach, ask=ask)
+                status = self._greeted(origin, seconds, reach, context, ask=ask)
             except (HTTPError, HTTPException, OSError, ValueError) as error:
                 away = isinstance(error, NewConnectionError | ProxyError) or is_slow(error)
                 tls = isinstance(error, ssl.SSLError | CertificateError)
@@ -262,13 +262,29 @@ class Upstream:
                 return Greeting(wanted(), problem=problem, is_away=away)
             return Greeting(wanted(), status)
 
-    def _greeted(self, origin: Origin, seconds: float, reach: Reach, *, ask: bool) -> int | None:
+    def _met_with(self) -> tuple[ssl.SSLContext, CertificateRequests]:
+        """What TLS servers are met with; made for the first, as reading all roots takes a while."""
+        with self._lock:
+            if self._greeter is None:
+                context = trusting(self._roots)
+                context.set_alpn_protocols(["http/1.1"])
+                self._greeter = context, CertificateRequests(context)
+            return self._greeter
+
+    def _greeted(
+        self,
+        origin: Origin,
+        seconds: float,
+        reach: Reach,
+        met_with: ssl.SSLContext,
+        *,
+        ask: bool,
+    ) -> int | None:
         way = self._way(origin)
         if way is not None:
             self._foresee(origin, reach)
         pool, kept = (
-            self._pool(origin, way, reach, **context)
-            for context in ({"ssl_context": self._greeter}, {})
+            self._pool(origin, way, reach, **context) for context in ({"ssl_context": met_with}, {})
         )
         assert isinstance(pool, TLSPool)  # noqa: S101 for the type
         assert isinstance(kept, TLSPool)  # noqa: S101
