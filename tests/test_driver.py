@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from entrepot.access import Access
 from entrepot.driver import Driver
 from entrepot.events import Events
 from entrepot.message import Request
+from entrepot.reach import Reach
 from entrepot.reference import Origin
 from entrepot.reply import UpstreamError
 from entrepot.store import Store
@@ -183,5 +184,24 @@ def test_a_host_behind_a_redirect_is_back_when_it_answers(run: Run) -> None:
         world.other.routes[TAG] = status(200)
         (await world.driver.send(world.request(), follow=Follow.ANY)).close()
         assert world.driver.upstreams() == {}
+
+    run(scenario)
+
+
+def test_who_may_not_be_led_as_far_asks_alone(run: Run) -> None:
+    """Promise 9: a client on this machine reaches what others do not; nor do they by joining it."""
+
+    async def scenario(world: World) -> None:
+        together = asyncio.Barrier(2)
+
+        async def ask(request: Request) -> Reach | None:
+            await together.wait()
+            return request.reach
+
+        requests = [replace(world.request(), reach=reach) for reach in Reach]
+        asking = (world.driver.ask_together("key", request, ask) for request in requests[:2])
+        async with asyncio.timeout(10):
+            answers = await asyncio.gather(*asking)
+        assert answers == [(request.reach, True) for request in requests[:2]]
 
     run(scenario)
