@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from entrepot.connecting import Address, NameTimeoutError, connect, first_of, look_up
+from entrepot.destinations import DestinationError
 from rig.ports import free_port
 from rig.process import eventually
 from rig.road import Road
@@ -55,6 +56,22 @@ def test_all_addresses_share_one_deadline(hole: int) -> None:
 def test_a_refusal_by_all_is_one() -> None:
     with pytest.raises(ConnectionRefusedError):
         first_of([at(free_port())] * 2, ENOUGH)
+
+
+def test_an_address_that_is_refused_is_not_tried(listener: socket.socket) -> None:
+    """Not even where it would be the first to answer; where all are, the reason is said."""
+    port = listener.getsockname()[1]
+    seen = list[tuple[str, int]]()
+
+    def refusal(address: str, port: int) -> str | None:
+        seen.append((address, port))
+        return None if address == "127.0.0.1" else "it is elsewhere"
+
+    with connect("127.0.0.1", port, ENOUGH, refusal=refusal) as found:
+        assert found.getpeername() == ("127.0.0.1", port)
+    with pytest.raises(DestinationError, match="it is elsewhere"):
+        connect("127.0.0.2", port, ENOUGH, refusal=refusal)
+    assert seen == [("127.0.0.1", port), ("127.0.0.2", port)]
 
 
 def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,11 @@ class Driver(Asking):
         *,
         until_sent: bool = False,
     ) -> tuple[T, bool]:
-        """Ask upstream once for all who ask the same; see :meth:`Flights.join`."""
+        """Ask upstream once for all who ask the same and may be led as far.
+
+        See :meth:`Flights.join`.
+        """
+        key = (self.reach_of(request), key)
         return await self._flights.join(key, request, ask, until_sent=until_sent)
 
     def _is_as_anybody(self, request: Request) -> bool:
