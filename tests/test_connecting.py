@@ -103,11 +103,11 @@ def test_who_wants_a_name_at_once_waits_for_one_answer(monkeypatch: pytest.Monke
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     for _ in range(3):
         with pytest.raises(NameTimeoutError):
-            look_up("silent.example.test", 443, 0.01)
+            look_up("wanted.example.test", 443, 0.01)
     with ThreadPoolExecutor(5) as pool:
-        answers = [pool.submit(look_up, "silent.example.test", 443, ENOUGH) for _ in range(5)]
+        answers = [pool.submit(look_up, "wanted.example.test", 443, ENOUGH) for _ in range(5)]
         eventually(lambda: all(one.running() for one in answers), within=10, what="all wait")
-        assert asked == ["silent.example.test"]
+        assert asked == ["wanted.example.test"]
         answered.set()
         assert {str(one.result()) for one in answers} == {
             str([(socket.AF_INET, ("192.0.2.1", 443))])
@@ -119,7 +119,7 @@ def test_names_that_hang_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     answered = threading.Event()
     monkeypatch.setattr("entrepot.connecting._LOOK_UPS_AT_ONCE", 1)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: answered.wait(ENOUGH) and [])
-    for host in ("silent.example.test", "other.example.test"):
+    for host in ("wanted.example.test", "other.example.test"):
         with pytest.raises(NameTimeoutError):
             look_up(host, 443, 0.01)
     assert "look up other.example.test" not in {one.name for one in threading.enumerate()}
