@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from entrepot.connecting import Address, NameTimeoutError, connect, first_of, look_up
+from entrepot.destinations import DestinationError
 from rig.ports import free_port
 from rig.process import eventually
 from rig.road import Road
@@ -57,6 +58,22 @@ def test_a_refusal_by_all_is_one() -> None:
         first_of([at(free_port())] * 2, ENOUGH)
 
 
+def test_an_address_that_is_refused_is_not_tried(listener: socket.socket) -> None:
+    """Not even where it would be the first to answer; where all are, the reason is said."""
+    port = listener.getsockname()[1]
+    seen = list[tuple[str, int]]()
+
+    def refusal(address: str, port: int) -> str | None:
+        seen.append((address, port))
+        return None if address == "127.0.0.1" else "it is elsewhere"
+
+    with connect("127.0.0.1", port, ENOUGH, refusal=refusal) as found:
+        assert found.getpeername() == ("127.0.0.1", port)
+    with pytest.raises(DestinationError, match="it is elsewhere"):
+        connect("127.0.0.2", port, ENOUGH, refusal=refusal)
+    assert seen == [("127.0.0.1", port), ("127.0.0.2", port)]
+
+
 def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where one family leads nowhere the other is tried next, not last."""
     six, four = socket.AF_INET6, socket.AF_INET
@@ -86,11 +103,11 @@ def test_who_wants_a_name_at_once_waits_for_one_answer(monkeypatch: pytest.Monke
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     for _ in range(3):
         with pytest.raises(NameTimeoutError):
-            look_up("silent.example.test", 443, 0.01)
+            look_up("wanted.example.test", 443, 0.01)
     with ThreadPoolExecutor(5) as pool:
-        answers = [pool.submit(look_up, "silent.example.test", 443, ENOUGH) for _ in range(5)]
+        answers = [pool.submit(look_up, "wanted.example.test", 443, ENOUGH) for _ in range(5)]
         eventually(lambda: all(one.running() for one in answers), within=10, what="all wait")
-        assert asked == ["silent.example.test"]
+        assert asked == ["wanted.example.test"]
         answered.set()
         assert {str(one.result()) for one in answers} == {
             str([(socket.AF_INET, ("192.0.2.1", 443))])
@@ -102,7 +119,7 @@ def test_names_that_hang_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     answered = threading.Event()
     monkeypatch.setattr("entrepot.connecting._LOOK_UPS_AT_ONCE", 1)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: answered.wait(ENOUGH) and [])
-    for host in ("silent.example.test", "other.example.test"):
+    for host in ("wanted.example.test", "other.example.test"):
         with pytest.raises(NameTimeoutError):
             look_up(host, 443, 0.01)
     assert "look up other.example.test" not in {one.name for one in threading.enumerate()}

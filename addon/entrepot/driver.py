@@ -106,7 +106,7 @@ class Driver(Asking):
         *,
         until_sent: bool = False,
     ) -> tuple[T, bool]:
-        """Ask upstream once for all who ask the same, and whom it may lead as far.
+        """Ask upstream once for all who ask the same and may be led as far.
 
         See :meth:`Flights.join`.
         """

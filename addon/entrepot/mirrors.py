@@ -183,6 +183,11 @@ class Mirrors:
 
     async def _pulled(self, request: Request, endpoint: Blob | Manifest) -> Answer:
         answer = await self._cache.handle(request, endpoint)
+        try:
+            self._foresee(request.origin, request.reach or self._reach(request.origin))
+        except DestinationError:  # known only since: somebody else was led there
+            answer.close()
+            raise
         code = "BLOB_UNKNOWN" if isinstance(endpoint, Blob) else "MANIFEST_UNKNOWN"
         return _without_challenge(answer, code)
 
@@ -201,14 +206,17 @@ class Mirrors:
             return Reach.ANYWHERE
         return self._destinations.named_by_somebody(registry)
 
+    def _foresee(self, registry: Origin, reach: Reach) -> None:
+        why = self._destinations.foreseen(reach, registry.host, registry.port)
+        if why is not None:
+            raise DestinationError(why)
+
     async def _is_asked(self, registry: Origin, reach: Reach, client: str) -> bool:
         """Whether a registry that somebody named is asked for content.
 
         Raises ``DestinationError`` where it is known that nobody is led there.
         """
-        why = self._destinations.foreseen(reach, registry.host, registry.port)
-        if why is not None:
-            raise DestinationError(why)
+        self._foresee(registry, reach)
         if registry in self._given or self._hosts.is_listed(registry):
             return True
         return await self._hosts.is_registry(registry, reach, client)

@@ -244,12 +244,19 @@ def test_only_what_a_digest_names_is_taken_over_plain_http(
         plain.publish(image, "app", "1")
         tls, name = faults.resolve[0], f"cdn.plain.test:80:127.0.0.1:{plain.port}"
         client = start_entrepot(resolve=[tls, name]).client()
-        for path in (TAG, by_digest(image.digest)):
+        blob = f"/v2/app/blobs/{image.layers[0].digest}"
+        for path in (TAG, by_digest(image.digest), blob):
             faults.routes[path] = redirect(f"http://cdn.plain.test{path}")
         by_tag = client.manifest(HOST + TAG)
         assert (by_tag.status, by_tag.headers["Location"]) == (307, f"http://cdn.plain.test{TAG}")
         assert plain.of(path=TAG) == []
-        assert client.manifest(HOST + by_digest(image.digest)).body == image.root.body
+        for path in (by_digest(image.digest), blob):  # of a HEAD nothing can be verified
+            assert client.head(HOST + path).status == 307
+        assert plain.requests == []
+        own = {"Authorization": "Bearer mine"}
+        assert client.manifest(HOST + by_digest(image.digest), own).body == image.root.body
+        assert client.get(HOST + blob, own).body == image.layers[0].read()
+        assert {seen.authorization for seen in plain.requests} == {None}
     finally:
         plain.stop()
 

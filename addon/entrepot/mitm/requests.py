@@ -18,7 +18,7 @@ from entrepot.hosts import Role
 from entrepot.logins import LARGEST_FORM
 from entrepot.message import Answer, Request, cache_status, error_answer, field_values
 from entrepot.mitm import flows
-from entrepot.mitm.boundary import refused, warn
+from entrepot.mitm.boundary import foreseen, refused, warn
 from entrepot.mitm.failures import refuse, response_of
 from entrepot.mitm.passwords import pardon
 from entrepot.mitm.running import Running, client_of
@@ -191,6 +191,7 @@ class Requests:
             return
         else:
             answer = await self._answer_registry(note, flow.request.raw_content or b"")
+            self._led_on(flow, answer)
             if answer.status == 401:
                 challenges = field_values(answer.headers, "WWW-Authenticate")
                 hosts = self._running.parts().hosts
@@ -200,6 +201,17 @@ class Requests:
             answer = error_answer(505, "UNSUPPORTED", "HTTP/1.1 is needed for this transfer")
         flows.put_answer(flow, answer)
         flow.metadata[ANSWERED] = True
+
+    def _led_on(self, flow: http.HTTPFlow, answer: Answer) -> None:
+        """Raise where it has become known meanwhile that this client is not led to the place.
+
+        Another one may have been, whose answer this is.
+        """
+        host, port = flow.request.host, flow.request.port
+        why = foreseen(self._running, flow.client_conn, host, port)
+        if why is not None:
+            answer.close()
+            raise DestinationError(why)
 
     async def _answer_at_mirror(self, flow: http.HTTPFlow) -> Answer:
         parts, request = self._running.parts(), flows.request_of(flow, NOWHERE)

@@ -34,6 +34,7 @@ SERVICE, REGISTRY = 8999, 8998
 """Ports of the gateway at which something listens, for itself and on one of its wires."""
 SECRET = b"what the gateway's own services say"
 NAMES = f"""
+127.0.1.1 {socket.gethostname()}
 127.0.0.1 localhost inward.test
 ::1 six.test
 {OWN} own.test
@@ -140,7 +141,7 @@ def gateway(rig_folder: Path) -> Iterator[Gateway]:
         yield Gateway(proxy, networks, inner, service, near, far)
 
 
-def _proxy(folder: Path, network: Network) -> Entrepot:
+def _proxy(folder: Path, network: Network, **more: Option) -> Entrepot:
     folder.mkdir()
     hosts, resolver, tables = folder / "hosts", folder / "resolv.conf", folder / "config.toml"
     hosts.write_text(NAMES)
@@ -157,6 +158,7 @@ def _proxy(folder: Path, network: Network) -> Entrepot:
         "mirror": [f":{MIRROR}", f":{HUB}=docker.io"],
         "registry": LISTED,
         "config": str(tables),
+        **more,
     }
     return Entrepot(
         folder,
@@ -202,7 +204,28 @@ def test_to_itself(gateway: Gateway, where: str) -> None:
 def test_to_itself_by_its_name(gateway: Gateway) -> None:
     """What the machine calls itself may lead anywhere, but not here."""
     place = f"{socket.gethostname()}:{PORT}"
-    assert gateway.connect(gateway.near_clients, place).status != 200
+    assert gateway.connect(gateway.near_clients, place).status == 403
+
+
+def test_to_itself_through_an_upstream_proxy(gateway: Gateway, folder: Path) -> None:
+    """Whoever leads on would lead back: what is written as an address or as our name is refused."""
+    port = PORT + 10
+    proxy = _proxy(
+        folder / "behind",
+        gateway.networks.gateway,
+        listen=f":{port}",
+        transparent=None,
+        mirror=None,
+        upstream_proxy=f"http://{NEAR}:80",
+    )
+    proxy.start()
+    try:
+        for host in (OWN, "10.77.2.1", "127.0.0.1", "[fd77:1::1]", socket.gethostname()):
+            head = f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n"
+            assert gateway.talk(gateway.near_clients, head, port=port).status == 403
+        assert gateway.near.requests == []
+    finally:
+        proxy.kill9()
 
 
 @pytest.mark.parametrize("spelling", ["127.0.0.2", "own.test", OWN, "[::1]", "2130706433"])
