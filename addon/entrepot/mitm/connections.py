@@ -98,8 +98,9 @@ class Connections:
         self._doubt(data.context.client, data.context.server.address)
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """The same without an answer: in TLS 1.3 a refusal comes after the handshake."""
-        if flow.response is None and flow.client_conn.connected:
+        """The same where it broke off: in TLS 1.3 a refusal comes after the handshake."""
+        failure: failures.Failure | None = flow.metadata.get(failures.FAILURE)
+        if flow.response is None and failure is not None and failure.connected:
             self._doubt(flow.client_conn, flow.server_conn.address)
 
     def _doubt(self, client: connection.Client, address: connection.Address | None) -> None:

@@ -2,8 +2,9 @@
 
 Internals of mitmproxy 11.0 to 12.3, covered by ``tests/attack``. By itself mitmproxy collects a
 head, a TLS ClientHello, a chunk's first line and pipelined requests however long they become;
-trailers crash it; a TLS connection keeps a buffer as large as the largest piece ever sent on it;
-what follows a 101 loses its leading blank lines, or is framed in chunks.
+trailers crash it; a TLS connection keeps a buffer as large as the largest piece ever sent on it; a
+request whose server ends TLS by an alert has no end; what follows a 101 loses its leading blank
+lines, or is framed in chunks.
 """
 
 from typing import Any
@@ -262,8 +263,29 @@ class BoundedTLS(ClientTLSLayer):
             yield commands.SendData(self.conn, b"".join(sealed[first : first + _PIECES]))
 
 
+class EndingTLS(ServerTLSLayer):
+    """TLS with a server, whose end is always told.
+
+    mitmproxy takes an alert for a close that it told of already, and the request waits for ever. In
+    TLS 1.3 a server that insists on a client's certificate sends one behind the handshake.
+    """
+
+    _is_told = False
+
+    def event_to_child(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Pass an event on."""
+        if isinstance(event, events.ConnectionClosed) and event.connection is self.conn:
+            self._is_told = True
+        yield from super().event_to_child(event)
+
+    def receive_close(self) -> layer.CommandGenerator[None]:
+        """Tell that the connection has ended, where that is news."""
+        if not self._is_told:
+            yield from self.event_to_child(events.ConnectionClosed(self.conn))
+
+
 def inside_tls(context: Context) -> ServerTLSLayer:
     """The layers for TLS inside a CONNECT, as mitmproxy's own choice makes them."""
-    server = ServerTLSLayer(context)
+    server = EndingTLS(context)
     server.child_layer = BoundedTLS(context)
     return server

@@ -50,11 +50,12 @@ from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 from entrepot.message import Body
 from entrepot.mitm import failures
 from entrepot.mitm.failures import FAILURE, REFUSAL, Failure, RefusedError, status_of, understand
-from entrepot.mitm.limits import BoundedClient, BoundedServer, BoundedTLS, inside_tls
+from entrepot.mitm.limits import BoundedClient, BoundedServer, BoundedTLS, EndingTLS, inside_tls
 from entrepot.mitm.tunnels import OVERDUE, Road, RoadOpened, bare, below_http, is_on_its_way, named
 
-# mitmproxy makes it deep within the layer, where nothing else can be put in its place.
+# mitmproxy makes them deep within the layer, where nothing else can be put in their place.
 http_layers.Http1Client = BoundedClient  # type: ignore[attr-defined]
+http_layers.tls.ServerTLSLayer = EndingTLS  # type: ignore[attr-defined]
 
 SELF = "entrepot.invalid"
 """The host of a request to the proxy itself; ``.invalid`` is nobody's (RFC 6761)."""
