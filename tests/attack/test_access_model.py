@@ -457,15 +457,26 @@ class AccessMachine(RuleBasedStateMachine):
         change=st.sampled_from(["turn", "take", "revoke", "delete", "nothing"]),
         seconds=st.sampled_from([0.0, 29.0, 61.0, 301.0]),
         other=st.integers(0, 11),
+        told=st.booleans(),
     )
     def ask_around_a_change(
-        self, where: int, who: int, digest: Digest, change: str, seconds: float, other: int
+        self,
+        where: int,
+        who: int,
+        digest: Digest,
+        change: str,
+        seconds: float,
+        other: int,
+        told: bool,  # noqa: FBT001
     ) -> None:
-        """Somebody is given something, loses the right to it, and asks again."""
+        """Somebody is given something, loses the right to it, hears of that, and asks again."""
         header = self._header(who)
         held = self.world.repositories[self._repository(where)]
         held.objects.add(digest)
         held.ever.add(digest)
+        if change == "take":
+            held.public = False
+            held.readers = {"alice", "bob", "robot"}
         self._ask(where, who, digest, "GET", None)
         self.is_noted()
         if change == "turn":
@@ -481,6 +492,8 @@ class AccessMachine(RuleBasedStateMachine):
         self.is_noted()
         if seconds:
             self.wait(seconds)
+        if told:
+            self.ask_for_a_tag(where, who, TAGS[0], "GET")
         for one in (who, other, who):
             self._ask(where, one, digest, "GET", None)
 
