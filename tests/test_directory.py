@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.account import ANYONE, Account
-from entrepot.reference import Digest, Origin, Repository
+from entrepot.reference import Digest, Origin, Repository, Tag
 from entrepot.store import Store
 
 HUB = Origin("https", "registry-1.docker.io", 443)
@@ -131,6 +131,37 @@ def test_what_was_closed_since_does_not_show(store: Store, now: list[float]) -> 
     store.close_to(repository, ANYONE)
     assert (names(store), tags(store, repository)) == ([], [])
     now[0] += 1
+    pulled(store, "app")
+    assert (names(store), tags(store, repository)) == (["app"], ["1"])
+
+
+def test_a_tag_that_is_gone_does_not_show_to_who_was_told_so(store: Store) -> None:
+    """Until it was said again what it is; to others it shows all the time, as does the rest."""
+    repository = pulled(store, "app")
+    pulled(store, "app", "2", given_to=FLEET)
+    seen_as = {"anybody": {ANYONE}, "the account": {FLEET}}
+
+    def shown() -> dict[str, list[str]]:
+        return {
+            name: store.tags(repository, lambda _, labels=labels: labels, "", 9)[0]  # type: ignore[misc]
+            for name, labels in seen_as.items()
+        }
+
+    assert shown() == {"anybody": ["1", "2"], "the account": ["1", "2"]}
+    store.set_gone(repository, Tag("1"), ANYONE)
+    assert shown() == {"anybody": ["2"], "the account": ["1", "2"]}
+    assert names(store) == ["app"]
+    store.set_found(repository, Tag("1"), ANYONE)
+    assert shown() == {"anybody": ["1", "2"], "the account": ["1", "2"]}
+
+
+def test_an_object_that_is_gone_does_not_show_to_who_was_told_so(store: Store) -> None:
+    """Nor the repository, where it was all of it; to others it does."""
+    repository = pulled(store, "app")
+    pulled(store, "app", given_to=FLEET)
+    store.set_gone(repository, DIGEST, ANYONE)
+    assert (names(store), tags(store, repository)) == ([], [])
+    assert store.repositories(HUB, lambda _: {FLEET}, "", 9)[0] == ["app"]
     pulled(store, "app")
     assert (names(store), tags(store, repository)) == (["app"], ["1"])
 

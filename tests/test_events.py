@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.events import Events, line
+from entrepot.events import SILENT_SECONDS, Events, line
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,17 @@ def test_counting_alone_writes_nothing(caplog: pytest.LogCaptureFixture) -> None
     assert events.counts == {"blob_hits": 1}
 
 
-def test_a_repeated_warning_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    """A broken disk fills the counter, not the log."""
-    events = Events()
-    for number in range(3):
+def test_a_repeated_warning_is_said_once_in_ten_minutes(caplog: pytest.LogCaptureFixture) -> None:
+    """A broken disk fills the counter, not the log; one that is full tomorrow is not silent."""
+    now = [1000.0]
+    events = Events(lambda: now[0])
+    for number, seconds in enumerate((0, 1, SILENT_SECONDS - 2, 1, 1, 86_400)):
+        now[0] += seconds
         events.warn_once("store_failed", reason=number)
-    assert [record.getMessage() for record in caplog.records] == ["store_failed reason=0"]
-    assert events.counts["store_failed"] == 3
+        events.warn_once(f"other_{number}")
+    assert [text for r in caplog.records if "store" in (text := r.getMessage())] == [
+        "store_failed reason=0",
+        "store_failed reason=3 unsaid=2",
+        "store_failed reason=5 unsaid=1",
+    ]
+    assert events.counts["store_failed"] == 6

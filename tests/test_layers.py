@@ -104,6 +104,7 @@ LEVELS = {
     "fetches": 3,
     "download_limits": 3,
     "manifests": 3,
+    "tagwords": 3,
     "uploads": 3,
     "pushes": 3,
     "cache": 3,

@@ -17,7 +17,7 @@ from diskcache.core import MODE_PICKLE
 
 from entrepot.account import ANYONE
 from entrepot.index import INDEX_SECONDS
-from entrepot.reference import Digest, Origin, Repository
+from entrepot.reference import Digest, Origin, Repository, Tag
 from entrepot.store import Store, StoreError
 from rig.disk import small_disk
 from rig.needs import need_root
@@ -304,6 +304,37 @@ def test_a_forgotten_tag_is_forgotten_under_every_accept(store: Store) -> None:
 
 
 # Hosts, and rows that nobody uses
+
+
+def test_that_something_is_gone_counts_for_whom_it_was_told(store: Store) -> None:
+    """Until they are given it again; others keep it, and what it is to be served as."""
+    tag, account = Tag("1"), "account=fleet"
+    deliver(store, APP, public=True)
+    store.confirm(APP, DIGEST, given_to=account)
+    store.set_tag(APP, "1", "*/*", DIGEST)
+    for gone in (DIGEST, tag):
+        store.set_gone(APP, gone, ANYONE)
+        assert store.is_gone(APP, gone, ANYONE)
+        assert not store.is_gone(APP, gone, account)
+        assert not store.was_given(APP, DIGEST, ANYONE, gone)
+        assert store.was_given(APP, DIGEST, account, gone)
+    assert linked(store, APP)
+    assert set(store.tag(APP, "1")) == {"*/*"}
+    store.confirm(APP, DIGEST, given_to=ANYONE)
+    assert store.was_given(APP, DIGEST, ANYONE, DIGEST)
+    assert not store.was_given(APP, DIGEST, ANYONE, tag)
+    store.set_found(APP, tag, ANYONE)
+    assert store.was_given(APP, DIGEST, ANYONE, tag)
+
+
+def test_nothing_is_written_of_what_nobody_was_ever_given(store: Store, folder: Path) -> None:
+    """Whoever asks for a million things that are not there."""
+    for number in range(10):
+        store.set_gone(APP, Tag(str(number)), ANYONE)
+        store.set_gone(APP, Digest.of(str(number).encode()), ANYONE)
+    with closing(sqlite3.connect(folder / "index" / "cache.db")) as database:
+        (rows,) = database.execute("SELECT count(*) FROM Cache WHERE key LIKE 'gone%'").fetchone()
+    assert rows == 0
 
 
 def test_a_verdict_on_a_host_counts_for_its_time(store: Store, clock: Clock) -> None:

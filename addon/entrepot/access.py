@@ -48,7 +48,7 @@ _EVERYBODY = b"everybody"
 
 _GRANT_BYTES = 12 * 1024 * 1024
 _LISTING_BYTES = 14 * 1024 * 1024
-_MOST_TURNS = 12_000
+_MOST_TURNS = 8_000
 _MOST_TOKENS = 20_000
 """Together 32 MiB at most."""
 

@@ -52,21 +52,25 @@ class Blobs:
         self._fetches = fetches
         self._checks = Checks(driver)
 
-    async def answer(  # noqa: C901 one list of cases, in their order
+    async def answer(  # noqa: C901, PLR0912 one list of cases, in their order
         self, request: Request, repository: Repository, digest: Digest
     ) -> Answer:
         """Answer a request for a blob. Raises ``UpstreamError``."""
         driver, fetches = self._driver, self._fetches
         wanted = _Wanted(request, repository, digest, driver.access.credential(request))
         shown: Shown | None = None
+        checked: StoredBlob | None = None
+        damaged = False
         while True:
             ended = fetches.ended
-            served = request.method == "GET"
-            found = await self._checks.find(repository, digest, served=served)
+            found, checked = checked, None
+            if found is None and not damaged:
+                found = await self._find(wanted)
             if found is None and request.method == "HEAD":
                 return await self._head(wanted)
             if found is None and not fetches.has(wanted.key):
                 if fetches.ended != ended:
+                    damaged = False
                     continue  # it may have been committed since it was looked for
                 return await self._miss(wanted)
             if (
@@ -78,17 +82,32 @@ class Blobs:
             if shown is None and not self._decided(wanted, found):
                 word = await self._ask(wanted, found)
                 if word is None and found is not None:
-                    return self._hit(request, digest, found, *UNCONFIRMED)
+                    if not _is_doubtful(wanted, found):
+                        return self._hit(request, digest, found, *UNCONFIRMED)
+                    checked = await self._checks.checked(found, digest)
+                    damaged = checked is None
+                    continue
                 _drop(found)
                 if isinstance(word, Answer):
                     return word
                 shown = word
-            elif found is not None:
+            elif found is not None and not _is_doubtful(wanted, found, shown):
                 return await self._found(wanted, found, shown)
+            elif found is not None:
+                checked = await self._checks.checked(found, digest)
+                damaged = checked is None
+                if shown is not None and not self._still_counts(wanted, shown):
+                    shown = None
             elif followed := await self._running(wanted, shown):
                 return followed
             elif shown is not None and not self._still_counts(wanted, shown):
                 shown = None
+
+    async def _find(self, wanted: _Wanted) -> StoredBlob | None:
+        store = self._driver.store
+        return await self._driver.stored(
+            lambda: store.find_blob(wanted.repository, wanted.digest), None
+        )
 
     async def _ask(self, wanted: _Wanted, found: StoredBlob | None) -> Shown | Answer | None:
         """What upstream shows of a blob, or its refusal.
@@ -239,6 +258,16 @@ class Blobs:
             return self._driver.body(request, reply)
 
         return resume
+
+
+def _is_doubtful(wanted: _Wanted, found: StoredBlob, shown: Shown | None = None) -> bool:
+    """Whether bytes are to be served that must be verified before that.
+
+    Not where upstream showed something else: who may not have them must not wait for it.
+    """
+    served = wanted.request.method == "GET"
+    may = shown is None or shown.can_be(wanted.digest, found.size)
+    return served and may and not found.sound
 
 
 def _may_follow(download: Download, shown: Shown | None) -> bool:

@@ -3,18 +3,20 @@
 A stored blob is hashed before its first byte leaves where its file was touched since it was last
 verified, and where that is a day ago (see ``objects``). So a damaged one is never a broken
 transfer: it is removed, and the request goes on as a miss. The hash costs about half a second a
-GiB, once for all who ask.
+GiB, once for all who ask; and only once it is decided that somebody may have the blob: who may not
+could else tell by the time that it is here.
 """
 
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from entrepot.body import ContinuedBody, FileBody
 from entrepot.driver import Driver
 from entrepot.entries import StoredBlob
 from entrepot.message import Body
-from entrepot.reference import Digest, Repository
+from entrepot.reference import Digest
 from entrepot.verify import damage_of
 
 _AT_ONCE = 2
@@ -22,29 +24,25 @@ _AT_ONCE = 2
 
 
 class Checks:
-    """Finds stored blobs whose bytes can be trusted; belongs to one event loop."""
+    """Says whether a stored blob's bytes can be trusted; belongs to one event loop."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._verifying = asyncio.Semaphore(_AT_ONCE)
 
-    async def find(
-        self, repository: Repository, digest: Digest, *, served: bool
-    ) -> StoredBlob | None:
-        """As ``Store.find_blob``; one whose bytes are to be ``served`` is sound, or not found."""
-        driver = self._driver
-        found = await driver.stored(lambda: driver.store.find_blob(repository, digest), None)
-        if found is None or found.sound or not served:
+    async def checked(self, found: StoredBlob, digest: Digest) -> StoredBlob | None:
+        """A stored blob that may be served now; None, and it is closed, where it is damaged."""
+        if found.sound:
             return found
         sound = False
         try:
-            sound, _ = await driver.together(
+            sound, _ = await self._driver.together(
                 ("verify", digest), lambda: self._verify(os.dup(found.file), digest)
             )
         finally:
             if not sound:
                 os.close(found.file)
-        return found if sound else None
+        return replace(found, sound=True) if sound else None
 
     async def _verify(self, file: int, digest: Digest) -> bool:
         """Whether a file, which is closed, has the right bytes; the store hears of it."""

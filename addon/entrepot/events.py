@@ -7,9 +7,15 @@ passes a credential, a token or a URL with a query.
 import json
 import logging
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
+from math import inf
 
 logger = logging.getLogger("entrepot")
+
+SILENT_SECONDS = 600.0
+"""How long a warning that comes again and again is not said again."""
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:/@[]*,+")
 
@@ -17,9 +23,11 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 class Events:
     """Counts events by name and logs those worth a line."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.counts: Counter[str] = Counter()
-        self._said: set[str] = set()
+        self._clock = clock
+        self._said: dict[str, tuple[float, int]] = {}
+        """When each warning was last said, and how many there were by then."""
 
     def count(self, event: str) -> None:
         """Count without a line."""
@@ -34,12 +42,17 @@ class Events:
         self._log(logging.WARNING, event, values)
 
     def warn_once(self, event: str, **values: object) -> None:
-        """Count, and log the first time only: a broken disk would else fill the log."""
-        if event in self._said:
+        """Count, and log once in ten minutes only: a broken disk would else fill the log.
+
+        What is said again tells how often it happened in between.
+        """
+        now, (said, seen) = self._clock(), self._said.get(event, (-inf, 0))
+        if now < said + SILENT_SECONDS:
             self.count(event)
-        else:
-            self._said.add(event)
-            self.warn(event, **values)
+            return
+        more = self.counts[event] - seen
+        self.warn(event, **values, **({"unsaid": more} if seen and more else {}))
+        self._said[event] = (now, self.counts[event])
 
     def _log(self, level: int, event: str, values: dict[str, object]) -> None:
         self.count(event)

@@ -57,14 +57,15 @@ class Latest:
     """When the latest word on each tag was asked for. Times are seconds of one clock."""
 
     def __init__(self) -> None:
-        self._asked: OrderedDict[tuple[Repository, str], float] = OrderedDict()
+        self._asked: OrderedDict[str, float] = OrderedDict()
+        """By texts and numbers alone, which the garbage collector need not look into."""
 
     def is_news(self, repository: Repository, tag: str, asked: float) -> bool:
         """Whether nothing was heard yet that was asked for later; from now on this is the latest.
 
         A change that passed by here counts as heard when it was made.
         """
-        key = (repository, tag)
+        key = f"{repository.origin} {repository.name} {tag}"
         if asked < self._asked.get(key, asked):
             return False
         self._asked[key] = asked

@@ -6,7 +6,6 @@ listed object is known from its registry alone (see ``store``), since a manifest
 its author never had.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from entrepot import freshness, permission
@@ -23,6 +22,7 @@ from entrepot.patience import FAILURES
 from entrepot.permission import Shown
 from entrepot.reference import Digest, Reference, Repository, Tag
 from entrepot.reply import Reply, UpstreamError
+from entrepot.tagwords import TagWords
 
 UNCONFIRMED = ("hit", "detail=unconfirmed")
 """``Cache-Status`` of content by digest that upstream did not confirm, since it is away."""
@@ -63,13 +63,11 @@ class Manifests:
     def __init__(self, driver: Driver, outage: Outage) -> None:
         self._driver = driver
         self._outage = outage
-        self._latest = freshness.Latest()
-        self._told = freshness.Latest()
-        """Whether it is there at all, by whom it was told."""
+        self._tags = TagWords(driver)
 
     def changed(self, repository: Repository, tag: str) -> None:
         """Take in that a client just wrote or deleted a tag: what was asked before is no news."""
-        self._latest.is_news(repository, tag, self._driver.clock())
+        self._tags.changed(repository, tag)
 
     async def answer(
         self, request: Request, repository: Repository, reference: Reference
@@ -225,7 +223,7 @@ class Manifests:
         """Take in what upstream says a tag is now; that manifest, where it is held."""
         driver = self._driver
         await permission.allow(driver, repository, digest, who, asked)
-        await driver.stored(self._told_what(repository, tag, accept, digest, who, asked), None)
+        await driver.stored(self._tags.found(repository, tag, accept, digest, who, asked), None)
         found = await self._find(repository, digest)
         if found is not None:
             driver.access.extend(repository, who, digest, found.listed)
@@ -242,46 +240,7 @@ class Manifests:
         digest = reference if isinstance(reference, Digest) else None
         await permission.refused(self._driver, reply, repository, digest, who)
         if isinstance(reference, Tag) and reply.status in permission.GONE:
-            label, store = (
-                self._hears(repository, reference, who, asked, gone=True),
-                self._driver.store,
-            )
-            if label is not None:
-                await self._driver.stored(
-                    lambda: store.set_gone(repository, reference, label), None
-                )
-
-    def _told_what(
-        self,
-        repository: Repository,
-        tag: Tag,
-        accept: str,
-        digest: Digest,
-        who: Credential,
-        asked: Asked,
-    ) -> Callable[[], None]:
-        """What the store is to remember of a tag, where it is news."""
-        store = self._driver.store
-        label = self._hears(repository, tag, who, asked, gone=False)
-        news = self._latest.is_news(repository, tag.name, asked.at)
-
-        def remember() -> None:
-            if news:
-                store.set_tag(repository, tag.name, accept, digest)
-            if label is not None:
-                store.set_found(repository, tag, label)
-
-        return remember
-
-    def _hears(
-        self, repository: Repository, tag: Tag, who: Credential, asked: Asked, *, gone: bool
-    ) -> str | None:
-        """Take in whether a tag is there; as whom ``who`` was told, where the store is to know."""
-        if who.label is None:
-            self._driver.access.told(repository, who, tag, gone=gone)
-        elif self._told.is_news(repository, f"{tag} {who.label}", asked.at):
-            return who.label
-        return None
+            await self._tags.gone(repository, reference, who, asked)
 
     async def _find(self, repository: Repository, digest: Digest) -> StoredManifest | None:
         store = self._driver.store
@@ -447,7 +406,7 @@ class Manifests:
         media_type = reply.value("Content-Type") or ""
         access, accept = driver.access, normalise_accept(request.values("Accept"))
         tag = reference if isinstance(reference, Tag) else None
-        told = self._told_what(repository, tag, accept, digest, who, asked) if tag else None
+        told = self._tags.found(repository, tag, accept, digest, who, asked) if tag else None
 
         def keep() -> bool:
             if access.is_deleted(repository, digest, asked):

@@ -5,7 +5,10 @@ Registries, all at one port and told apart by ``Host``:
 - ``one`` serves blobs itself and names their digests;
 - ``two`` has the same content and sends its clients on to ``cdn``, which names none;
 - ``sso`` stands behind a single sign-on: whom it does not let in gets a login page, with status
-  200 or by a redirect within the host or to another.
+  200 or by a redirect within the host or to another;
+- ``hid`` hides what is private: a login or token that may not see it is told 404.
+
+While ``away`` is set, all of them fail.
 """
 
 import json
@@ -22,7 +25,7 @@ from rig.client import basic
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 LOGIN_PAGE = b"<html><title>Sign in</title><form>user, password</form></html>"
-REGISTRIES = ("one", "two", "sso")
+REGISTRIES = ("one", "two", "sso", "hid")
 _PORT = 80
 
 
@@ -150,6 +153,7 @@ class ReferenceServer:
         self.gate = threading.Event()
         self.gate.set()
         self.asked = 0
+        self.away = False
         self.logins = cycle(("page", "within", "elsewhere"))
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
@@ -191,7 +195,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         host = self.headers["Host"].partition(".")[0]
         self.server.reference.asked += 1
-        if host == "cdn":
+        if self.server.reference.away:
+            self._send(503, b"", ("Retry-After", "120"))
+        elif host == "cdn":
             self._content(Digest.parse(self.path.lstrip("/")), named=False)
         elif host == "login" or self.path == "/sign_in":
             self._send(200, LOGIN_PAGE, ("Content-Type", "text/html"))
@@ -218,6 +224,8 @@ class _Handler(BaseHTTPRequestHandler):
         return self._content(digest, named=True)
 
     def _refuse(self, host: str) -> None:
+        if host == "hid" and self.headers["Authorization"]:
+            return self._error(404, "NAME_UNKNOWN")
         if host != "sso":
             return self._error(401, "UNAUTHORIZED")
         how = next(self.server.reference.logins)

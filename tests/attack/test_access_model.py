@@ -1,10 +1,13 @@
 """Promise 2 against a reference that asks upstream every time, in random histories.
 
 Users log in, tokens end and are revoked, permissions come and go, repositories turn private,
-tags move, objects are pushed and deleted, time passes, fetches stand still half-way; in between
-everybody asks the cache for everything. Whatever the cache gives must be what the registry gives
-that client now, or gave it within the windows that the README names; and what the registry gives,
-the cache does not refuse.
+tags move, objects are pushed and deleted, time passes, fetches stand still half-way, registries
+fail; in between everybody asks the cache for everything. Whatever the cache gives must be what the
+registry gives that client now, or gave it within the windows that the README names; and what the
+registry gives, the cache does not refuse.
+
+While registries fail, the cache gives what was given to anybody, or to the account, before, unless
+such were refused it since; and it does give that, whatever others were told meanwhile.
 
 The short form runs the same histories every time; ``--model-examples N`` runs N new ones.
 """
@@ -13,9 +16,11 @@ import asyncio
 import json
 import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -37,19 +42,20 @@ from attack.reference_registry import (
     MANIFEST_DIGESTS,
     MANIFEST_TYPE,
     MEMBERS,
+    REGISTRIES,
     ReferenceServer,
     Token,
     World,
 )
 from entrepot import tokens
 from entrepot.access import Access
-from entrepot.account import Account
+from entrepot.account import ANYONE, Account
 from entrepot.cache import Cache
 from entrepot.driver import Driver
 from entrepot.endpoint import Blob, Manifest, parse_endpoint
 from entrepot.events import Events
 from entrepot.message import Answer, BodyError, Fields, Request
-from entrepot.reference import Digest, Repository, Tag
+from entrepot.reference import Digest, Origin, Repository, Tag
 from entrepot.store import Store
 from entrepot.trust import Roots
 from entrepot.upstream import Upstream
@@ -58,6 +64,7 @@ SHORT_EXAMPLES, STEPS = 40, 40
 PLAIN_SECONDS, TOKEN_SECONDS, PUBLIC_SECONDS = 60.0, 300.0, 600.0
 NEVER = float("-inf")
 TAGS = ("1", "2")
+WHERE = st.integers(0, 2 * len(REGISTRIES) - 1)
 BLOCKED_SECONDS = 0.05
 
 Header = str | None
@@ -96,6 +103,8 @@ class History:
         self._world = world
         self._own: dict[tuple[Header, Object], float] = {}
         self._public: dict[Object, float] = {}
+        self._ever: set[tuple[str, Object]] = set()
+        """What such were ever allowed since they were last refused it."""
 
     def headers(self) -> list[Header]:
         return [None, "Basic alice", "Basic bob", "Basic robot", ACCOUNT, *self.tokens()]
@@ -113,15 +122,30 @@ class History:
                         self._own[header, (repository, digest)] = end
                         if self.is_anonymous(header):
                             self._public[repository, digest] = end
+                        if (label := self.label(header)) is not None:
+                            self._ever.add((label, (repository, digest)))
 
-    def refused(self, header: Header, repository: Repository) -> None:
-        """A refusal that the cache saw ends what it remembers."""
+    def refused(
+        self, header: Header, repository: Repository, gone: Digest | None, *, for_all: bool
+    ) -> None:
+        """A refusal that the cache saw ends what it remembers: of one object where that is gone.
+
+        ``for_all``: it says that nobody else who asks so would be answered otherwise.
+        """
+
+        def ends(one: Object) -> bool:
+            return one[0] == repository and gone in (None, one[1])
+
         for other, one in list(self._own):
-            if other == header and one[0] == repository:
+            if other == header and ends(one):
                 del self._own[other, one]
-        if self.is_anonymous(header):
-            for one in [one for one in self._public if one[0] == repository]:
+        if for_all and self.is_anonymous(header):
+            for one in [one for one in self._public if ends(one)]:
                 del self._public[one]
+        if for_all:
+            label = self.label(header)
+            ended = {(whose, one) for whose, one in self._ever if whose == label and ends(one)}
+            self._ever -= ended
         self.take()
 
     def deleted(self, repository: Repository, digest: Digest) -> None:
@@ -129,6 +153,7 @@ class History:
         for header in self.headers():
             self._own.pop((header, (repository, digest)), None)
         self._public.pop((repository, digest), None)
+        self._ever -= {(label, (repository, digest)) for label in (ANYONE, ACCOUNT)}
         self.take()
 
     def allows(self, header: Header, repository: Repository, digest: Digest) -> bool:
@@ -142,6 +167,19 @@ class History:
         own = self._own.get((header, one), NEVER) > now - window and now < self._end(header)
         return own or self._public.get(one, NEVER) > now - PUBLIC_SECONDS
 
+    def allowed_ever(self, header: Header, repository: Repository, digest: Digest) -> bool:
+        """Whether it may be given while the registry fails."""
+        labels = {ANYONE, self.label(header) or ANYONE}
+        return self.allows(header, repository, digest) or any(
+            (label, (repository, digest)) in self._ever for label in labels
+        )
+
+    def label(self, header: Header) -> str | None:
+        """As whom a client is remembered: as anybody, as the account, or as nobody."""
+        if header == ACCOUNT:
+            return ACCOUNT
+        return ANYONE if self.is_anonymous(header) else None
+
     def is_anonymous(self, header: Header) -> bool:
         token = self._token(header)
         return header is None or (token is not None and token.user is None)
@@ -152,6 +190,55 @@ class History:
 
     def _token(self, header: Header) -> Token | None:
         return self._world.tokens.get((header or "").removeprefix("Bearer "))
+
+
+class Kept:
+    """What must be given while a registry fails: to who shows no login, and to the account."""
+
+    def __init__(self) -> None:
+        self._held: set[tuple[Origin, Digest]] = set()
+        self._objects: set[tuple[Header, Object]] = set()
+        self._tags: dict[tuple[Header, Repository, str], Digest] = {}
+
+    def given(
+        self, header: Header, repository: Repository, digest: Digest, how: str, *, asked: bool
+    ) -> None:
+        """An object was given; the registry itself said so where it was ``asked``."""
+        if how.endswith("fwd=miss; stored"):
+            self._held.add((repository.origin, digest))
+        if asked and header in (None, ACCOUNT) and (repository.origin, digest) in self._held:
+            self._objects.add((header, (repository, digest)))
+
+    def tag_given(
+        self, header: Header, repository: Repository, tag: str, digest: Digest, how: str
+    ) -> None:
+        """The same of a tag, to whoever: it is known to be that now, and not what it was."""
+        self.given(header, repository, digest, how, asked=True)
+        for key, known in list(self._tags.items()):
+            if key[1:] == (repository, tag) and known != digest:
+                del self._tags[key]
+        if (header, (repository, digest)) in self._objects:
+            self._tags[header, repository, tag] = digest
+
+    def refused(self, header: Header, repository: Repository, gone: Digest | str | None) -> None:
+        """Such were refused all of a repository, or one object, or a tag."""
+        for other, one in list(self._objects):
+            if other == header and one[0] == repository and gone in (None, one[1]):
+                self._objects.remove((other, one))
+        for key, digest in list(self._tags.items()):
+            if key[:2] == (header, repository) and gone in (None, key[2], digest):
+                del self._tags[key]
+
+    def deleted(self, repository: Repository, digest: Digest) -> None:
+        """An object was deleted, in view of the cache."""
+        for header in (None, ACCOUNT):
+            self.refused(header, repository, digest)
+
+    def objects(self) -> list[tuple[Header, Object]]:
+        return sorted(self._objects, key=str)
+
+    def tags(self) -> list[tuple[tuple[Header, Repository, str], Digest]]:
+        return sorted(self._tags.items(), key=str)
 
 
 class Parts:
@@ -170,18 +257,33 @@ class AccessMachine(RuleBasedStateMachine):
         super().__init__()
         server = Parts.server
         server.gate.set()
+        server.away = False
         self.world = server.world = World()
+        self.world.now = float(int(time.time()))  # the store's rows end by the time of day
         self.history = History(self.world)
+        self.kept = Kept()
+        self.untagged: set[tuple[Header, Repository, str]] = set()
+        """Who was told last that a tag is not there."""
+        self.ticks = count()
         self.pending: list[Pending] = []
         self.runner = asyncio.Runner()
         self.folder = Path(tempfile.mkdtemp(dir=Parts.folder))
-        self.store = Store(self.folder, 10**8)
+        self.store = Store(self.folder, 10**8, clock=self._time)
         self.access = Access(b"secret")
         self.events = Events()
         self.driver = Driver(
-            self.store, Parts.upstream, self.access, self.events, lambda: self.world.now
+            self.store,
+            Parts.upstream,
+            self.access,
+            self.events,
+            lambda: self.world.now,
+            self._time,
         )
         self.cache = Cache(self.driver)
+
+    def _time(self) -> float:
+        """No two moments are the same, as with a real clock."""
+        return self.world.now + next(self.ticks) * 1e-6
 
     def teardown(self) -> None:
         Parts.server.gate.set()
@@ -211,7 +313,7 @@ class AccessMachine(RuleBasedStateMachine):
                 held.tags = {"1": manifests[0]}
 
     @rule(
-        where=st.integers(0, 5),
+        where=WHERE,
         user=st.sampled_from([None, "alice", "bob"]),
         form=st.booleans(),
         life=st.sampled_from([30, 100, 1000]),
@@ -250,18 +352,18 @@ class AccessMachine(RuleBasedStateMachine):
             token.revoked = True
             self._note("a token was revoked")
 
-    @rule(where=st.integers(0, 5), user=st.sampled_from(["alice", "bob", "robot"]))
+    @rule(where=WHERE, user=st.sampled_from(["alice", "bob", "robot"]))
     def grant_or_take(self, where: int, user: str) -> None:
         """A reader more, or one less."""
         self.world.repositories[self._repository(where)].readers ^= {user}
 
-    @rule(where=st.integers(0, 5))
+    @rule(where=WHERE)
     def turn(self, where: int) -> None:
         """A repository turns private, or public."""
         held = self.world.repositories[self._repository(where)]
         held.public = not held.public
 
-    @rule(where=st.integers(0, 5), digest=st.sampled_from(sorted(CONTENT)), seen=st.booleans())
+    @rule(where=WHERE, digest=st.sampled_from(sorted(CONTENT)), seen=st.booleans())
     def push(self, where: int, digest: Digest, seen: bool) -> None:  # noqa: FBT001
         """An object comes in, through the proxy or not."""
         held = self.world.repositories[self._repository(where)]
@@ -271,7 +373,7 @@ class AccessMachine(RuleBasedStateMachine):
             self.runner.run(self._push(self._repository(where), digest))
             self._note("an object was pushed")
 
-    @rule(where=st.integers(0, 5), digest=st.sampled_from(sorted(CONTENT)), seen=st.booleans())
+    @rule(where=WHERE, digest=st.sampled_from(sorted(CONTENT)), seen=st.booleans())
     def delete(self, where: int, digest: Digest, seen: bool) -> None:  # noqa: FBT001
         """An object goes; seen or not by the proxy."""
         repository = self._repository(where)
@@ -282,10 +384,9 @@ class AccessMachine(RuleBasedStateMachine):
             held.ever.discard(digest)
             self._changed("DELETE", where, digest)
             self.history.deleted(repository, digest)
+            self.kept.deleted(repository, digest)
 
-    @rule(
-        where=st.integers(0, 5), tag=st.sampled_from(TAGS), digest=st.sampled_from(MANIFEST_DIGESTS)
-    )
+    @rule(where=WHERE, tag=st.sampled_from(TAGS), digest=st.sampled_from(MANIFEST_DIGESTS))
     def move(self, where: int, tag: str, digest: Digest) -> None:
         """A tag moves, out of the proxy's sight."""
         held = self.world.repositories[self._repository(where)]
@@ -321,7 +422,7 @@ class AccessMachine(RuleBasedStateMachine):
     # Clients ask
 
     @rule(
-        where=st.integers(0, 5),
+        where=WHERE,
         who=st.integers(0, 11),
         digest=st.sampled_from(sorted(CONTENT)),
         method=st.sampled_from(["GET", "GET", "GET", "HEAD"]),
@@ -339,7 +440,7 @@ class AccessMachine(RuleBasedStateMachine):
         self._ask(where, who, digest, method, field)
 
     @rule(
-        where=st.integers(0, 5),
+        where=WHERE,
         who=st.integers(0, 11),
         digest=st.sampled_from(BLOB_DIGESTS),
         others=st.lists(st.integers(0, 11), min_size=1, max_size=2),
@@ -350,21 +451,32 @@ class AccessMachine(RuleBasedStateMachine):
             self._ask(where, one, digest, "GET", None)
 
     @rule(
-        where=st.integers(0, 5),
+        where=WHERE,
         who=st.integers(0, 11),
         digest=st.sampled_from(sorted(CONTENT)),
         change=st.sampled_from(["turn", "take", "revoke", "delete", "nothing"]),
         seconds=st.sampled_from([0.0, 29.0, 61.0, 301.0]),
         other=st.integers(0, 11),
+        told=st.booleans(),
     )
     def ask_around_a_change(
-        self, where: int, who: int, digest: Digest, change: str, seconds: float, other: int
+        self,
+        where: int,
+        who: int,
+        digest: Digest,
+        change: str,
+        seconds: float,
+        other: int,
+        told: bool,  # noqa: FBT001
     ) -> None:
-        """Somebody is given something, loses the right to it, and asks again."""
+        """Somebody is given something, loses the right to it, hears of that, and asks again."""
         header = self._header(who)
         held = self.world.repositories[self._repository(where)]
         held.objects.add(digest)
         held.ever.add(digest)
+        if change == "take":
+            held.public = False
+            held.readers = {"alice", "bob", "robot"}
         self._ask(where, who, digest, "GET", None)
         self.is_noted()
         if change == "turn":
@@ -380,6 +492,8 @@ class AccessMachine(RuleBasedStateMachine):
         self.is_noted()
         if seconds:
             self.wait(seconds)
+        if told:
+            self.ask_for_a_tag(where, who, TAGS[0], "GET")
         for one in (who, other, who):
             self._ask(where, one, digest, "GET", None)
 
@@ -399,7 +513,7 @@ class AccessMachine(RuleBasedStateMachine):
             self._judge(got, header, repository, digest, method, asked)
 
     @rule(
-        where=st.integers(0, 5),
+        where=WHERE,
         who=st.integers(0, 11),
         tag=st.sampled_from(TAGS),
         method=st.sampled_from(["GET", "HEAD"]),
@@ -414,17 +528,133 @@ class AccessMachine(RuleBasedStateMachine):
         digest = held.tags.get(tag)
         given = digest is not None and self.world.gives(header, repository, digest)
         if got.status == 401 and header == ACCOUNT:
-            self.history.refused(header, repository)
+            self._refused(header, repository, got.status, Tag(tag), method)
         elif given and digest is not None:
             assert (got.status, got.fields["docker-content-digest"]) == (200, str(digest))
             assert got.body == (CONTENT[digest] if method == "GET" else b"")
+            if method == "GET":
+                self.kept.tag_given(header, repository, tag, digest, got.how)
+            self._found(header, repository, tag)
             self._note(f"a tag was given: {got.how.partition('entrepot; ')[2]}")
         else:
             assert "hit" not in got.how
             assert not any(got.body and got.body in data for data in CONTENT.values())
             assert got.fields.get("docker-content-digest") not in [str(one) for one in CONTENT]
             if got.status in (401, 404):
-                self.history.refused(header, repository)
+                self._refused(header, repository, got.status, Tag(tag), method)
+
+    def _refused(
+        self,
+        header: Header,
+        repository: Repository,
+        status: int,
+        reference: Digest | Tag,
+        method: str,
+    ) -> None:
+        """Take in a refusal: a 404 is of what was asked for alone."""
+        if status == 404 and isinstance(reference, Tag):
+            self.untagged.add((header, repository, reference.name))
+            self._ends(header, repository, reference.name)
+            return
+        gone = reference if status == 404 and isinstance(reference, Digest) else None
+        # Some registries refuse every HEAD of a blob.
+        for_all = method == "GET" or isinstance(reference, Tag) or reference in MEMBERS
+        self.history.refused(header, repository, gone, for_all=for_all)
+        self._ends(header, repository, gone)
+
+    def _ends(self, header: Header, repository: Repository, gone: Digest | str | None) -> None:
+        for one in {header, None} if self.history.is_anonymous(header) else {header}:
+            self.kept.refused(one, repository, gone)
+
+    def _found(self, header: Header, repository: Repository, tag: str) -> None:
+        for one in {header, None} if self.history.is_anonymous(header) else {header}:
+            self.untagged.discard((one, repository, tag))
+
+    # Registries fail
+
+    @precondition(lambda _: Parts.server.gate.is_set())
+    @rule(
+        where=WHERE,
+        who=st.integers(0, 11),
+        tag=st.sampled_from(TAGS),
+        digests=st.lists(st.sampled_from(sorted(CONTENT)), max_size=3),
+    )
+    def fail(self, where: int, who: int, tag: str, digests: list[Digest]) -> None:
+        """Ask while no registry answers: what was given is given, to no one else."""
+        Parts.server.away = True
+        repository, header = self._repository(where), self._header(who)
+        self._fails_for(header, repository, Tag(tag))
+        for digest in digests:
+            self._fails_for(header, repository, digest)
+        for (one, of, name), digest in self.kept.tags()[:4]:
+            got = self._fails_for(one, of, Tag(name))
+            assert got.fields.get("docker-content-digest") == str(digest), (one, of, name, got)
+            self._note("a tag that was kept")
+        for one, (of, digest) in self.kept.objects()[:8]:
+            got = self._fails_for(one, of, digest)
+            assert got.body == CONTENT[digest], (one, of, digest, got)
+            self._note("an object that was kept")
+        Parts.server.away = False
+
+    @precondition(lambda _: Parts.server.gate.is_set())
+    @rule(
+        where=WHERE,
+        who=st.sampled_from([0, 4]),
+        tag=st.sampled_from(TAGS),
+        manifest=st.sampled_from(MANIFEST_DIGESTS),
+        strangers=st.lists(st.integers(0, 11), max_size=3),
+        method=st.sampled_from(["GET", "HEAD"]),
+        hidden=st.booleans(),
+    )
+    def fail_after_a_pull(
+        self,
+        where: int,
+        who: int,
+        tag: str,
+        manifest: Digest,
+        strangers: list[int],
+        method: str,
+        hidden: bool,  # noqa: FBT001
+    ) -> None:
+        """Anybody, or the account, pulls; strangers are told what they are told; nobody answers."""
+        held = self.world.repositories[self._repository(where)]
+        members = [one for one in MEMBERS[manifest] if one not in MEMBERS]
+        self.move(where, tag, manifest)
+        held.objects.update(members)
+        held.ever.update(members)
+        for number, one in enumerate((who, *strangers)):
+            self.is_noted()
+            self.ask_for_a_tag(where, one, tag, method if number else "GET")
+            for digest in (manifest, *members):
+                self._ask(where, one, digest, "GET", None)
+            if hidden:
+                held.tags.pop(tag, None)
+                held.objects -= {manifest, *members[:1]}
+        self.is_noted()
+        for one in (who, *strangers):
+            self.fail(where, one, tag, [manifest, *members])
+
+    def _fails_for(self, header: Header, repository: Repository, reference: Digest | Tag) -> "Got":
+        endpoint: Blob | Manifest = Manifest(repository.name, reference)
+        if isinstance(reference, Digest) and reference not in MEMBERS:
+            endpoint = Blob(repository.name, reference)
+        request = self._request("GET", repository, header, endpoint, None)
+        got = self.runner.run(self._read(request, endpoint))
+        given = [one for one in CONTENT if got.body and got.body in CONTENT[one]]
+        for digest in given:
+            assert self.history.allowed_ever(header, repository, digest), (header, digest, got)
+            if isinstance(reference, Tag):
+                told = {
+                    one
+                    for one in (header, None)
+                    if self._is_untagged(one, repository, tag=reference)
+                }
+                assert header not in told or (header == ACCOUNT and None not in told), (told, got)
+        self._note(f"{'' if given else 'not '}given while the registry fails")
+        return got
+
+    def _is_untagged(self, header: Header, repository: Repository, tag: Tag) -> bool:
+        return (header, repository, tag.name) in self.untagged
 
     def _judge(
         self,
@@ -440,6 +670,9 @@ class AccessMachine(RuleBasedStateMachine):
         allowed = self.history.allows(header, repository, digest)
         if _has_got(got, digest, method):
             assert allowed, f"{header} got {digest} of {repository}: {got.how}"
+            if got.body == CONTENT[digest]:
+                asks = Parts.server.asked > asked
+                self.kept.given(header, repository, digest, got.how, asked=asks)
             if "hit" in got.how and Parts.server.asked == asked:
                 self._note("a hit by memory" + ("" if given else ", after it ended upstream"))
                 if header == ACCOUNT:
@@ -456,7 +689,7 @@ class AccessMachine(RuleBasedStateMachine):
             assert "hit" not in got.how
             self._note("refused" if got.status in (401, 404) else "a login page")
             if got.status in (401, 404):
-                self.history.refused(header, repository)
+                self._refused(header, repository, got.status, digest, method)
 
     # The engine
 
@@ -492,7 +725,7 @@ class AccessMachine(RuleBasedStateMachine):
                 assert one.allowed, f"{one.header} got {one.digest} of {one.repository}: {got.how}"
                 self._note("a fetch that was held back ended")
             elif got.status in (401, 404):
-                self.history.refused(one.header, one.repository)
+                self._refused(one.header, one.repository, got.status, one.digest, method)
         await self._settled()
 
     async def _settled(self) -> None:
@@ -618,8 +851,8 @@ def test_nobody_gets_what_upstream_would_not_give(
             suppress_health_check=list(HealthCheck),
         ),
     )
-    for what, count in parts.totals.most_common():
-        print(f"{count:8} {what}")  # noqa: T201 shown by -s, and where it fails
+    for what, times in parts.totals.most_common():
+        print(f"{times:8} {what}")  # noqa: T201 shown by -s, and where it fails
     for what in (
         "a hit by memory",
         "a hit after a question",
@@ -629,5 +862,9 @@ def test_nobody_gets_what_upstream_would_not_give(
         "a fetch was followed",
         "a login page",
         "refused",
+        "given while the registry fails",
+        "not given while the registry fails",
+        "a tag that was kept",
+        "an object that was kept",
     ):
         assert parts.totals[what], f"no history came to: {what}"

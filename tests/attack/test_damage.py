@@ -10,8 +10,10 @@ import os
 import re
 import sqlite3
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,7 @@ import pytest
 
 from rig.client import Client
 from rig.disk import small_disk
-from rig.faults import FaultServer
+from rig.faults import Exchange, FaultServer, Handler, error, status
 from rig.images import KIB, MIB, Image, ImageFactory, incompressible
 from rig.needs import need_root
 from rig.ports import free_port
@@ -103,6 +105,10 @@ def rot(entrepot: Entrepot, body: bytes, *, verified: float) -> None:
     change(entrepot.data / "blobs", sql, json.dumps(tag), f"blob {digest}")
 
 
+def counters(entrepot: Entrepot) -> Counter[str]:
+    return Counter(json.loads(entrepot.local("/healthz").body)["counters"])
+
+
 def damage_lines(entrepot: Entrepot) -> list[str]:
     return re.findall(r" damaged digest=sha256:.*", entrepot.log)
 
@@ -178,6 +184,55 @@ def test_a_touched_file_is_verified_once(entrepot: Entrepot, faults: FaultServer
         assert (answer.body == body, answer.cache_status) == (True, "entrepot; hit")
         assert answer.headers["Age"] == "0"
     assert entrepot.counter("verified") == 1
+
+
+def test_who_may_not_have_a_blob_does_not_make_it_be_verified(
+    entrepot: Entrepot, faults: FaultServer
+) -> None:
+    """Promise 2: neither the time of a hash nor a counter tells an outsider that it is here."""
+    alice, eve = {"Authorization": "Basic YQ=="}, {"Authorization": "Basic ZQ=="}
+    refused = error(401, "UNAUTHORIZED", "who are you?", {"WWW-Authenticate": 'Basic realm="x"'})
+    page = status(200, b"<html>sign in</html>", {"Content-Type": "text/html"})
+    client = entrepot.client()
+
+    def for_alice(url: str, instead: Handler) -> None:
+        path = url.removeprefix(FAULT)
+        content = faults.routes[path]
+
+        def answer(exchange: Exchange) -> None:
+            known = exchange.request.authorization == alice["Authorization"]
+            (content if known else instead)(exchange)
+
+        faults.routes[path] = answer
+
+    def counted(url: str, fields: dict[str, str]) -> Counter[str]:
+        """What an outsider's request adds to the counters."""
+        before = counters(entrepot)
+        try:
+            assert client.get(url, fields | eve).status in (200, 401, 502)
+        except HTTPException:
+            assert url in (other, absent_there)  # a page in the place of a blob is cut
+        return counters(entrepot) - before
+
+    url, body = add(faults, "touched, private")
+    other, other_body = add(faults, "touched, behind a sign-on")
+    absent, absent_there = add(faults, "never pulled")[0], add(faults, "nor this")[0]
+    for one, instead in ((url, refused), (absent, refused), (other, page), (absent_there, page)):
+        for_alice(one, instead)
+    wanted = entrepot.counter("stored") + 2
+    for one in (url, other):
+        client.get(one, alice)
+    eventually(lambda: entrepot.counter("stored") >= wanted, within=20, what="stored")
+    for content in (body, other_body):
+        os.utime(file_of(entrepot, content), (2**32, 2**32))
+    for fields in ({}, {"Range": "bytes=0-9"}, {"If-None-Match": "*"}):
+        assert counted(url, fields) == counted(absent, fields)
+        counted(other, fields)
+    assert entrepot.counter("verified") == 0
+    for number, (one, content) in enumerate(((url, body), (other, other_body)), 1):
+        answer = client.get(one, alice)
+        assert (answer.body == content, answer.cache_status) == (True, "entrepot; hit")
+        assert entrepot.counter("verified") == number
 
 
 @pytest.mark.parametrize("verified", [0.0, 2.0**40], ids=["long ago", "in the future"])
