@@ -1,8 +1,9 @@
 """What a store lists: what anybody may have, and nothing that shows who pulled what."""
 
+import itertools
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -29,8 +30,14 @@ def now() -> list[float]:
 
 @pytest.fixture
 def store(tmp_path: Path, now: list[float]) -> Iterator[Store]:
-    with closing(Store(tmp_path / "data", 10**9, clock=lambda: now[0])) as store:
+    with closing(opened(tmp_path, now)) as store:
         yield store
+
+
+def opened(folder: Path, now: list[float], tick: float = 0.0) -> Store:
+    """A store whose turns end by a clock that goes on by ``tick`` seconds when it is looked at."""
+    steady = itertools.count(0.0, tick)
+    return Store(folder / "data", 10**9, clock=lambda: now[0], steady=lambda: next(steady))
 
 
 def pulled(
@@ -124,6 +131,15 @@ def test_what_was_deleted_does_not_show(store: Store) -> None:
     assert store.repositories(HUB, lambda _: {ANYONE, FLEET}, "", 10) == ([], None)
 
 
+def test_what_such_were_told_is_gone_does_not_show_to_them(store: Store) -> None:
+    """To others it does."""
+    repository = pulled(store, "app")
+    pulled(store, "app", given_to=FLEET)
+    store.set_gone(repository, DIGEST, ANYONE)
+    assert names(store) == []
+    assert store.repositories(HUB, lambda _: {FLEET}, "", 10) == (["app"], None)
+
+
 def test_what_was_closed_since_does_not_show(store: Store, now: list[float]) -> None:
     """A refusal to somebody anonymous hides a repository, until it is given again."""
     repository = pulled(store, "app")
@@ -188,14 +204,15 @@ def test_damaged_rows_are_passed_over(store: Store) -> None:
     repository = pulled(store, "app")
     store.set_tag(repository, "2", "*/*", DIGEST)
     keys = [
-        b"given ",
-        b"given \xf0\xff",
-        b"given x y z",
-        b"given https://registry-1.docker.io",
-        b"given https://registry-1.docker.io \xf5\xf5 z anyone",
-        b"given https://registry-1.docker.io UPPER z anyone",
-        b"given https://registry-1.docker.io app z anyone",
-        b"given https://registry-1.docker.io app z",
+        b"shown ",
+        b"shown \xf0\xff",
+        b"shown x y z",
+        b"shown https://registry-1.docker.io",
+        b"shown https://registry-1.docker.io \xf5\xf5 anyone z",
+        b"shown https://registry-1.docker.io UPPER anyone z",
+        b"shown https://registry-1.docker.io app anyone \x01\xff",
+        b"shown https://registry-1.docker.io app anyone z",
+        b"shown https://registry-1.docker.io app z",
         b"tag https://registry-1.docker.io app \xff",
         b"tag https://registry-1.docker.io app 0",
     ]
@@ -210,11 +227,66 @@ def test_damaged_rows_are_passed_over(store: Store) -> None:
     assert tags(store, repository) == ["1", "2"]
 
 
+def count(store: Store, kind: str) -> int:
+    with closing(sqlite3.connect(store.folder / "index" / "cache.db")) as database:
+        found = database.execute("SELECT COUNT(*) FROM Cache WHERE key LIKE ?", (f"{kind} %",))
+        return int(found.fetchone()[0])
+
+
+def add_rows(store: Store, keys: Iterable[str], value: str) -> None:
+    rows = ((key, value) for key in keys)
+    with closing(sqlite3.connect(store.folder / "index" / "cache.db")) as database, database:
+        database.executemany("INSERT INTO Cache (key, raw, mode, value) VALUES (?, 1, 1, ?)", rows)
+
+
+def test_what_is_of_no_use_is_looked_at_once(tmp_path: Path, now: list[float]) -> None:
+    """Manifests that were evicted, by the thousand: each turn is short, the next has less to do."""
+    with closing(opened(tmp_path, now, tick=0.002)) as store:
+        for name in ("a", "b", "c"):
+            pulled(store, name)
+        gone = (f"shown {HUB} b {ANYONE} sha256:{number:064x}" for number in range(1000))
+        add_rows(store, gone, "2e9")
+        found, last, turns = list[str](), [""], 0
+        while last:
+            left = count(store, "shown")
+            more, after = store.repositories(HUB, anybody, last[-1], 200)
+            assert left - 200 < count(store, "shown") <= left
+            turns, found, last = turns + 1, found + more, [] if after is None else [after]
+        assert turns > 5
+        assert found == ["a", "b", "c"]
+        assert count(store, "shown") < 1000
+
+
+def test_what_an_earlier_version_wrote_shows(tmp_path: Path, now: list[float]) -> None:
+    """Its rows are taken over in turns, once: those of manifests, to whomever they were given."""
+    with closing(opened(tmp_path, now)) as store:
+        for number in range(200):
+            pulled(store, f"app{number}")
+        secret = pulled(store, "app-secret", given_to=FLEET)
+        blob = Digest.of(b"blob")
+        path = store.partial(HUB, blob)
+        path.write_bytes(b"blob")
+        store.commit_blob(path, Repository(HUB, "a-blob"), blob, "a/b", given_to=ANYONE)
+        add_rows(store, [f"given {HUB} x y z", f"given {HUB}", "given "], "1")
+    with closing(sqlite3.connect(tmp_path / "data/index/cache.db")) as database, database:
+        database.execute("DELETE FROM Cache WHERE key = 'shown' OR key LIKE 'shown %'")
+        end = "UPDATE Cache SET expire_time = 1 WHERE key LIKE 'given % app7 %'"
+        database.execute(end)
+    with closing(opened(tmp_path, now, tick=0.004)) as store:
+        turns = next(number for number in itertools.count() if store.prepare_lists())
+        assert turns > 0
+        assert count(store, "shown") == 200
+    with closing(opened(tmp_path, now)) as store:
+        listed, _ = store.repositories(HUB, lambda _: {ANYONE, FLEET}, "", 1000)
+        assert listed == sorted([*(f"app{n}" for n in range(200) if n != 7), secret.name])
+        assert store.prepare_lists()
+
+
 def test_a_page_costs_the_same_among_many(store: Store) -> None:
     """It reads ranges of the key, whatever else there is: 200,000 rows stay unread."""
     pulled(store, "a")
     pulled(store, "z")
-    rows = ((f"given {OTHER} app{n} {DIGEST} anyone",) for n in range(100_000))
+    rows = ((f"shown {OTHER} app{n} anyone {DIGEST}",) for n in range(100_000))
     with closing(sqlite3.connect(store.folder / "index" / "cache.db")) as database, database:
         database.executemany(
             "INSERT INTO Cache (key, raw, mode, value) VALUES (?, 1, 3, '1')", rows

@@ -1,5 +1,6 @@
 """What the store knows of a file: when its bytes were verified, and whether it was touched."""
 
+import json
 import os
 import sqlite3
 import time
@@ -127,6 +128,42 @@ def test_a_blob_that_was_replaced_meanwhile_is_not_removed(store: Store) -> None
     assert store.find_blob(APP, DIGEST) is None
 
 
+def manifest_tag(store: Store, **change: str | None) -> dict[str, object]:
+    """What the manifest's row says beside its bytes; changed first, None for not there."""
+    path = store.folder / "blobs" / "cache.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        sql = "SELECT tag FROM Cache WHERE key LIKE 'manifest %'"
+        tag = {**json.loads(connection.execute(sql).fetchone()[0]), **change}
+        tag = {name: value for name, value in tag.items() if value is not None}
+        sql = "UPDATE Cache SET tag = ? WHERE key LIKE 'manifest %'"
+        connection.execute(sql, (json.dumps(tag),))
+        return tag
+
+
+def reads(store: Store, manifest: Digest) -> frozenset[Digest]:
+    """What a manifest lists for a store that was opened just now."""
+    with closing(Store(store.folder, LIMIT)) as other:
+        found = other.find_manifest(APP, manifest)
+        assert found is not None
+        return found.listed()
+
+
+def test_what_a_manifest_lists_is_read_from_beside_it(store: Store) -> None:
+    """Not from its JSON, which is up to 4 MiB, at every hit; an earlier version's row learns it."""
+    other = Digest.of(b"other")
+    body = b'{"config": {"digest": "%b"}}' % str(DIGEST).encode()
+    manifest = Digest.of(body)
+    store.put_manifest(APP, manifest, body, "application/json", given_to=None)
+    store.close()
+    assert reads(store, manifest) == {DIGEST}
+    manifest_tag(store, listed=other.hex)
+    assert reads(store, manifest) == {other}
+    for damaged in (None, "", "x"):
+        manifest_tag(store, listed=damaged)
+        assert reads(store, manifest) == (frozenset() if damaged == "" else {DIGEST})
+        assert manifest_tag(store)["listed"] == ("" if damaged == "" else DIGEST.hex)
+
+
 def test_looking_at_a_blob_is_no_use_of_it(store: Store) -> None:
     """The scrubber does not keep what nobody asks for."""
     older, newer = (deliver(store, bytes([number]) * (3 * 1024**2)) for number in (1, 2))
@@ -142,6 +179,7 @@ def test_looking_at_a_blob_is_no_use_of_it(store: Store) -> None:
 
 def test_all_blobs_are_listed_in_turns(store: Store, clock: Clock) -> None:
     """More than one step reaches all of them, each with the time of its verification."""
+    store.put_manifest(APP, Digest.of(b"{}"), b"{}", "application/json", given_to=None)
     digests = {DIGEST, *(deliver(store, b"%d" % number) for number in range(600))}
     listed, after = store.listed(None)
     while after is not None:

@@ -1,21 +1,24 @@
 """What is kept on disk: who may be given it, and what a kill leaves of it."""
 
 import gc
+import itertools
 import json
 import os
 import pickle
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from diskcache.core import MODE_PICKLE
 
 from entrepot.account import ANYONE
+from entrepot.events import Events
 from entrepot.index import INDEX_SECONDS
 from entrepot.reference import Digest, Origin, Repository, Tag
 from entrepot.store import Store, StoreError
@@ -32,6 +35,7 @@ STRANGER = Repository(OTHER_REGISTRY, "team/app")
 DATA = b"layer" * 1000
 DIGEST = Digest.of(DATA)
 DAY = 24 * 3600.0
+T = TypeVar("T")
 
 
 @dataclass
@@ -97,6 +101,16 @@ def write(database: Path, sql: str, *values: object) -> None:
     with connection:
         connection.execute(sql, values)
     connection.close()
+
+
+def killed(folder: Path) -> None:
+    """Let the last end have been none in order."""
+    (folder / "clean").unlink()
+
+
+def recover(store: Store) -> None:
+    """What the upkeep does after a start, at once."""
+    store.recover(lambda function: function(), lambda: None)
 
 
 def value_files(folder: Path) -> list[Path]:
@@ -391,6 +405,16 @@ def test_a_blob_is_not_counted_twice_while_it_is_committed(store: Store) -> None
     assert content(store, APP, digest) is not None
 
 
+def test_what_is_known_counts_towards_the_limit(folder: Path) -> None:
+    """The index takes room on the disk like anything else."""
+    with closing(Store(folder, 4 * 1024**2)) as store:
+        blobs = [deliver(store, APP, bytes([number]) * 1024**2) for number in range(2)]
+        for number in range(400):
+            store.set_tag(APP, f"{number}", "a/b," * 900, DIGEST)
+        assert store.claim(store.partials / "new", 1024**2)
+        assert [content(store, APP, digest) is None for digest in blobs] == [True, False]
+
+
 def test_an_evicted_blob_can_be_read_to_its_end(store: Store) -> None:
     """A transfer that has begun is not cut by an eviction."""
     big = bytes(5 * 1024**2)
@@ -508,12 +532,22 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_one_line(tmp_path: Path) ->
 # After a kill
 
 
+def rows_of(folder: Path) -> int:
+    with closing(sqlite3.connect(folder / "blobs" / "cache.db")) as connection:
+        ((count,),) = connection.execute("SELECT COUNT(*) FROM Cache").fetchall()
+    return int(count)
+
+
 def test_a_row_without_its_file_is_removed(folder: Path) -> None:
-    """A blob whose file is gone is not there, and can be delivered again."""
+    """A blob whose file is gone is not there, looked through or not, and can be delivered again."""
     with closing(Store(folder, LIMIT)) as store:
         deliver(store, APP)
     value_files(folder)[0].unlink()
+    killed(folder)
     with closing(Store(folder, LIMIT)) as store:
+        assert content(store, APP) is None
+        recover(store)
+        assert rows_of(folder) == 0
         assert content(store, APP) is None
         deliver(store, APP)
         assert content(store, APP) == DATA
@@ -526,20 +560,111 @@ def test_a_file_without_a_row_is_removed(folder: Path) -> None:
     orphan = folder / "blobs" / "ab" / "cd" / f"{'0' * 28}.val"
     orphan.parent.mkdir(parents=True)
     orphan.write_bytes(b"renamed, but no row")
+    killed(folder)
     with closing(Store(folder, LIMIT)) as store:
+        recover(store)
         assert not orphan.exists()
         assert content(store, APP) == DATA
 
 
 @pytest.mark.parametrize("damaged", [DATA[:-1], b"", DATA + b"x"])
-def test_a_file_of_another_length_is_removed_at_start(folder: Path, damaged: bytes) -> None:
+def test_a_file_of_another_length_is_removed_after_a_kill(folder: Path, damaged: bytes) -> None:
     """A file that lost its end in a power cut is never served."""
     with closing(Store(folder, LIMIT)) as store:
         deliver(store, APP)
     value_files(folder)[0].write_bytes(damaged)
+    killed(folder)
     with closing(Store(folder, LIMIT)) as store:
+        recover(store)
+        assert not value_files(folder)
         assert content(store, APP) is None
-    assert not value_files(folder)
+
+
+def test_what_comes_while_it_is_looked_through_stays(folder: Path) -> None:
+    """Blobs that are committed, and those that are replaced, between two turns of it."""
+    with closing(Store(folder, LIMIT)) as store:
+        digests = [deliver(store, APP, bytes([number])) for number in range(3)]
+    killed(folder)
+    for path in value_files(folder):
+        path.write_bytes(b"damaged")
+    with closing(Store(folder, LIMIT)) as store:
+        turns = itertools.count()
+
+        def turn(function: Callable[[], T]) -> T:
+            number = next(turns)
+            if number == 1:  # they were seen damaged
+                for one in range(3):
+                    deliver(store, APP, bytes([one]))
+            if number < 4:
+                deliver(store, APP, bytes([100 + number]))
+            return function()
+
+        store.recover(turn, lambda: None)
+        assert [content(store, APP, digest) for digest in digests] == [b"\0", b"\1", b"\2"]
+        assert len(value_files(folder)) == rows_of(folder) == 3 + 4
+
+
+@dataclass
+class Log:
+    """Events, of which one is counted."""
+
+    events: Events = field(default_factory=Events)
+
+    def looked_through(self, folder: Path) -> bool:
+        """Whether a start finds something to look through."""
+        before = self.events.counts["put_right"]
+        with closing(Store(folder, LIMIT, events=self.events)) as store:
+            recover(store)
+        return self.events.counts["put_right"] > before
+
+
+def test_a_folder_is_looked_through_after_an_end_without_order_only(folder: Path) -> None:
+    """Not the first time, and not after an orderly end; else once, however often it is asked."""
+    log = Log()
+    assert not log.looked_through(folder)
+    assert not log.looked_through(folder)
+    killed(folder)
+    assert log.looked_through(folder)
+    assert not log.looked_through(folder)
+    with closing(Store(folder, LIMIT)):
+        killed_while_open = not (folder / "clean").exists()
+    assert killed_while_open
+
+
+def test_an_end_before_it_was_looked_through_is_none_in_order(folder: Path) -> None:
+    """However often it is started and ended meanwhile."""
+    Store(folder, LIMIT).close()
+    killed(folder)
+    Store(folder, LIMIT).close()
+    Store(folder, LIMIT).close()
+    assert Log().looked_through(folder)
+
+
+@pytest.mark.parametrize("cache", ["blobs", "index"])
+def test_a_database_that_somebody_wrote_to_is_looked_through(folder: Path, cache: str) -> None:
+    """Another version, an administrator or a backup: whoever it was after the end."""
+    Store(folder, LIMIT).close()
+    write(folder / cache, "INSERT INTO Settings VALUES (?, 1)", "somebody")
+    assert Log().looked_through(folder)
+    path = folder / cache / "cache.db"
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)
+    assert Log().looked_through(folder)
+
+
+def test_damage_that_shows_while_it_runs_is_no_orderly_end(folder: Path) -> None:
+    """So the next start reads the database as a whole, and sets it aside."""
+    events = Events()
+    with closing(Store(folder, LIMIT, events=events)) as store:
+        deliver(store, APP)
+        write(folder / "blobs", "ALTER TABLE Cache RENAME COLUMN filename TO other")
+        with pytest.raises(StoreError):
+            store.find_blob(APP, DIGEST)
+    assert not (folder / "clean").exists()
+    with closing(Store(folder, LIMIT, events=events)) as store:
+        recover(store)
+    assert (events.counts["database_damaged"], value_files(folder)) == (1, [])
 
 
 def test_a_file_that_is_cut_while_running_is_not_served(store: Store, folder: Path) -> None:

@@ -624,7 +624,7 @@ async def test_uploads_that_dawdle_leave_memory_to_the_others(start: Start) -> N
 @in_loop
 async def test_a_push_evicts_nothing_before_the_registry_took_it(start: Start) -> None:
     """Promise 9: who has no right to push costs no object its place; the 201 makes room."""
-    async with start(limit=1_000_000) as world:
+    async with start(limit=1_050_000) as world:
         old = [Digest.of(bytes([number]) * 200_000) for number in range(4)]
         for number, digest in enumerate(old):
             data = bytes([number]) * 200_000

@@ -1,12 +1,14 @@
 """A diskcache folder and its database: opened, looked through, and set aside where damaged.
 
+A database is read as a whole before it is opened, unless nothing wrote to it since an orderly end
+(see ``shutdown``).
+
 What is lost with a database can be had again (blobs are fetched, registries are asked), so a
 damaged one never keeps the proxy from starting: it is moved aside, under one name so that such
 files do not pile up, and a new one begins.
 """
 
 import contextlib
-import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -29,9 +31,17 @@ _DAMAGED = frozenset(
 # Text is read as bytes: one flipped bit can make a row's text no UTF-8, which would end the query.
 _LEAST = -(2**63)
 _NEXT_ROWS = (
-    "SELECT rowid, CAST(key AS BLOB), CAST(tag AS BLOB), size, CAST(filename AS BLOB),"
-    " typeof(key) = 'text' AND raw = 1 FROM Cache WHERE rowid > ? ORDER BY rowid LIMIT 500"
+    "SELECT rowid, size, CAST(filename AS BLOB), typeof(key) = 'text' AND raw = 1 FROM Cache"
+    " WHERE rowid > ? ORDER BY rowid LIMIT 500"
 )
+_ROW = (
+    "SELECT rowid, size, CAST(filename AS BLOB), typeof(key) = 'text' AND raw = 1 FROM Cache"
+    " WHERE rowid = ?"
+)
+_BY_FILE = (
+    "CREATE INDEX IF NOT EXISTS Cache_filename ON Cache (filename) WHERE filename IS NOT NULL"
+)
+_HAS_FILE = "SELECT 1 FROM Cache WHERE filename = ?"
 
 # What rows hold themselves, as diskcache's ``Settings.size`` has it of their files: kept by
 # triggers, so that it is right whoever writes, and nobody needs to read the table for it.
@@ -55,8 +65,6 @@ class Row:
     """One row, for those who look through all of them."""
 
     number: int
-    key: str
-    tag: str
     size: int
     filename: str | None
     sound: bool
@@ -92,17 +100,25 @@ class Damage:
     moved_to: Path | None
 
 
-def open_cache(folder: Path, policy: str) -> tuple[diskcache.Cache, Damage | None]:
+def open_cache(
+    folder: Path, policy: str, *, checked: bool = False
+) -> tuple[diskcache.Cache, Damage | None]:
     """Open or create a diskcache that neither pickles nor evicts by itself.
 
-    Where its database was damaged, it is new, and the second value says what was wrong.
+    Where its database was damaged, it is new, and the second value says what was wrong. One that
+    is ``checked``, since nothing has written to it after an orderly end, is not read for that.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     try:
-        return _open(folder, policy), None
+        return _open(folder, policy, checked=checked), None
     except DamagedError as error:
         damage = Damage(str(error), _set_aside(folder))
-        return _open(folder, policy), damage
+        return _open(folder, policy, checked=False), damage
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether an error says that a database is damaged."""
+    return isinstance(error, sqlite3.DatabaseError) and sqlite_code(error) in _DAMAGED
 
 
 def _set_aside(folder: Path) -> Path | None:
@@ -125,22 +141,26 @@ def _is_empty(path: Path) -> bool:
     return not path.exists() or (path.is_file() and path.stat().st_size == 0)
 
 
-def _open(folder: Path, policy: str) -> diskcache.Cache:
+def _open(folder: Path, policy: str, *, checked: bool) -> diskcache.Cache:
     try:
-        _look_at(folder / "cache.db")
-        cache = diskcache.Cache(
-            folder,
-            timeout=_BUSY_SECONDS,
-            disk=SafeDisk,
-            eviction_policy=policy,
-            size_limit=2**62,  # Room keeps the limit: diskcache would evict ten rows at a time
-            cull_limit=0,
-            sqlite_cache_size=512,  # pages a connection; the default may take 32 MiB each
-            sqlite_mmap_size=0,  # else a database that is cut short, or a bad sector, is a SIGBUS
-        )
-        cache._sql(f"SELECT {_COLUMNS} FROM Cache LIMIT 0").fetchall()  # noqa: SLF001, S608
-        if policy != "none":
-            _keep_sums(cache)
+        _look_at(folder / "cache.db", checked=checked)
+        with contextlib.ExitStack() as undo:
+            cache = diskcache.Cache(
+                folder,
+                timeout=_BUSY_SECONDS,
+                disk=SafeDisk,
+                eviction_policy=policy,
+                size_limit=2**62,  # Room keeps the limit: diskcache would evict ten rows at a time
+                cull_limit=0,
+                sqlite_cache_size=512,  # pages a connection; the default may take 32 MiB each
+                sqlite_mmap_size=0,  # else one that is cut short, or a bad sector, is a SIGBUS
+            )
+            undo.callback(cache.close)
+            cache._sql(f"SELECT {_COLUMNS} FROM Cache LIMIT 0").fetchall()  # noqa: SLF001, S608
+            cache._sql(_BY_FILE)  # noqa: SLF001 diskcache has no such call
+            if policy != "none":
+                _keep_sums(cache)
+            undo.pop_all()
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedError("its settings cannot be read") from error
     except sqlite3.DatabaseError as error:
@@ -169,7 +189,7 @@ def bytes_in_rows(cache: diskcache.Cache) -> int:
     return int(count)
 
 
-def _look_at(path: Path) -> None:
+def _look_at(path: Path, *, checked: bool) -> None:
     """Find damage of the structure, and a lock that diskcache would wait a minute for."""
     if not path.exists():
         return
@@ -179,7 +199,7 @@ def _look_at(path: Path) -> None:
         raise DamagedError("it is empty")
     with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
         connection.execute("PRAGMA mmap_size = 0")
-        ((found,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
+        ((found,),) = [("ok",)] if checked else connection.execute("PRAGMA quick_check(1)")
         if found != "ok":
             raise DamagedError(" ".join(found.split()))
         connection.execute("BEGIN IMMEDIATE")
@@ -190,32 +210,34 @@ def rows_after(cache: diskcache.Cache, number: int | None) -> list[Row]:
     """The next rows by number, at most 500, whatever is in them; None: from the first."""
     least = _LEAST if number is None else number
     found = cache._sql(_NEXT_ROWS, (least,)).fetchall()  # noqa: SLF001 diskcache has no such call
-    return [
-        Row(
-            rowid,
-            text_of(key),
-            text_of(tag),
-            size if isinstance(size, int) else -1,
-            None if filename is None else text_of(filename),
-            bool(sound),
-        )
-        for rowid, key, tag, size, filename, sound in found
-    ]
+    return [_row(*columns) for columns in found]
 
 
-def all_rows(cache: diskcache.Cache) -> Iterator[Row]:
-    """Every row, whatever is in it."""
-    number = None
-    while rows := rows_after(cache, number):
-        yield from rows
-        number = rows[-1].number
+def row_of(cache: diskcache.Cache, number: int) -> Row | None:
+    """A row as it is now."""
+    found = cache._sql(_ROW, (number,)).fetchone()  # noqa: SLF001 the same
+    return None if found is None else _row(*found)
+
+
+def _row(number: int, size: object, filename: bytes | None, sound: int) -> Row:
+    return Row(
+        number,
+        size if isinstance(size, int) else -1,
+        None if filename is None else text_of(filename),
+        bool(sound),
+    )
+
+
+def has_file(cache: diskcache.Cache, filename: str) -> bool:
+    """Whether a row names this file."""
+    return cache._sql(_HAS_FILE, (filename,)).fetchone() is not None  # noqa: SLF001 the same
 
 
 def remove_row(cache: diskcache.Cache, number: int, filename: str | None) -> None:
     """Remove a row and its file, even a row that no key of ours can name."""
     cache._sql("DELETE FROM Cache WHERE rowid = ?", (number,))  # noqa: SLF001 the same
     if filename is not None and is_value_name(filename):
-        _remove_file(Path(cache.directory) / filename)
+        remove_file(Path(cache.directory) / filename)
 
 
 def remove_key(cache: diskcache.Cache, key: str) -> None:
@@ -223,48 +245,20 @@ def remove_key(cache: diskcache.Cache, key: str) -> None:
     cache._sql("DELETE FROM Cache WHERE key = ? AND raw = 1", (key,))  # noqa: SLF001 the same
 
 
-def reconcile(cache: diskcache.Cache) -> tuple[int, int]:
-    """Make rows and files agree: a row has its whole file, a file its row.
-
-    A kill between the two leaves one of them alone, and a damaged row names what is not there.
-    Returns how many rows and how many files were removed.
-    """
-    folder, known, rows, files = Path(cache.directory), set(), 0, 0
-    for row in all_rows(cache):
-        if _is_whole(folder, row):
-            if row.filename is not None:
-                known.add(folder / row.filename)
-        else:
-            remove_row(cache, row.number, row.filename)
-            rows += 1
-    for path in folder.glob("??/??/*.val"):
-        if path not in known:
-            _remove_file(path)
-            files += 1
-    return rows, files
-
-
-def _is_whole(folder: Path, row: Row) -> bool:
-    if not row.sound or not _is_object(row.tag):
-        return False
-    if row.filename is None:
-        return True
+def is_whole(folder: Path, row: Row) -> bool:
+    """Whether a row of the cache in ``folder`` can be one of ours, and has its whole file."""
+    if row.filename is None or not row.sound:
+        return row.sound
     path = folder / row.filename
     return is_value_name(row.filename) and path.is_file() and path.stat().st_size == row.size
 
 
-def _remove_file(path: Path) -> None:
+def remove_file(path: Path) -> None:
+    """Remove what lies in the place of a value's file."""
     if path.is_dir() and not path.is_symlink():  # nothing of ours
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False
 
 
 def text_of(value: object) -> str:

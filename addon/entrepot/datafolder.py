@@ -1,8 +1,8 @@
 """The data folder: one process, one format, two databases, and what a kill leaves behind.
 
 Layout: ``lock``, ``format``, ``ca/`` (the authority), ``blobs/`` and ``index/`` (diskcache),
-``partial/`` (unfinished downloads and pushes), ``upstream-ca.pem`` (roots for mitmproxy). Folders
-are 0700 and files 0600.
+``partial/`` (unfinished downloads and pushes), ``upstream-ca.pem`` (roots for mitmproxy), and
+``clean`` after an orderly end (see ``shutdown``). Folders are 0700 and files 0600.
 """
 
 import fcntl

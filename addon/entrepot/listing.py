@@ -21,8 +21,8 @@ from entrepot.message import API_VERSION, Answer, Fields, Request, cache_status,
 from entrepot.reference import Origin, Repository
 
 LARGEST_PAGE = 1000
-_LOOKED_AT_ONCE = 200
-"""Names that one turn of the store's thread looks at: pulls need it too."""
+_LEAST_AT_ONCE, _MOST_AT_ONCE = 20, 200
+"""Names that one turn of the store's thread looks at, if it has the time: pulls need it too."""
 _MOST_ORIGINS = 1000
 
 Look = Callable[[str, int], Awaitable[tuple[list[str], str | None]]]
@@ -57,6 +57,7 @@ class Listing:
         """The registries of which something may be seen."""
         store = self._driver.store
         nothing: list[Origin] = []
+        await self._prepared()
         return await self._driver.stored(lambda: store.origins(_MOST_ORIGINS), nothing)
 
     async def catalog(
@@ -70,6 +71,7 @@ class Listing:
             page = Page.parse(request.query)
         except ValueError as error:
             return error_answer(400, "PAGINATION_NUMBER_INVALID", str(error))
+        await self._prepared()
         found: list[str] = []
         for prefix, origin in sorted(sections):
             after = page.last.removeprefix(prefix) if page.last.startswith(prefix) else ""
@@ -97,6 +99,12 @@ class Listing:
             return error_answer(404, "NAME_UNKNOWN", message, name=name)
         document = {"name": name, "tags": found[: page.size]}
         return _answer(request, document, _next(page, found), link, "detail=tags")
+
+    async def _prepared(self) -> None:
+        """Wait until the store has taken over what an earlier version wrote."""
+        store = self._driver.store
+        while not await self._driver.stored(store.prepare_lists, otherwise=True):
+            pass
 
     def _labels(self, request: Request, origin: Origin) -> Labels:
         """As whom a client may see a registry's repositories."""
@@ -133,7 +141,8 @@ async def _first(look: Look, after: str, most: int) -> list[str]:
     found: list[str] = []
     last: str | None = after
     while last is not None and len(found) <= most:
-        seen, last = await look(last, _LOOKED_AT_ONCE)
+        wanted = most + 1 - len(found)
+        seen, last = await look(last, min(max(wanted, _LEAST_AT_ONCE), _MOST_AT_ONCE))
         found += seen
     return found[: most + 1]
 

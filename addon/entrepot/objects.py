@@ -10,6 +10,7 @@ are small and are hashed whenever they are read.
 A row that makes no sense is removed, and what it described is fetched again.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -19,9 +20,10 @@ from typing import Any, BinaryIO
 
 import diskcache
 
-from entrepot import rows
-from entrepot.database import RowDamagedError, reading_row, remove_key, rows_after
+from entrepot import descriptors, rows
+from entrepot.database import RowDamagedError, reading_row, remove_key, text_of
 from entrepot.disk import FinishedFile, is_value_name
+from entrepot.manifest import listed_digests
 from entrepot.reference import Digest, Origin
 from entrepot.verify import MISMATCH
 
@@ -32,6 +34,11 @@ _MARK = "UPDATE Cache SET tag = ? WHERE key = ? AND raw = 1"
 _NO_SENSE = "its row cannot be read"
 _BYTES = "application/octet-stream"
 _PEEK = "SELECT filename, tag FROM Cache WHERE key = ? AND raw = 1"
+_HAS = "SELECT 1 FROM Cache WHERE key = ? AND raw = 1"
+_NEXT_BLOBS = (
+    "SELECT CAST(key AS BLOB), CAST(tag AS BLOB) FROM Cache"
+    " WHERE key > CAST(? AS TEXT) AND key < 'blob!' AND raw = 1 ORDER BY key LIMIT 200"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +63,13 @@ class Manifest:
     content: bytes
     media_type: str
     stored: float
+    listed: frozenset[Digest]
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A blob in the order of the table, and when it was last verified."""
+    """A blob, and when it was last verified."""
 
-    number: int
     digest: Digest
     verified: float
 
@@ -80,6 +87,7 @@ class Objects:
         self._cache = cache
         self._clock = clock
         self._damaged = damaged
+        self._lately = descriptors.Lately()
 
     def blob(self, digest: Digest) -> BlobFile | None:
         """Open a blob to be served, which counts as use."""
@@ -162,7 +170,8 @@ class Objects:
                     return None
                 if Digest.of(content, digest.algorithm) == digest:
                     meta = json.loads(tag)
-                    return Manifest(content, str(meta["type"]), float(meta["stored"]))
+                    listing = self._lately.get(digest, lambda: self._listing(key, meta, content))
+                    return Manifest(content, str(meta["type"]), float(meta["stored"]), listing)
                 damage = MISMATCH
         except RowDamagedError:
             damage = _NO_SENSE
@@ -171,15 +180,34 @@ class Objects:
         return None
 
     def add_manifest(self, origin: Origin, digest: Digest, content: bytes, media_type: str) -> None:
-        """Keep a verified manifest."""
-        tag = json.dumps({"type": media_type, "stored": self._clock()})
-        self._cache.set(rows.manifest(origin, digest), content, tag=tag)
+        """Keep a verified manifest, and what it lists beside it."""
+        listing = self._lately.get(digest, lambda: listed_digests(content))
+        meta = {"type": media_type, "stored": self._clock(), "listed": descriptors.encode(listing)}
+        self._cache.set(rows.manifest(origin, digest), content, tag=json.dumps(meta))
 
-    def listed(self, after: int | None) -> tuple[list[Listed], int | None]:
-        """The blobs among the next rows, and where to go on; None: from the start, at the end."""
-        found = rows_after(self._cache, after)
-        blobs = [listed for row in found if (listed := _listed(row.number, row.key, row.tag))]
-        return blobs, found[-1].number if found else None
+    def has_manifest(self, origin: Origin, digest: Digest) -> bool:
+        """Whether a manifest is here; looking does not count as use."""
+        key = rows.manifest(origin, digest)
+        return self._cache._sql(_HAS, (key,)).fetchone() is not None  # noqa: SLF001 as above
+
+    def _listing(self, key: str, meta: Mapping[str, Any], content: bytes) -> frozenset[Digest]:
+        """What a manifest lists, as its row says; one that an earlier version wrote learns it."""
+        with contextlib.suppress(KeyError, ValueError, AttributeError):
+            return descriptors.decode(meta["listed"])
+        listing = listed_digests(content)
+        tag = json.dumps({**meta, "listed": descriptors.encode(listing)})
+        self._cache._sql(_MARK, (tag, key))  # noqa: SLF001 as below
+        return listing
+
+    def listed(self, after: bytes | None) -> tuple[list[Listed], bytes | None]:
+        """The next blobs in the order of their keys, and where to go on; None: at either end.
+
+        Manifests, whose rows are long, are not looked at.
+        """
+        sql = self._cache._sql  # noqa: SLF001 as above
+        found = sql(_NEXT_BLOBS, (b"blob " if after is None else after,)).fetchall()
+        blobs = [blob for key, tag in found if (blob := _listed(text_of(key), text_of(tag)))]
+        return blobs, found[-1][0] if found else None
 
     def _is_sound(self, meta: Mapping[str, Any], state: os.stat_result) -> bool:
         since = self._clock() - meta.get("verified", 0.0)
@@ -211,11 +239,9 @@ def _identity(state: os.stat_result) -> list[int]:
     return [state.st_ino, state.st_mtime_ns, state.st_ctime_ns]
 
 
-def _listed(number: int, key: str, tag: str) -> Listed | None:
-    kind, _, name = key.partition(" ")
-    if kind != "blob":
-        return None
+def _listed(key: str, tag: str) -> Listed | None:
     try:
-        return Listed(number, Digest.parse(name), float(json.loads(tag).get("verified", 0.0)))
+        digest = Digest.parse(key.removeprefix("blob "))
+        return Listed(digest, float(json.loads(tag).get("verified", 0.0)))
     except (ValueError, TypeError, AttributeError):
         return None

@@ -81,13 +81,18 @@ class Room:
         limit: int,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
+        beside: Callable[[], int] = lambda: 0,
     ) -> None:
-        """``clock`` is the time of day, ``steady`` is never set; all in ``partials`` is idle."""
+        """``clock`` is the time of day, ``steady`` is never set; all in ``partials`` is idle.
+
+        ``beside`` is what else counts towards the limit: the bytes of ``index``.
+        """
         self._blobs = blobs
         self._partials = partials
         self._limit = limit
         self._clock = clock
         self._steady = steady
+        self._beside = beside
         self._lock = threading.Lock()
         self._downloads = Holds()
         self._drafts = Holds()
@@ -224,7 +229,7 @@ class Room:
         reserve = min(_RESERVE, state.f_blocks * state.f_frsize // _RESERVE_SHARE)
         unwritten = self._downloads.unwritten + self._drafts.unwritten + extra - on_disk
         used = int(self._blobs.volume()) + self._idle.granted + self._downloads.granted
-        over = used + self._excess() + extra - self._limit
+        over = used + self._beside() + self._excess() + extra - self._limit
         return over, reserve + unwritten - state.f_bavail * state.f_frsize
 
     def _free(self, file: Hold, end: int, granted: int) -> int:

@@ -33,6 +33,11 @@ def given(repository: Repository, digest: Digest, label: str) -> str:
     return f"given {repository.origin} {repository.name} {digest} {label}"
 
 
+def shown(repository: Repository, label: str, digest: Digest) -> str:
+    """The same of a manifest, in the order in which lists are made; see ``directory``."""
+    return f"shown {repository.origin} {repository.name} {label} {digest}"
+
+
 def closed(repository: Repository, label: str) -> str:
     """When this registry last refused this repository to such."""
     return f"closed {repository.origin} {repository.name} {label}"

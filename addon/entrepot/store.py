@@ -1,8 +1,8 @@
 """Everything kept on disk, in two diskcaches: ``blobs`` for content, ``index`` for knowledge.
 
 ``blobs`` holds blobs (each a file) and manifests, is bounded in size and evicts what was used
-least recently. ``index`` holds small rows that nothing evicts by size, since that would free
-nothing; most that were not used for 90 days expire. Its rows:
+least recently. ``index`` holds small rows, which expire where they were not used for 90 days, and
+sooner where they take more than their part of the limit. Its rows:
 
 - *link*: this repository has this object, and its bytes may be given to whoever upstream
   allows there. It is written where that registry delivered the bytes itself, or took them in
@@ -38,14 +38,16 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import diskcache
 
-from entrepot import database, datafolder, rows
+from entrepot import database, datafolder, rows, shutdown
 from entrepot.access import PUBLIC_SECONDS
 from entrepot.account import ANYONE
+from entrepot.backfill import Backfill
 from entrepot.directory import Directory, Labels
 from entrepot.entries import HostEntry, StoredBlob, StoredManifest, TagEntry
 from entrepot.events import Events
-from entrepot.index import Index
+from entrepot.index import Index, most_bytes
 from entrepot.objects import Listed, Objects
+from entrepot.recovery import Recovery, Turn
 from entrepot.reference import Digest, Origin, Reference, Repository, Tag
 from entrepot.room import Fit, Room
 from entrepot.storage_reasons import sqlite_code, storage_reason
@@ -86,6 +88,7 @@ def _guarded(
         try:
             return method(self, *args, **kwargs)
         except (diskcache.Timeout, OSError, sqlite3.Error) as error:
+            self._sound = self._sound and not database.is_damage(error)
             busy = isinstance(error, diskcache.Timeout) or sqlite_code(error) in _BUSY
             raise (StoreBusyError if busy else StoreError)(storage_reason(error)) from error
         except (ValueError, KeyError, TypeError) as error:
@@ -106,10 +109,11 @@ class Store:
         events: Events | None = None,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Open or create it, and put right what a kill or a bad disk left.
+        """Open or create it.
 
         ``limit`` None takes the one chosen at the first start. What had to be mended or is found
-        damaged later goes to ``events``. Raises :class:`StoreError`.
+        damaged later goes to ``events``. ``steady`` is a clock that is never set. Raises
+        :class:`StoreError`.
         """
         self.folder = folder
         self.partials = folder / "partial"
@@ -129,25 +133,39 @@ class Store:
             undo.pop_all()
 
     def _open(self, limit: int | None) -> None:
-        self._blobs = self._database("blobs", "least-recently-used")
-        self._index_cache = self._database("index", "none")
+        files = (self.folder / "blobs/cache.db", self.folder / "index/cache.db")
+        self._database_files = files
+        clean = shutdown.was_clean(self.folder, files)
+        self._recovered = clean
+        self._sound = True
+        self._blobs = self._database("blobs", "least-recently-used", checked=clean)
+        self._index_cache = self._database("index", "none", checked=clean)
         self._objects = Objects(self._blobs, self._clock, self._found_damaged)
         self._index = Index(self._index_cache, self._clock)
-        self._directory = Directory(self._index_cache, self._blobs, self._clock)
+        self._directory = Directory(self._index_cache, self._blobs, self._clock, self._steady)
+        self._backfill = Backfill(
+            self._index_cache, self._index, self._objects, self._clock, self._steady
+        )
+        self._backfill.turn()
         self.partials.mkdir(mode=0o700, exist_ok=True)
         self.limit = limit if limit is not None else self._first_limit()
-        removed, orphans = database.reconcile(self._blobs)
-        if removed or orphans:
-            self._events.info("put_right", rows_removed=removed, files_removed=orphans)
+        self._index.bound(most_bytes(self.limit))
         datafolder.forget_old(self.partials, self._clock() - _PARTIAL_SECONDS)
-        self._room = Room(self._blobs, self.partials, self.limit, self._clock, self._steady)
-        self._index_cache.expire()
+        self._room = Room(
+            self._blobs,
+            self.partials,
+            self.limit,
+            self._clock,
+            self._steady,
+            beside=self._index.volume,
+        )
         self._room.make(0)
 
-    def _database(self, name: str, policy: str) -> diskcache.Cache:
+    def _database(self, name: str, policy: str, *, checked: bool) -> diskcache.Cache:
         folder = self.folder / name
-        cache, damage = database.open_cache(folder, policy)
+        cache, damage = database.open_cache(folder, policy, checked=checked)
         if damage is not None:
+            self._recovered = False
             self._events.warn(
                 "database_damaged",
                 file=folder / "cache.db",
@@ -161,9 +179,15 @@ class Store:
         self._events.warn("damaged", digest=digest, reason=reason, now="removed")
 
     def close(self) -> None:
-        """Close the databases and let another process have the folder."""
+        """Close the databases and let another process have the folder.
+
+        What is to be looked through at the next start has no orderly end.
+        """
         self.disconnect()
         if self._lock_file is not None:
+            if self._sound and self._recovered:
+                with contextlib.suppress(OSError):
+                    shutdown.mark_clean(self.folder, self._database_files)
             os.close(self._lock_file)
             self._lock_file = None
 
@@ -171,6 +195,34 @@ class Store:
         """Close the calling thread's connections; each thread that used the store has its own."""
         self._blobs.close()
         self._index_cache.close()
+
+    # Upkeep; see ``upkeep``
+
+    def recover(self, turn: Turn, pause: Callable[[], None]) -> None:
+        """Have rows and files agree again after an end that was not orderly; see ``recovery``.
+
+        Runs beside the pulls, on another thread than the store's. Raises :class:`StoreError`.
+        """
+        if self._recovered:
+            return
+
+        def guarded_turn(function: Callable[[], T]) -> T:
+            return turn(lambda: self._guarded_call(function))
+
+        recovery = Recovery(self._blobs, guarded_turn, pause)
+        removed = self._guarded_call(recovery.rows)
+        orphans = self._guarded_call(recovery.files)
+        self._recovered = True
+        self._events.info("put_right", rows_removed=removed, files_removed=orphans)
+
+    @_guarded
+    def _guarded_call(self, function: Callable[[], T]) -> T:
+        return function()
+
+    @_guarded
+    def expire(self) -> bool:
+        """Remove some of what nobody used for 90 days; whether there may be more."""
+        return self._index.expire()
 
     # Blobs
 
@@ -241,8 +293,8 @@ class Store:
         self._objects.remove_blob(digest, state, reason)
 
     @_guarded
-    def listed(self, after: int | None) -> tuple[list[Listed], int | None]:
-        """Some of the blobs, in the order of their rows; see ``Objects.listed``."""
+    def listed(self, after: bytes | None) -> tuple[list[Listed], bytes | None]:
+        """Some of the blobs, in the order of their keys; see ``Objects.listed``."""
         return self._objects.listed(after)
 
     # Manifests
@@ -254,7 +306,7 @@ class Store:
         if found is None:
             return None
         linked = self._index.has(rows.link(repository, digest))
-        return StoredManifest(found.content, found.media_type, found.stored, linked)
+        return StoredManifest(found.content, found.media_type, found.stored, linked, found.listed)
 
     @_guarded
     def put_manifest(
@@ -269,7 +321,7 @@ class Store:
         """Keep a verified manifest; False where there is no room for it."""
         if not self._room.make(len(content)):
             return False
-        self._delivered(repository, digest, given_to, public=False)
+        self._delivered(repository, digest, given_to, public=False, manifest=True)
         self._objects.add_manifest(repository.origin, digest, content, media_type)
         return True
 
@@ -286,8 +338,9 @@ class Store:
             self._index.put(rows.link(repository, digest))
         if held and given_to == ANYONE:
             self._index.put(rows.public(digest), seconds=PUBLIC_SECONDS)
-        if held:
-            self._given(repository, digest, given_to)
+        if held and given_to is not None:
+            manifest = self._objects.has_manifest(repository.origin, digest)
+            self._given(repository, digest, given_to, manifest=manifest)
 
     @_guarded
     def was_given(
@@ -323,6 +376,7 @@ class Store:
             self._index.put(rows.gone(repository, reference, label))
             if isinstance(reference, Digest):
                 self._index.delete(rows.given(repository, reference, label))
+                self._index.delete(rows.shown(repository, label, reference))
 
     @_guarded
     def set_found(self, repository: Repository, reference: Reference, label: str) -> None:
@@ -380,6 +434,11 @@ class Store:
         self._index.put(rows.host(origin), json.dumps(row))
 
     # What is to be seen; see ``directory``
+
+    @_guarded
+    def prepare_lists(self) -> bool:
+        """Take over what an earlier version wrote, a turn of it; whether lists are whole."""
+        return self._backfill.turn()
 
     @_guarded
     def origins(self, most: int) -> list[Origin]:
@@ -457,18 +516,27 @@ class Store:
         return self._index.has(rows.public(digest), renew=False)
 
     def _delivered(
-        self, repository: Repository, digest: Digest, given_to: str | None, *, public: bool
+        self,
+        repository: Repository,
+        digest: Digest,
+        given_to: str | None,
+        *,
+        public: bool,
+        manifest: bool = False,
     ) -> None:
         self._index.put(rows.held(repository.origin, digest))
         self._index.put(rows.link(repository, digest))
         if public:
             self._index.put(rows.public(digest), seconds=PUBLIC_SECONDS)
-        self._given(repository, digest, given_to)
+        if given_to is not None:
+            self._given(repository, digest, given_to, manifest=manifest)
 
-    def _given(self, repository: Repository, digest: Digest, label: str | None) -> None:
-        if label is not None:
-            self.set_found(repository, digest, label)
-            self._index.put(rows.given(repository, digest, label), repr(self._clock()))
+    def _given(self, repository: Repository, digest: Digest, label: str, *, manifest: bool) -> None:
+        self.set_found(repository, digest, label)
+        now = repr(self._clock())
+        self._index.put(rows.given(repository, digest, label), now)
+        if manifest:
+            self._index.put(rows.shown(repository, label, digest), now)
 
     # Start
 

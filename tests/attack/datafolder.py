@@ -32,7 +32,7 @@ class Contents:
     partials: dict[str, Path] = field(default_factory=dict)
     """By digest, however many registries they are from."""
     used: int = 0
-    """Bytes that count against the limit: objects, unfinished downloads, the database's pages."""
+    """Bytes that count against the limit: objects, unfinished downloads, the databases' pages."""
     pushed: int = 0
     """Bytes of unfinished pushes, which may take an eighth of the limit above it."""
     index: set[str] = field(default_factory=set)
@@ -46,6 +46,7 @@ def examine(data: Path) -> Contents:
     expected = _EXPECTED | _blobs(data, contents)
     with _open(data / "index", contents) as database:
         contents.index = {key for (key,) in database.execute("SELECT key FROM Cache")}
+        contents.used += _pages(database)
     for path in (data / "partial").iterdir():
         _partial(path, contents)
         expected.add(str(path.relative_to(data)))
@@ -59,8 +60,7 @@ def _blobs(data: Path, contents: Contents) -> set[str]:
     names = set()
     with _open(data / "blobs", contents) as database:
         rows = database.execute("SELECT key, size, filename, value FROM Cache").fetchall()
-        ((pages,),) = database.execute("PRAGMA page_count")
-        ((page,),) = database.execute("PRAGMA page_size")
+        contents.used += _pages(database)
         ((claimed,),) = database.execute("SELECT value FROM Settings WHERE key = 'size'")
         ((in_rows,),) = database.execute("SELECT bytes FROM Sums WHERE name = 'rows'")
     for key, size, filename, value in rows:
@@ -77,8 +77,15 @@ def _blobs(data: Path, contents: Contents) -> set[str]:
         contents.problems.append(f"the database counts {claimed} bytes of files")
     if in_rows != sum(len(value) for _, _, _, value in rows if value is not None):
         contents.problems.append(f"the database counts {in_rows} bytes in rows")
-    contents.used += pages * page + claimed
+    contents.used += claimed
     return names
+
+
+def _pages(database: sqlite3.Connection) -> int:
+    """The bytes of a database without its log."""
+    ((pages,),) = database.execute("PRAGMA page_count")
+    ((page,),) = database.execute("PRAGMA page_size")
+    return int(pages * page)
 
 
 def _partial(path: Path, contents: Contents) -> None:

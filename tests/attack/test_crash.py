@@ -81,7 +81,10 @@ class Crash:
             self._moments[number % len(self._moments)](entrepot)
             entrepot.kill9()
         assert load.problems == []
+        orderly = (entrepot.data / "clean").exists()  # killed after the last thing that an end does
         entrepot.start()
+        if not orderly:
+            entrepot.await_put_right()
         contents = examine(entrepot.data)
         self._check_contents(contents, limit)
         client = entrepot.client()

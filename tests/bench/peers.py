@@ -105,6 +105,14 @@ def _plain_entrepot(folder: Path, origin: Origin, address: Address) -> Peer:
     return peer
 
 
+def offline(folder: Path, origin: Origin, address: Address) -> Ours:
+    """Make one that asks no registry, and is reached over plain HTTP."""
+    port = free_port()
+    peer = Ours(folder, origin, mirror=f"127.0.0.1:{port}={address.netloc}", offline=True)
+    peer.way = replace(peer.way, port=port, proxy=False)
+    return peer
+
+
 def _static(folder: Path, origin: Origin, _address: Address) -> Peer:
     port = free_port()
     config = static(folder, listen(port, origin.leaf), origin.hub.storage, origin.tags)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from bench import measures
+from bench.growth import growth
 from bench.measures import Measure
 from bench.peers import DIRECT, ENGINE, NETWORKS, NOTHING, Needs
 
@@ -58,6 +59,23 @@ class Load:
     rows: tuple[Row, ...]
     baseline: str = ""
     needs: Needs = NOTHING
+
+
+_MANY = "100,000 blobs and 20,000 manifests"
+
+
+def _grown(title: str, figure: str) -> tuple[Row, Row]:
+    """What is measured of a small store, and of a large one."""
+    return (
+        Row(f"{title}, 1,000 blobs", f"few_{figure}", "ms"),
+        Row(
+            f"the same, {_MANY}; ratio to that",
+            f"many_{figure}",
+            "ms",
+            at_most(1.3, of_ratio=True),
+            of=f"few_{figure}",
+        ),
+    )
 
 
 LOADS = (
@@ -220,5 +238,21 @@ LOADS = (
             ),
         ),
         needs=ENGINE,
+    ),
+    Load(
+        "grown",
+        growth,
+        ("entrepot",),
+        (
+            *_grown("cached manifest, median", "manifest_p50"),
+            *_grown("99 of 100", "manifest_p99"),
+            *_grown("cached small blob, median", "blob_p50"),
+            *_grown("99 of 100", "blob_p99"),
+            *_grown("a page of 100 repositories, median", "page_p50"),
+            *_grown("a claim of room, median", "claim_p50"),
+            Row("start until ready, 1,000 blobs", "few_start", "s"),
+            Row(f"longer with {_MANY}", "start_more", "s", at_most(1)),
+            Row("the same after a kill", "killed_start_more", "s", at_most(1)),
+        ),
     ),
 )

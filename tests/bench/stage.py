@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.engine import Engine
+from bench.grown import FEW, MANY, Made, Scale, grow
 from bench.load import Way, fetch
 from bench.origin import REPOSITORY, Address, Blob, Origin
 from bench.peers import KINDS, Peer
+from entrepot.reference import Origin as Registry
 from rig.disk import overlay_works
 from rig.images import KIB, MIB
 from rig.process import RigError
@@ -33,6 +35,8 @@ class Sizes:
     requests: int = 2000
     connections: int = 200
     clients: int = 50
+    few: Scale = FEW
+    many: Scale = MANY
 
     @classmethod
     def at_most(cls, most: int) -> "Sizes":
@@ -47,6 +51,8 @@ class Sizes:
             requests=200,
             connections=20,
             clients=5,
+            few=Scale(200, 200, 200),
+            many=Scale(1_000, 500, 400),
         )
 
 
@@ -72,6 +78,7 @@ class Stage:
         self._blobs: dict[int, Blob] = {}
         self._warm: set[tuple[str, str]] = set()
         self._pulled: set[tuple[Engine, str]] = set()
+        self._grown: dict[Scale, list[Made]] = {}
 
     def start(self, *, engines: bool) -> None:
         """Start the origin; with `engines` it has the images that they pull."""
@@ -98,6 +105,22 @@ class Stage:
         if size not in self._blobs:
             self._blobs[size] = self.origin.blob(size)
         return self._blobs[size]
+
+    def grown(self, scale: Scale) -> tuple[Path, list[Made]]:
+        """Return a folder in which there is a data folder of this scale, and what that holds."""
+        folder = self._folder / f"grown-{scale.blobs}"
+        if scale not in self._grown:
+            registry = Registry("https", self.origin.near.registry, self.origin.near.port)
+            self._grown[scale] = grow(folder / "data", registry, scale)
+        return folder, self._grown[scale]
+
+    @contextmanager
+    def kept(self, key: str, peer: P) -> Iterator[P]:
+        """End a peer that is started meanwhile, and whose folder stays."""
+        try:
+            yield peer
+        finally:
+            self._end(key, peer)
 
     def touch(self, peer: Peer, address: Address) -> None:
         """Ask a peer for the small manifest: what it does at a first request is done then."""

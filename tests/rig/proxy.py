@@ -140,6 +140,10 @@ class Entrepot:
         assert isinstance(counters, dict)
         return int(counters.get(event, 0))
 
+    def await_put_right(self) -> None:
+        """Wait until it has looked through what an end without order left."""
+        eventually(lambda: self.counter("put_right"), within=60, what="put right")
+
     def await_stored(self, digests: Iterable[str]) -> None:
         """Wait until these blobs are stored: until then a request for one follows its fetch."""
         lines = [f"stored digest={digest}" for digest in digests]

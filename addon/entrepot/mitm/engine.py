@@ -38,6 +38,7 @@ from entrepot.storage_reasons import storage_reason
 from entrepot.store import Store, StoreError
 from entrepot.tokens import Realms
 from entrepot.trust import Roots
+from entrepot.upkeep import Upkeep
 from entrepot.upstream import Upstream
 from entrepot_ca import Authority, AuthorityError, ensure
 
@@ -127,6 +128,7 @@ class Engine:
             offline=config.offline,
         )
         outage = Outage(driver, config.max_stale, config.offline_private)
+        self._upkeep = Upkeep(driver)
         self._scrubber = Scrubber(driver, config.scrub) if config.scrub else None
         self.cache = Cache(driver, outage)
         self.hosts = Hosts(
@@ -145,6 +147,7 @@ class Engine:
             lambda: dict(self.events.counts),
             driver.upstreams,
         )
+        self._upkeep.start()
         if self._scrubber is not None:
             self._scrubber.start()
         if foundation.authority.expires_within(datetime.now(UTC), WARN_DAYS):
@@ -156,6 +159,7 @@ class Engine:
 
     async def close(self) -> None:
         """Stop downloads and threads, and close the store."""
+        self._upkeep.stop()
         if self._scrubber is not None:
             self._scrubber.stop()
         await self.cache.close()
