@@ -48,7 +48,9 @@ class Fitness:
         found = await self._probes.inspect(origin, reach, ask=ask)
         fit, seconds = found == Inspection(), REMEMBERED_SECONDS
         if found.problem is not None:
-            fit, seconds = found.is_away and self.was(origin), BRIEFLY_SECONDS
+            # One that was fit and shows a wrong certificate now is out of order, as others are.
+            met = self._known.peek(origin) is not None
+            fit, seconds = (found.is_away or met) and self.was(origin), BRIEFLY_SECONDS
         if found.is_away and found.problem is not None:
             self._driver.failed(found.problem)
         elif not fit:

@@ -129,7 +129,8 @@ class Run:
         options = {
             "upstream_ca": str(authority.authority.pem),
             "resolve": self.broken.resolve,
-            "registry": HOSTS,  # else one whose certificate is wrong would be tunnelled
+            # Else one whose certificate is wrong would be tunnelled, and no redirect led inward.
+            "registry": [*HOSTS, "127.0.0.1"],
         }
         self.entrepot = Entrepot(folder / "entrepot", options)
         self.entrepot.start()

@@ -42,7 +42,11 @@ class Away:
         self.tokens.routes["/token"] = self._token
         self.entrepot = Entrepot(
             folder / "entrepot",
-            {"upstream_ca": str(self.authority.pem), "answer_timeout": answer_timeout},
+            {
+                "upstream_ca": str(self.authority.pem),
+                "answer_timeout": answer_timeout,
+                "registry": [CDN],  # a name here leads to loopback, where no redirect else may
+            },
         )
 
     @property

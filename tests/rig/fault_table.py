@@ -107,7 +107,7 @@ def lanes(
             ways[DIRECT] = Route(tunnel.url, trusted)
         if CACHED in routes:
             options = {"upstream_ca": str(authority.pem), "resolve": broken.resolve}
-            entrepot = Entrepot(folder / "entrepot", {**options, "registry": HOSTS})
+            entrepot = Entrepot(folder / "entrepot", {**options, "registry": [*HOSTS, "127.0.0.1"]})
             stack.callback(entrepot.kill9)
             entrepot.start()
             ways[CACHED] = entrepot.route()
