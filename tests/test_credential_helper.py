@@ -17,6 +17,7 @@ from entrepot.credential_helper import (
     ask,
 )
 from entrepot.events import Events
+from rig.process import eventually
 
 PROGRAM, SERVER = "docker-credential-test", "https://index.docker.io/v1/"
 Install = Callable[[str], None]
@@ -100,7 +101,14 @@ def test_what_a_helper_started_ends_with_it(install: Install, tmp_path: Path) ->
     with pytest.raises(HelperError):
         ask(PROGRAM, SERVER, 0.5)
     child = Path("/proc", (tmp_path / "child").read_text().strip(), "stat")
-    assert not child.exists() or child.read_text().rpartition(")")[2].split()[0] == "Z"
+
+    def has_ended() -> bool:
+        try:
+            return child.read_text().rpartition(")")[2].split()[0] == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    eventually(has_ended, within=10, what="the end of the child")  # it was killed, and is dying
 
 
 def test_a_missing_helper_and_one_that_cannot_run_are_told(
