@@ -677,9 +677,7 @@ def test_what_moves_goes_on_though_nobody_waits(fetcher: Fetcher) -> None:
             assert not fetch.download.is_read
             for end in range(1_000_000, 11_000_000, 1_000_000):
                 await until(functools.partial(has, fetch, end))
-                fetcher.now += (
-                    20  # twice that, where the thread looks at the clock late, is no minute
-                )
+                fetcher.now += 20  # twice that, for a thread that looks late, is no minute yet
                 gate.allow(1_000_000)
             return await fetch.ended()
 
