@@ -235,7 +235,9 @@ class Blobs:
             download.media_type,
             download.size,
             lambda start, stop: ContinuedBody(
-                opened.part(start, stop), self._elsewhere(request, start, stop)
+                opened.part(start, stop),
+                self._elsewhere(request, start, stop),
+                download.digest if stop in (None, download.size) else None,
             ),
         )
         answer = content_answer(request, content, "fwd=miss", how, ranges=True)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from entrepot.message import CHUNK, Body, BodyError, Stretch
-from entrepot.reference import Digest
+from entrepot.reference import Digest, Hasher
 from entrepot.reply import Reply, UpstreamError
 
 _REPLY_CHUNK = 256 * 1024
@@ -77,6 +77,19 @@ class FileBody:
             raise StorageLostError("the file is shorter than it was")
         self._position += len(data)
         return data
+
+    async def hashed(self, digest: Digest) -> Hasher:
+        """The hash of the file up to what was given. Raises :class:`BodyError`."""
+        hasher, offset = digest.hasher(), 0
+        while offset < self._position and self._file is not None:
+            data = await _read_at(self._file, min(CHUNK, self._position - offset), offset)
+            if not data:
+                break
+            hasher.update(data)
+            offset += len(data)
+        if offset < self._position:
+            raise BodyError("what was given cannot be read again")
+        return hasher
 
     def stretch(self, most: int) -> Stretch | None:
         """The next bytes of a complete file; see ``message.Body``."""
@@ -188,12 +201,59 @@ class ReplyBody:
                 self._reply.close()
 
 
+class _VerifiedBody:
+    """The rest of a blob, whose last byte waits until the hash of all of it fits."""
+
+    def __init__(self, rest: Body, hasher: Hasher, digest: Digest) -> None:
+        """``hasher`` has taken in what comes before."""
+        self._rest = rest
+        self._hasher = hasher
+        self._digest = digest
+        self._held = b""
+        self._done = False
+        self.size = rest.size
+
+    async def read(self, most: int = CHUNK) -> bytes:
+        """The next bytes; see ``message.Body``."""
+        while not self._done:
+            data = await self._rest.read(most)
+            self._hasher.update(data)
+            if not data:
+                self._done = True
+                if self._hasher.hexdigest() != self._digest.hex:
+                    raise BodyError(f"upstream sent other bytes than {self._digest}")
+                return self._held
+            data, self._held = (self._held + data)[:-1], data[-1:]
+            if data:
+                return data
+        return b""
+
+    def stretch(self, most: int) -> Stretch | None:  # noqa: ARG002 - see ``message.Body``
+        """None: what upstream sends lies nowhere."""
+        return None
+
+    def skip(self, count: int) -> None:
+        """See ``message.Body``."""
+        raise AssertionError(count)  # of no stretch
+
+    def close(self) -> None:
+        """End the upstream transfer; twice is harmless."""
+        self._rest.close()
+
+
 class ContinuedBody:
     """A body that goes on elsewhere where the first source fails: ``resume`` from an offset."""
 
-    def __init__(self, first: Body, resume: Callable[[int], Awaitable[Body]]) -> None:
+    def __init__(
+        self,
+        first: Body,
+        resume: Callable[[int], Awaitable[Body]],
+        unverified: Digest | None = None,
+    ) -> None:
+        """``unverified`` is what ``first``, up to its end, is a download of that still runs."""
         self._source = first
         self._resume: Callable[[int], Awaitable[Body]] | None = resume
+        self._unverified = unverified
         self._given = 0
         self.size = first.size
 
@@ -204,12 +264,18 @@ class ContinuedBody:
         except StorageLostError:
             if self._resume is None:
                 raise
+            rest = await self._rest(self._resume)
             self._source.close()
-            self._source = await self._resume(self._given)
-            self._resume = None
+            self._source, self._resume = rest, None
             data = await self._source.read(most)
         self._given += len(data)
         return data
+
+    async def _rest(self, resume: Callable[[int], Awaitable[Body]]) -> Body:
+        if self._unverified is None or not isinstance(self._source, FileBody):
+            return await resume(self._given)
+        hasher = await self._source.hashed(self._unverified)
+        return _VerifiedBody(await resume(self._given), hasher, self._unverified)
 
     def stretch(self, most: int) -> Stretch | None:
         """See ``message.Body``."""
