@@ -4,7 +4,7 @@ import hashlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from io import BufferedIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -261,11 +261,10 @@ def test_a_tunnel_that_is_half_closed_ends_when_idle(proxy: Entrepot, web: Fault
 
 def sockets_to(proxy: Entrepot, port: int) -> int:
     """How many connections of a process lead to a port of this machine."""
-    inodes = {
-        link.readlink().name
-        for link in Path(f"/proc/{proxy.pid}/fd").iterdir()
-        if link.readlink().name.startswith("socket:")
-    }
+    inodes = set[str]()
+    for link in Path(f"/proc/{proxy.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            inodes.add(link.readlink().name)
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     far = f"0100007F:{port:04X}"
     return sum(line[2] == far and f"socket:[{line[9]}]" in inodes for line in lines)
