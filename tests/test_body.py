@@ -325,3 +325,49 @@ def test_a_resumed_fetch_that_fails_cuts_the_transfer() -> None:
         raise BodyError(f"nothing at {given}")
 
     assert asyncio.run(drain_broken(ContinuedBody(LostBody(b"ab"), resume))) == b"ab"
+
+
+class _LostAfter:
+    """A download whose disk gives up after so many bytes."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    async def beyond(self, offset: int, stop: int | None) -> int:  # noqa: ARG002 a Growth's
+        if offset >= self._count:
+            raise StorageLostError("the disk is full")
+        return self._count
+
+    def joined(self, reader: int) -> None:
+        pass
+
+    def left(self, reader: int) -> None:
+        pass
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_the_rest_of_a_download_is_verified_where_it_comes_from_elsewhere(
+    tmp_path: Path,
+    right: bool,  # noqa: FBT001 a case
+) -> None:
+    """Promise 1: the last byte waits for the hash of all, what was given before included."""
+    content = b"0123456789" * 100
+    rest, path = tmp_path / "rest", tmp_path / "part"
+    path.write_bytes(content[:400])
+    rest.write_bytes(content[400:] if right else content[400:-1] + b"x")
+
+    async def resume(given: int) -> FileBody:
+        assert given == 400
+        return FileBody(os.open(rest, os.O_RDONLY), 0, 600)
+
+    async def read() -> bytes:
+        first = FileBody(os.open(path, os.O_RDONLY), 0, 1000, _LostAfter(400))
+        body, given = ContinuedBody(first, resume, Digest.of(content)), b""
+        try:
+            while data := await body.read():
+                given += data
+        except BodyError:
+            return given
+        return given
+
+    assert asyncio.run(read()) == (content if right else content[:999])
