@@ -1,5 +1,6 @@
 """What the README says is there is there: options, files, commands, events, modules."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -8,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.accounts import Accounts
-from entrepot.config import Config
-from entrepot.options import OPTIONS, Option
-from entrepot.reference import Origin
-from test_layers import LEVELS
+from entrepot.auth.accounts import Accounts
+from entrepot.config.options import OPTIONS, Option
+from entrepot.config.settings import Config
+from entrepot.protocol.identifiers import Origin
+from test_layers import PACKAGE, ROOMS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -156,13 +157,26 @@ def test_every_cache_status_is_one_of_ours() -> None:
             assert f'"{text}' in SOURCE, part
 
 
-def test_the_modules_are_those_of_the_code() -> None:
-    """The architecture has every module on its level."""
-    found: dict[str, int] = {}
-    for row in _table("| level | in `addon/entrepot/` | what |"):
-        _, level, modules, _, _ = row.split("|")
-        found |= {name.strip("` "): int(level) for name in modules.split(",")}
-    assert found == {
-        f"{name}/" if (ROOT / "addon/entrepot" / name).is_dir() else f"{name}.py": level
-        for name, level in LEVELS.items()
-    }
+def test_the_rooms_are_those_of_the_code() -> None:
+    """The architecture has every folder with its sentence and its modules."""
+    assert _table("| in `addon/entrepot/` | what | modules |") == [
+        row for room in ROOMS for row in _room(PACKAGE / room)
+    ]
+
+
+def _room(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return _rows(folder.with_suffix(".py"), "")
+    inner = [one for one in sorted(folder.iterdir()) if (one / "__init__.py").exists()]
+    modules = [one.stem for one in sorted(folder.glob("*.py")) if not one.stem.startswith("__")]
+    return [
+        *_rows(folder / "__init__.py", ", ".join(f"`{name}.py`" for name in modules)),
+        *(row for one in inner for row in _room(one)),
+    ]
+
+
+def _rows(file: Path, modules: str) -> list[str]:
+    sentence = (ast.get_docstring(ast.parse(file.read_text())) or "").splitlines()[0]
+    name = str((file.parent if file.stem == "__init__" else file).relative_to(PACKAGE))
+    name += "/" if file.stem == "__init__" else ""
+    return [f"| `{name}` | {sentence.replace('``', '`')} | {modules} |"]

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import cycle
 
-from entrepot.places import Resolve
-from entrepot.reference import Digest, Origin, Repository
+from entrepot.config.addresses import Resolve
+from entrepot.protocol.identifiers import Digest, Origin, Repository
 from rig.client import basic
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"

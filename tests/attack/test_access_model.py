@@ -47,18 +47,18 @@ from attack.reference_registry import (
     Token,
     World,
 )
-from entrepot import tokens
-from entrepot.access import Access
-from entrepot.account import ANYONE, Account
-from entrepot.cache import Cache
-from entrepot.driver import Driver
-from entrepot.endpoint import Blob, Manifest, parse_endpoint
+from entrepot.auth import token_servers
+from entrepot.auth.grants import Access
 from entrepot.events import Events
-from entrepot.message import Answer, BodyError, Fields, Request
-from entrepot.reference import Digest, Origin, Repository, Tag
-from entrepot.store import Store
-from entrepot.trust import Roots
-from entrepot.upstream import Upstream
+from entrepot.http_client.client import Upstream
+from entrepot.http_client.connect.trust_store import Roots
+from entrepot.protocol.credential import ANYONE, Account
+from entrepot.protocol.identifiers import Digest, Origin, Repository, Tag
+from entrepot.protocol.messages import Answer, BodyError, Fields, Request
+from entrepot.protocol.routes import Blob, Manifest, parse_endpoint
+from entrepot.pull.cache import Cache
+from entrepot.storage.store import Store
+from entrepot.upstream.driver import Driver
 
 SHORT_EXAMPLES, STEPS = 40, 40
 PLAIN_SECONDS, TOKEN_SECONDS, PUBLIC_SECONDS = 60.0, 300.0, 600.0
@@ -334,12 +334,14 @@ class AccessMachine(RuleBasedStateMachine):
             "" if form else f"service=s&scope=repository:{repository.name}:pull&account={user}",
             shown,
         )
-        issued = tokens.parse_issued(json.dumps({"token": name, "expires_in": life}).encode())
+        issued = token_servers.parse_issued(
+            json.dumps({"token": name, "expires_in": life}).encode()
+        )
         assert issued is not None
         if form and user is None:
             return  # an anonymous form: the proxy takes it for a login, so nothing of it is public
         for token in issued.tokens:
-            anonymous = tokens.is_anonymous(request)
+            anonymous = token_servers.is_anonymous(request)
             assert anonymous is (user is None)
             self.access.token_issued(
                 token, anonymous=anonymous, expires=now + issued.seconds, now=now

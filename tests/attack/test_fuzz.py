@@ -18,18 +18,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from entrepot import manifest, tokens
-from entrepot.endpoint import parse_endpoint
-from entrepot.headers import (
+from entrepot.auth import token_servers
+from entrepot.config.units import parse_duration, parse_size
+from entrepot.mitm.layers.request_head import refusal
+from entrepot.protocol import manifests
+from entrepot.protocol.headers import (
     ByteRange,
     ContentRange,
     etag_matches,
     normalise_accept,
     parse_challenges,
 )
-from entrepot.mitm.heads import refusal
-from entrepot.quantities import parse_duration, parse_size
-from entrepot.reference import Digest, HostPort, Origin, parse_host, parse_reference
+from entrepot.protocol.identifiers import Digest, HostPort, Origin, parse_host, parse_reference
+from entrepot.protocol.routes import parse_endpoint
 from rig.client import DirectClient
 from rig.faults import Content, Exchange, FaultServer, error
 from rig.process import eventually
@@ -48,8 +49,8 @@ PARSERS: tuple[Callable[[str], object], ...] = (
     lambda text: etag_matches(text, '"x"'),
     lambda text: parse_endpoint("GET", text, ""),
     lambda text: parse_endpoint("GET", f"/v2/{text}", text),
-    lambda text: tokens.parse_issued(text.encode("utf-8", "surrogatepass")),
-    lambda text: manifest.listed_digests(text.encode("utf-8", "surrogatepass")),
+    lambda text: token_servers.parse_issued(text.encode("utf-8", "surrogatepass")),
+    lambda text: manifests.listed_digests(text.encode("utf-8", "surrogatepass")),
     lambda text: refusal(text.encode("utf-8", "surrogatepass")),
     Digest.parse,
     HostPort.parse,

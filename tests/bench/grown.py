@@ -16,12 +16,13 @@ from pathlib import Path
 
 from diskcache.core import MODE_BINARY, MODE_RAW
 
-from entrepot import descriptors, rows
-from entrepot.account import ANYONE
-from entrepot.index import INDEX_SECONDS
-from entrepot.manifest import listed_digests
-from entrepot.reference import Digest, Origin, Repository
-from entrepot.store import Store
+from entrepot.protocol.credential import ANYONE
+from entrepot.protocol.identifiers import Digest, Origin, Repository
+from entrepot.protocol.manifests import listed_digests
+from entrepot.storage import listed_descriptors
+from entrepot.storage.diskcache_db import keys
+from entrepot.storage.index import INDEX_SECONDS
+from entrepot.storage.store import Store
 
 _TYPE = "application/octet-stream"
 _MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -112,9 +113,9 @@ def _descriptor(blob: Made) -> dict[str, object]:
 
 def _object(folder: Path, made: Made, now: float) -> tuple[object, ...]:
     if made.kind == "manifests":
-        listed = descriptors.encode(listed_digests(made.content))
+        listed = listed_descriptors.encode(listed_digests(made.content))
         tag = {"type": _MANIFEST_TYPE, "stored": now, "listed": listed}
-        key = rows.manifest(made.repository.origin, made.digest)
+        key = keys.manifest(made.repository.origin, made.digest)
         return (key, now, None, now, json.dumps(tag), 0, MODE_RAW, None, made.content)
     digits = made.digest.hex
     name = f"{digits[:2]}/00/{digits[2:30]}.val"
@@ -125,7 +126,7 @@ def _object(folder: Path, made: Made, now: float) -> tuple[object, ...]:
     identity = [state.st_ino, state.st_mtime_ns, state.st_ctime_ns]
     tag = {"type": _TYPE, "size": state.st_size, "file": identity, "verified": now}
     size = state.st_size
-    return (rows.blob(made.digest), now, None, now, json.dumps(tag), size, MODE_BINARY, name, None)
+    return (keys.blob(made.digest), now, None, now, json.dumps(tag), size, MODE_BINARY, name, None)
 
 
 def _known(made: list[Made], now: float) -> Iterator[tuple[object, ...]]:
@@ -135,13 +136,13 @@ def _known(made: list[Made], now: float) -> Iterator[tuple[object, ...]]:
         return (key, now, expires, now, None, 0, MODE_RAW, None, value)
 
     for number, one in enumerate(made):
-        yield row(rows.link(one.repository, one.digest), "1")
-        yield row(rows.held(one.repository.origin, one.digest), "1")
-        yield row(rows.given(one.repository, one.digest, ANYONE), repr(now))
+        yield row(keys.link(one.repository, one.digest), "1")
+        yield row(keys.held(one.repository.origin, one.digest), "1")
+        yield row(keys.given(one.repository, one.digest, ANYONE), repr(now))
         if one.kind == "manifests":
-            yield row(rows.shown(one.repository, ANYONE, one.digest), repr(now))
+            yield row(keys.shown(one.repository, ANYONE, one.digest), repr(now))
             entry = {"*/*": {"digest": str(one.digest), "checked": now}}
-            yield row(rows.tag(one.repository, f"v{number}"), json.dumps(entry))
+            yield row(keys.tag(one.repository, f"v{number}"), json.dumps(entry))
 
 
 def _insert(database: Path, values: Iterable[tuple[object, ...]]) -> None:

@@ -18,7 +18,7 @@ from bench.grown import LIMIT, Made
 from bench.measures import Figures
 from bench.peers import Peer, offline
 from bench.stage import Stage
-from entrepot.store import Store
+from entrepot.storage.store import Store
 from rig.images import ANY_MANIFEST
 from rig.process import RigError
 

@@ -13,7 +13,7 @@ from bench.grown import FEW, MANY, Made, Scale, grow
 from bench.load import Way, fetch
 from bench.origin import REPOSITORY, Address, Blob, Origin
 from bench.peers import KINDS, Peer
-from entrepot.reference import Origin as Registry
+from entrepot.protocol.identifiers import Origin as Registry
 from rig.disk import overlay_works
 from rig.images import KIB, MIB
 from rig.process import RigError

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from entrepot import cli, commands  # noqa: F401 all that a start imports
+from entrepot.cli import commands, main  # noqa: F401 all that a start imports
 from entrepot.mitm.bare import leave_out_the_unused
 
 leave_out_the_unused()
@@ -71,7 +71,7 @@ def _become(words: list[str], log: str, env: dict[str, str], folder: str, told: 
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
-    sys.exit(cli.main(words))
+    sys.exit(main.main(words))
 
 
 def _open(number: int, path: str, flags: int) -> None:

@@ -1,7 +1,7 @@
 """Proxies without a start's imports: forks of a process that has done them.
 
 A start is 0.45 s of CPU, 0.35 of it imports, and the tests have some 900 of them. Each proxy is a
-process of its own all the same: `entrepot.cli.main`, with its words, environment, folder and log,
+process of its own all the same: the command, with its words, environment, folder and log,
 in a session of its own, with nothing open that was open before. How a start goes is what
 `tests/wire/test_command_line.py` and `test_start.py` look at, by the command itself.
 """

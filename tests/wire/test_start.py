@@ -132,7 +132,7 @@ def test_the_other_commands_import_nothing_of_a_proxy(
     )
     modules = imported(finished.stderr)
     unwanted = {"mitmproxy", "asyncio", "urllib3", "diskcache", "ruamel.yaml"}
-    assert "entrepot.options" in modules
+    assert "entrepot.config.options" in modules
     assert not modules & (unwanted | ({"cryptography"} if "--help" in words else set()))
 
 

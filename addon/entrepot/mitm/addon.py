@@ -18,26 +18,26 @@ from mitmproxy import ctx, exceptions
 from mitmproxy.proxy.mode_servers import ServerInstance
 from mitmproxy.proxy.mode_specs import TransparentMode
 
-from entrepot.config import Config, ConfigError
-from entrepot.configuring import load_config
-from entrepot.itself import Listeners
-from entrepot.mirror import Mirror, name_of
+from entrepot.app.composition import Engine, Foundation, StartError
+from entrepot.config.load import load_config
+from entrepot.config.mirror_spec import Mirror, name_of
+from entrepot.config.settings import Config, ConfigError
+from entrepot.http_client.connect.own_addresses import Listeners
 from entrepot.mitm import options
-from entrepot.mitm.boundary import Boundary, guard
-from entrepot.mitm.connections import Connections
 from entrepot.mitm.dispatch import quicken
-from entrepot.mitm.engine import Engine, Foundation, StartError
-from entrepot.mitm.handshakes import Handshakes
-from entrepot.mitm.idle import Idle
-from entrepot.mitm.memory import Memory
-from entrepot.mitm.passing import Passing
-from entrepot.mitm.pushed import Pushed
-from entrepot.mitm.requests import Requests
+from entrepot.mitm.hooks.gc import Memory
+from entrepot.mitm.hooks.idle_timeout import Idle
+from entrepot.mitm.hooks.intercept import Connections
+from entrepot.mitm.hooks.passthrough import Passing
+from entrepot.mitm.hooks.push_tee import Pushed
+from entrepot.mitm.hooks.requests import Requests
+from entrepot.mitm.hooks.send_body import Sending
+from entrepot.mitm.hooks.ssrf_boundary import Boundary, guard
+from entrepot.mitm.hooks.tls_contexts import Handshakes
+from entrepot.mitm.hooks.transparent import Transparent
+from entrepot.mitm.hooks.upstream_proxy import Loops, Roads
+from entrepot.mitm.lifecycle import Running
 from entrepot.mitm.resolving import resolve_on
-from entrepot.mitm.roads import Loops, Roads
-from entrepot.mitm.running import Running
-from entrepot.mitm.sending import Sending
-from entrepot.mitm.transparent import Transparent
 
 DRAIN_SECONDS = 10.0
 # Among mitmproxy's own, whose errors end a start; ours go another way by then (``events``).
@@ -96,6 +96,7 @@ class Entrepot:
             return
         self._foundation = foundation
         self._running.engine = Engine(foundation)
+        self._running.mirror_modes = options.mirror_modes(foundation.config.mirror)
         loop = asyncio.get_running_loop()
         resolve_on(loop, foundation.config.resolve)
         guard(loop, self._running.engine.destinations)
@@ -133,7 +134,7 @@ class Entrepot:
         )
         parts.events.info(
             "listening",
-            **_listeners(proxyserver.servers, parts.mirror_modes),
+            **_listeners(proxyserver.servers, self._running.mirror_modes),
             data=foundation.config.data,
             limit=f"{foundation.store.limit / 1024**3:.1f}GiB",
             ca_sha256=foundation.authority.fingerprint,

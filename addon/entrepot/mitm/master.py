@@ -20,10 +20,10 @@ from mitmproxy.addons import (
 )
 from mitmproxy.master import Master
 
-from entrepot.config import Config
+from entrepot.app.composition import Foundation, StartError
+from entrepot.app.listen_check import try_to_listen
+from entrepot.config.settings import Config
 from entrepot.mitm.addon import Entrepot
-from entrepot.mitm.engine import Foundation, StartError
-from entrepot.mitm.vacancy import try_to_listen
 
 
 def serve(config: Config) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from entrepot.config import Config, ConfigError
-from entrepot.logins import LARGEST_FORM
-from entrepot.mirror import Mirror
-from entrepot.options import OPTIONS
-from entrepot.places import Listen
+from entrepot.config.addresses import Listen
+from entrepot.config.mirror_spec import Mirror
+from entrepot.config.options import OPTIONS
+from entrepot.config.settings import Config, ConfigError
+from entrepot.endpoints.ping_and_token import LARGEST_FORM
 
 NEEDED: Mapping[str, Any] = {
     "connection_strategy": "lazy",  # a hit must not open a connection

@@ -7,7 +7,7 @@ connection by the address that was asked for, and gives up after five that it ca
 import asyncio
 from typing import Any
 
-from entrepot.places import Resolve
+from entrepot.config.addresses import Resolve
 
 
 def resolve_on(loop: asyncio.AbstractEventLoop, entries: tuple[Resolve, ...]) -> None:

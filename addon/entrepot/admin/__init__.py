@@ -1,1 +1,0 @@
-"""What the proxy says of itself, to people and to machines."""

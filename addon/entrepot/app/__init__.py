@@ -1,0 +1,1 @@
+"""Everything that one running proxy consists of, put together from a configuration."""

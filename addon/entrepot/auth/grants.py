@@ -1,0 +1,301 @@
+"""Who may be served what from the cache, as upstream decided it.
+
+The rules (promise 2: nobody gets what the upstream would not give them):
+
+- A decision is upstream's own: it allowed *this* credential *this* object in *this* repository.
+  Only allowing is remembered, in memory, for 60 s, or for as long as the token lives where its
+  end is known, and never longer than 5 minutes.
+- What carries identity is part of the credential: ``Authorization`` and every header field that
+  is not known to be neutral, so that an unknown scheme (a cookie, ``PRIVATE-TOKEN``) can only
+  cost a question, never leak an answer. Credentials are kept as HMACs under a secret that dies
+  with the process.
+- Where the proxy asks with an account of its own, that account is who asks.
+- What an anonymous request was allowed is public: no ``Authorization`` at all, or a token that
+  this proxy saw handed out to a request without credentials. Such an object of a repository
+  needs no further decision for anyone for 10 minutes.
+- A decision counts from when upstream was asked, not from when it was taken in.
+- A manifest that was allowed allows what it lists, for as long as it is allowed itself.
+- A refusal (401, 403) forgets what that credential was allowed in that repository, and, where it
+  says that nobody anonymous is let in, what was public there. That one object is not there (404)
+  forgets that object, in the same way. Nothing that one client is told takes away what others
+  were given. A deletion that passed by here does, for everybody.
+- Questions that were asked before a refusal or deletion and answered after it allow nothing either.
+"""
+
+import hashlib
+import hmac
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+
+from entrepot.auth.grant_memory import Decision, Grants, Listings, Turns
+from entrepot.protocol.credential import ANYONE, NOBODY
+from entrepot.protocol.identifiers import Digest, Repository, Tag
+from entrepot.protocol.identity_fields import identity_fields
+from entrepot.protocol.messages import Request
+
+DECISION_SECONDS = 60.0
+LONGEST_DECISION_SECONDS = 300.0
+PUBLIC_SECONDS = 600.0
+
+_NO_FIELD = ("", "")
+"""Sets an account's name apart from a header field that a client could send."""
+
+_ANYBODY = b"anybody"
+"""Stands for a fingerprint where a decision counts for everybody."""
+_EVERYBODY = b"everybody"
+"""The same where an object was deleted, whoever was allowed it."""
+
+_GRANT_BYTES = 12 * 1024 * 1024
+_LISTING_BYTES = 14 * 1024 * 1024
+_MOST_TURNS = 8_000
+_MOST_TOKENS = 20_000
+"""Together 32 MiB at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Who asks, without anything that could be replayed."""
+
+    fingerprint: bytes
+    anonymous: bool
+    expires: float | None = None
+    """When the token ends, as seconds of the caller's clock; None where unknown."""
+    label: str | None = None
+    """By what the store remembers what it was given; None: it does not, as with a client's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """When a question went upstream: its time, and its place among refusals and deletions."""
+
+    at: float
+    turn: int = 0
+
+
+class Access:
+    """Upstream's decisions, remembered. Times are seconds of one clock that the caller holds.
+
+    Belongs to one event loop; but whether something stands may be asked on any thread.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._tokens: OrderedDict[bytes, tuple[bool, float]] = OrderedDict()
+        """Whether a token is anonymous, and its end, by its fingerprint."""
+        self._grants = Grants(_GRANT_BYTES)
+        self.listings = Listings(_LISTING_BYTES)
+        self._turn = 0
+        self._refused = Turns(_MOST_TURNS)
+        """Of credentials in repositories, and of one object there."""
+        self._deleted = Turns(_MOST_TURNS)
+        self._untagged = Turns(_MOST_TURNS)
+
+    def credential(self, request: Request) -> Credential:
+        """Who asks: the client, or the account as which the proxy asks for it."""
+        if request.account is not None:
+            account = request.account
+            of_account = self._fingerprint([_NO_FIELD, ("account", account.username)])
+            return Credential(of_account, anonymous=account is NOBODY, label=account.label)
+        fields = sorted(identity_fields(request))
+        fingerprint = self._fingerprint(fields)
+        from_token, expires = self._tokens.get(fingerprint, (False, None))
+        anonymous = not fields or from_token
+        return Credential(
+            fingerprint, anonymous=anonymous, expires=expires, label=ANYONE if anonymous else None
+        )
+
+    def token_issued(self, token: str, *, anonymous: bool, expires: float, now: float) -> None:
+        """Remember a bearer token that a token server was seen to hand out."""
+        while self._tokens and next(iter(self._tokens.values()))[1] <= now:
+            self._tokens.popitem(last=False)
+        fingerprint = self._fingerprint([("authorization", f"Bearer {token}")])
+        self._tokens[fingerprint] = (anonymous, expires)
+        while len(self._tokens) > _MOST_TOKENS:
+            self._tokens.popitem(last=False)
+
+    def asked(self, now: float) -> Asked:
+        """Mark a question that goes upstream now."""
+        return Asked(now, self._turn)
+
+    def allow(
+        self,
+        repository: Repository,
+        credential: Credential,
+        digests: Iterable[Digest],
+        asked: Asked,
+    ) -> None:
+        """Remember that upstream allowed ``credential`` these objects of ``repository``."""
+        seconds = _lifetime(credential, asked)
+        where = _where(repository)
+        for digest in digests:
+            self._grant(where, credential.fingerprint, digest.raw, asked, seconds)
+            if credential.anonymous:
+                self._grant(where, _ANYBODY, digest.raw, asked, PUBLIC_SECONDS)
+
+    def _grant(
+        self, where: bytes, fingerprint: bytes, digest: bytes, asked: Asked, seconds: float
+    ) -> None:
+        if not self._is_overruled(where, fingerprint, digest, asked.turn):
+            decision = (asked.at + seconds, asked.turn)
+            self._grants.add(_scope(where, fingerprint), digest, decision, asked.at)
+
+    def extend(
+        self,
+        repository: Repository,
+        credential: Credential,
+        digest: Digest,
+        listed: Callable[[], Collection[Digest]],
+    ) -> None:
+        """Let the decision on a manifest count for what it lists, as long as it lasts itself.
+
+        ``listed`` is asked only where nobody was allowed this manifest lately. A manifest that is
+        allowed since an index lists it has the index's decision from now on.
+        """
+        where, raw, allowed = _where(repository), digest.raw, False
+        for fingerprint in (credential.fingerprint, _ANYBODY):
+            decision = self._decision(where, fingerprint, raw)
+            if decision is not None:
+                self._grants.add(_scope(where, fingerprint), raw, decision, float("-inf"))
+                allowed = True
+        if allowed:
+            self.listings.learn(digest, listed)
+
+    def deny(
+        self, repository: Repository, credential: Credential, *, everybody: bool = True
+    ) -> None:
+        """Forget what ``credential`` was allowed in ``repository``: upstream refused it now.
+
+        ``everybody``: where it is anonymous, nobody else who is would be let in either.
+        """
+        self._turn += 1
+        for fingerprint in _fingerprints(credential, everybody=everybody):
+            scope = _scope(_where(repository), fingerprint)
+            self._grants.drop(scope)
+            self._refused.put(scope, self._turn)
+
+    def gone(
+        self,
+        repository: Repository,
+        credential: Credential,
+        digest: Digest,
+        *,
+        everybody: bool = True,
+    ) -> None:
+        """Forget that ``credential`` was allowed an object: upstream says that it is not there."""
+        self._turn += 1
+        for fingerprint in _fingerprints(credential, everybody=everybody):
+            scope = _scope(_where(repository), fingerprint)
+            self._grants.drop(scope, digest.raw)
+            self._refused.put(scope + digest.raw, self._turn)
+
+    def told(self, repository: Repository, credential: Credential, tag: Tag, *, gone: bool) -> None:
+        """Remember whether upstream last told ``credential`` that a tag is not there."""
+        key = _scope(_where(repository), credential.fingerprint) + tag.name.encode()
+        if gone:
+            self._untagged.put(key, self._turn)
+        else:
+            self._untagged.drop(key)
+
+    def is_gone(self, repository: Repository, credential: Credential, tag: Tag) -> bool:
+        """Whether the last that ``credential`` was told of a tag is that it is not there."""
+        key = _scope(_where(repository), credential.fingerprint) + tag.name.encode()
+        return key in self._untagged
+
+    def forget(self, repository: Repository, digest: Digest) -> None:
+        """Forget every decision on an object that a client deleted."""
+        self._turn += 1
+        self._deleted.put(_scope(_where(repository), _EVERYBODY) + digest.raw, self._turn)
+
+    def is_allowed(
+        self, repository: Repository, credential: Credential, digest: Digest, now: float
+    ) -> bool:
+        """Whether a remembered decision of upstream covers this."""
+        where, raw = _where(repository), digest.raw
+        return any(
+            self._decision(where, fingerprint, raw, now) is not None
+            for fingerprint in (credential.fingerprint, _ANYBODY)
+        )
+
+    def _decision(
+        self, where: bytes, fingerprint: bytes, digest: bytes, now: float = float("-inf")
+    ) -> Decision | None:
+        """The decision that covers an object after ``now``: its own, or that of what lists it."""
+        scope, everybodys = _scope(where, fingerprint), _scope(where, _EVERYBODY)
+        least = max(self._deleted.last(everybodys + digest), self._refused.known(scope + digest))
+        own = self._grants.get(scope, digest)
+        if own is not None and own[0] > now and own[1] >= least:
+            return own
+        for manifest, decision in self._grants.latest(scope):
+            if decision[0] > now and self.listings.lists(manifest, digest):
+                deleted = self._deleted.last(everybodys + manifest)
+                if decision[1] >= max(least, deleted):
+                    return decision
+        return None
+
+    def still_counts(
+        self,
+        repository: Repository,
+        credential: Credential,
+        digest: Digest,
+        asked: Asked,
+        now: float,
+    ) -> bool:
+        """Whether an allowance that was asked for then may be acted on now."""
+        where = _where(repository)
+        fresh = now - asked.at < DECISION_SECONDS
+        return fresh and not self._is_overruled(
+            where, credential.fingerprint, digest.raw, asked.turn
+        )
+
+    def stands(
+        self, repository: Repository, credential: Credential, digest: Digest, asked: Asked
+    ) -> bool:
+        """Whether nothing was heard since that speaks against what was allowed then.
+
+        To ``credential``, and where it is anonymous to anybody.
+        """
+        where = _where(repository)
+        return not any(
+            self._is_overruled(where, fingerprint, digest.raw, asked.turn)
+            for fingerprint in _fingerprints(credential, everybody=True)
+        )
+
+    def is_deleted(self, repository: Repository, digest: Digest, asked: Asked) -> bool:
+        """Whether an object was deleted since."""
+        key = _scope(_where(repository), _EVERYBODY) + digest.raw
+        return asked.turn < self._deleted.last(key)
+
+    def _is_overruled(self, where: bytes, fingerprint: bytes, digest: bytes, turn: int) -> bool:
+        scope = _scope(where, fingerprint)
+        return turn < max(
+            self._deleted.last(_scope(where, _EVERYBODY) + digest),
+            self._refused.last(scope + digest),
+            self._refused.last(scope),
+        )
+
+    def _fingerprint(self, fields: list[tuple[str, str]]) -> bytes:
+        text = "".join(f"{len(k)}:{k}{len(v)}:{v}" for k, v in fields)
+        return hmac.digest(self._secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256)
+
+
+def _fingerprints(credential: Credential, *, everybody: bool) -> tuple[bytes, ...]:
+    """For whom a word to ``credential`` counts: to one who is anonymous perhaps for all such."""
+    anybody = (_ANYBODY,) if everybody and credential.anonymous else ()
+    return (credential.fingerprint, *anybody)
+
+
+def _where(repository: Repository) -> bytes:
+    origin = repository.origin
+    return f"{origin.scheme} {origin.host} {origin.port} {repository.name} ".encode()
+
+
+def _scope(where: bytes, fingerprint: bytes) -> bytes:
+    """Stands for a credential in a repository."""
+    return hashlib.blake2b(where + fingerprint, digest_size=20).digest()
+
+
+def _lifetime(credential: Credential, asked: Asked) -> float:
+    if credential.expires is None:
+        return DECISION_SECONDS
+    return max(0.0, min(credential.expires - asked.at, LONGEST_DECISION_SECONDS))

@@ -1,0 +1,1 @@
+"""What the administrator says: options, files and the environment, checked and merged."""

@@ -1,0 +1,122 @@
+"""What the proxy asks as an account of its own, on behalf of clients that show no login.
+
+Only reading is: blobs, manifests, lists of tags and of referrers. A client that shows anything of
+itself asks as itself, whatever is configured; writing, listing a registry and all that is not
+understood is never done as an account.
+
+Such a client must not be told to log in, and one that has a login must be able to use it; docker,
+podman and skopeo show it only to a challenge. So:
+
+- Where the challenge names a token server that is watched, the client gets that challenge. Who asks
+  the token server without a login, to pull from repositories with an account, gets a token of ours:
+  a request that shows it counts as one that shows nothing. Everybody else gets upstream's answer.
+- Any other challenge that the account can answer is kept from clients that get one for the whole
+  registry.
+"""
+
+import secrets
+from dataclasses import replace
+from urllib.parse import parse_qs
+
+from entrepot.auth.accounts import Accounts
+from entrepot.auth.token_servers import Realms, are_related, is_anonymous, named_server
+from entrepot.http_client.response import UpstreamError, unavailable
+from entrepot.protocol.forwarded_fields import are_plain
+from entrepot.protocol.identifiers import is_repository_name
+from entrepot.protocol.identity_fields import identity_fields
+from entrepot.protocol.messages import (
+    Answer,
+    Request,
+    end_to_end,
+    field_values,
+    json_answer,
+    token_answer,
+)
+from entrepot.protocol.routes import Blob, Endpoint, Manifest, Referrers, Tags
+from entrepot.upstream.discovery.registry_hosts import Hosts
+from entrepot.upstream.driver import Driver
+
+_READ = frozenset({"GET", "HEAD"})
+_REPLACED = frozenset({"host", "content-length", "accept-encoding"})
+_HOW = ("hit", "detail=account")
+"""``Cache-Status`` of what is answered here since there is an account."""
+
+
+class Behalf:
+    """Belongs to one event loop."""
+
+    def __init__(self, driver: Driver, accounts: Accounts, realms: Realms, hosts: Hosts) -> None:
+        self._driver = driver
+        self._accounts = accounts
+        self._realms = realms
+        self._hosts = hosts
+        self._token = f"entrepot-account-{secrets.token_urlsafe(24)}"
+
+    def is_ours(self, authorization: str | None) -> bool:
+        """Whether a client shows the token that was made up here."""
+        return authorization == f"Bearer {self._token}"
+
+    def take(self, request: Request, endpoint: Endpoint) -> Request:
+        """The request as it is to be asked: as an account, or as the client."""
+        if request.method not in _READ or identity_fields(request):
+            return request
+        if not isinstance(endpoint, Blob | Manifest | Tags | Referrers):
+            return request
+        account = self._accounts.of(request.origin, endpoint.name, request.client)
+        if account is None:
+            return request
+        return replace(request, account=account, without_token=False)
+
+    async def list(self, request: Request, endpoint: Tags | Referrers) -> Answer:
+        """Upstream's own list, to the account."""
+        fields = (pair for pair in end_to_end(request.headers) if pair[0].lower() not in _REPLACED)
+        try:
+            reply = await self._driver.pass_on(
+                request, (*fields, ("Accept-Encoding", "identity")), None
+            )
+        except UpstreamError as error:
+            self._driver.events.warn("upstream_failed", of=request.origin, reason=error)
+            return unavailable(error, "fwd=bypass", f"detail={endpoint.detail}")
+        return await self._driver.relay(
+            request, reply, how=("fwd=bypass", f"detail={endpoint.detail}")
+        )
+
+    async def pinged(self, request: Request, answer: Answer) -> Answer:
+        """What a client that shows nothing gets for its ping, where ``answer`` is upstream's."""
+        if answer.status != 401 or identity_fields(request):
+            return answer
+        account = self._accounts.of(request.origin, "", request.client)
+        challenges = field_values(answer.headers, "WWW-Authenticate")
+        named = named_server(challenges)
+        related = named is None or are_related(request.origin, named)
+        if account is None or not (related or named in account.realms):
+            return answer  # nor is the login shown to a token server elsewhere
+        plain = are_plain(request.headers)  # else no realm is learnt of it
+        server = self._realms.challenged(request.origin, challenges) if plain else None
+        self._hosts.sent(request.client, request.origin, challenges)
+        if server is not None and await self._hosts.intercepts(server, request.client):
+            return answer
+        answer.close()
+        return json_answer(request.method, {}, *_HOW)
+
+    def token(self, request: Request) -> Answer | None:
+        """A token of ours, where all that it is wanted for is asked as an account."""
+        if not is_anonymous(request):
+            return None
+        query = parse_qs(request.query, keep_blank_values=True)
+        service = query["service"][0] if "service" in query else None
+        registries = self._realms.registries(request.origin, request.path, service)
+        names = [_pulled(scope) for line in query.get("scope", ()) for scope in line.split()]
+        known = bool(registries) and all(
+            name is not None and self._accounts.of(registry, name, request.client) is not None
+            for name in names or [""]
+            for registry in registries
+        )
+        return token_answer(request.method, self._token, *_HOW) if known else None
+
+
+def _pulled(scope: str) -> str | None:
+    """The repository that a scope is to pull from; None where it is for anything else."""
+    kind, _, rest = scope.partition(":")
+    name, _, actions = rest.rpartition(":")
+    return name if (kind, actions) == ("repository", "pull") and is_repository_name(name) else None

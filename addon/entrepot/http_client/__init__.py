@@ -1,0 +1,1 @@
+"""One request, one response: bounded in time and size, towards any server."""

@@ -1,0 +1,1 @@
+"""One connection: where it may lead, by which address, and with whose certificate."""

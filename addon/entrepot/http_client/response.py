@@ -1,0 +1,306 @@
+"""What an upstream is asked, and what it answers: the head at once, the body as it is read.
+
+No error says more of a URL than scheme, host and port: the rest may be signed.
+"""
+
+import contextlib
+import math
+import select
+import socket
+import zlib
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Self
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError
+from urllib3.util.ssltransport import SSLTransport
+
+from entrepot.http_client import cancellable_call
+from entrepot.http_client.connect.tls_socket import WideSocket
+from entrepot.http_client.errors import is_connected, is_passing, is_slow, reason_of
+from entrepot.http_client.gunzip import Gunzip, is_encoded
+from entrepot.http_client.response_head import Response
+from entrepot.protocol.headers import ContentRange
+from entrepot.protocol.identifiers import Origin
+from entrepot.protocol.messages import Answer, Fields, cache_status, error_answer, field_values
+from entrepot.protocol.network_reach import Reach
+
+_CHUNK = 64 * 1024
+_SMALL = 16 * 1024
+_ENOUGH = 512
+"""Bytes that tell how a body is encoded."""
+_PACE = 32 * 1024
+"""Bytes a second with which a body that is read whole has to come, beside..."""
+_PATIENCE = 60.0
+"""...so many seconds in any case."""
+_DRAIN_SECONDS = 2.0
+"""What a connection that serves again may cost; a new one is made in less."""
+
+
+class UpstreamError(Exception):
+    """Upstream could not be asked, or broke off; the text names a host and a reason.
+
+    ``passing``: whether it may be well when asked again in a moment. ``silent``: the host that
+    gave no answer at all, with ``connected`` and ``slow`` as for ``Breakers.failed``. ``again``:
+    it was not asked now, but will be in so many seconds.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        passing: bool = False,
+        silent: Origin | None = None,
+        connected: bool = True,
+        slow: bool = False,
+        again: float | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.again = again
+        self.passing = passing
+        self.silent = silent
+        self.connected = connected
+        self.slow = slow
+
+
+class AbandonedError(UpstreamError):
+    """Upstream was not asked, or not to the end, since nobody waits for the answer any more."""
+
+    def __init__(self, origin: Origin | None = None) -> None:
+        super().__init__(f"{origin or 'upstream'}: nobody waits for its answer any more")
+
+
+def failure(origin: Origin, error: BaseException) -> UpstreamError:
+    """What an error of urllib3 or of a socket says of the host that was asked."""
+    return UpstreamError(
+        f"{origin}: {reason_of(error)}",
+        passing=is_passing(error),
+        silent=origin,
+        connected=is_connected(error),
+        slow=is_slow(error),
+    )
+
+
+def unavailable(error: UpstreamError, *how: str) -> Answer:
+    """What a client gets where upstream could not be asked; ``how`` is for ``Cache-Status``.
+
+    A host that is left alone for a while is a 503 that says for how long, so that no client tries
+    again before.
+    """
+    upstream, _, reason = str(error).partition(": ")
+    status = 502 if error.again is None else 503
+    answer = error_answer(
+        status, "UNAVAILABLE", f"upstream: {error}", upstream=upstream, reason=reason
+    ).adding(cache_status(*how))
+    if error.again is None:
+        return answer
+    return answer.adding(("Retry-After", str(max(1, math.ceil(error.again)))))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes: an origin and a raw path with query."""
+
+    origin: Origin
+    path: str
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Split an absolute URL; ValueError where it is no http(s) one with a host."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("want an absolute http or https URL")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        path = parts.path or "/"
+        return cls(
+            Origin.make(parts.scheme, parts.hostname, port),
+            f"{path}?{parts.query}" if parts.query else path,
+        )
+
+    def join(self, location: str) -> Self:
+        """The target that a ``Location`` value names, relative ones included."""
+        return self.parse(urljoin(f"{self.origin}{self.path}", location))
+
+
+class Reply:
+    """Upstream's answer: status and fields at once, the body as it is read."""
+
+    def __init__(
+        self,
+        response: urllib3.BaseHTTPResponse,
+        target: Target,
+        asked: Fields = (),
+        peer: str | None = None,
+        reach: Reach = Reach.FAR,
+    ) -> None:
+        self._response = response
+        original = getattr(response, "_original_response", None)
+        self._source = original if isinstance(original, Response) else None
+        self.target = target
+        """Where it came from, after redirects."""
+        self.asked = asked
+        """The header fields that were sent there."""
+        self.peer = peer
+        """The address that answered; None where it was asked through the upstream proxy."""
+        self.reach = reach
+        """As whose word it was asked."""
+        self.status = response.status
+        self.headers: Fields = tuple(response.headers.items())
+        self._broken: UpstreamError | None = None
+        self._gunzip: Gunzip | None = None
+        self._peeked = b""
+
+    def undo_encoding(self) -> None:
+        """Decode the body as it is read, where it was compressed though nobody asked for it.
+
+        Raises :class:`UpstreamError` where the body cannot be begun.
+        """
+        coding = (self._response.headers.get("Content-Encoding") or "").strip().lower()
+        if coding not in ("gzip", "x-gzip"):
+            return
+        first = b""
+        try:
+            with self._within(_PATIENCE):
+                while len(first) < _ENOUGH and (more := self._read_sent(_CHUNK)):
+                    first += more
+        except UpstreamError:
+            self.close()
+            raise
+        if not first:  # HEAD: its fields are what they are
+            return
+        if is_encoded(first):
+            self._gunzip = Gunzip()
+            self._gunzip.feed(first)
+        else:
+            self._peeked = first
+        gone = {"content-encoding"} | ({"content-length"} if self._gunzip else set())
+        self.headers = tuple(pair for pair in self.headers if pair[0].lower() not in gone)
+
+    def value(self, name: str) -> str | None:
+        """The header field ``name`` as one value."""
+        found = field_values(self.headers, name)
+        return ", ".join(found) if found else None
+
+    @property
+    def length(self) -> int | None:
+        """``Content-Length``, or None where it is absent, no number or of no account."""
+        text = None if self._is_chunked else self.value("Content-Length")
+        known = text is not None and len(text) < 20 and text.isascii() and text.isdigit()
+        return int(text) if text is not None and known else None
+
+    @property
+    def content_range(self) -> ContentRange | None:
+        """Which part of the whole a 206 carries; None where it is none, or does not say."""
+        if self.status != 206:
+            return None
+        try:
+            return ContentRange.parse(self.value("Content-Range") or "")
+        except ValueError:
+            return None
+
+    @property
+    def is_delimited(self) -> bool:
+        """Whether a body that was cut can be told from a whole one."""
+        return self.length is not None or self._is_chunked or self._gunzip is not None
+
+    @property
+    def _is_chunked(self) -> bool:
+        return "chunked" in (self.value("Transfer-Encoding") or "").lower()
+
+    def read(self, most: int) -> bytes:
+        """What has come of the body: from 1 to ``most`` bytes, none at its end.
+
+        It waits for the first byte only: a reader down the line must not wait for a chunk to be
+        full. Raises :class:`UpstreamError` where the connection breaks or stalls, or the body is
+        shorter than was announced.
+        """
+        with self._within(None if self._source is None else self._source.patience):
+            if self._gunzip is None:
+                return self._read_sent(most)
+            return self._read_decoded(self._gunzip, most)
+
+    def _read_decoded(self, gunzip: Gunzip, most: int) -> bytes:
+        try:
+            while not (data := gunzip.take(most)):
+                sent = self._read_sent(_CHUNK)
+                if not sent and not gunzip.is_complete:
+                    raise UpstreamError(f"{self.target.origin}: its gzip body is cut")
+                if not sent:
+                    return b""
+                gunzip.feed(sent)
+        except zlib.error:
+            raise UpstreamError(f"{self.target.origin}: its gzip body is damaged") from None
+        return data
+
+    def _read_sent(self, most: int) -> bytes:
+        """The same, as it was sent."""
+        if self._peeked:
+            data, self._peeked = self._peeked[:most], self._peeked[most:]
+            return data
+        if self._broken is not None:
+            raise self._broken
+        try:
+            cancellable_call.uses(self._carrier)
+            return self._response.read1(most, decode_content=False)
+        except (HTTPError, HTTPException, OSError) as error:
+            self._broken = failure(self.target.origin, error)
+            raise self._broken from None
+
+    def is_ready(self) -> bool:
+        """Whether bytes have come that nobody has read; True where nobody can know."""
+        sock = self._carrier
+        if not isinstance(sock, socket.socket | WideSocket):  # TLS inside of TLS
+            return True
+        if isinstance(sock, WideSocket) and sock.pending():
+            return True
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def read_all(self, most: int, seconds: float | None = None) -> bytes:
+        """The whole body, or its first ``most`` bytes.
+
+        Within ``seconds``, or else in a time that is enough for so many bytes over a slow line.
+        Raises :class:`UpstreamError`.
+        """
+        parts: list[bytes] = []
+        with self._within(_PATIENCE + most / _PACE if seconds is None else seconds):
+            while most > 0 and (part := self.read(min(most, _CHUNK))):
+                parts.append(part)
+                most -= len(part)
+        return b"".join(parts)
+
+    @property
+    def _carrier(self) -> "socket.socket | SSLTransport | None":
+        return None if self._source is None else self._source.carrier
+
+    def _within(self, seconds: float | None) -> "contextlib.AbstractContextManager[None]":
+        return contextlib.nullcontext() if self._source is None else self._source.within(seconds)
+
+    def close(self) -> None:
+        """Give the connection back where nothing is left to read, else end it; never waits."""
+        if self._left == 0:
+            self._response.drain_conn()
+        elif not self._response.closed:
+            self._response.close()
+        self._response.release_conn()
+
+    def drain(self) -> None:
+        """Read a small rest, so that the connection serves the next request; then close."""
+        if self.is_delimited and (self._left or 0) <= _SMALL:
+            with contextlib.suppress(UpstreamError):
+                self.read_all(_SMALL, _DRAIN_SECONDS)
+        self.close()
+
+    @property
+    def _left(self) -> int | None:
+        left: int | None = getattr(self._response, "length_remaining", None)
+        return left
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

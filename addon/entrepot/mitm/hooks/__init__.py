@@ -1,0 +1,1 @@
+"""mitmproxy's events, and what is done at each."""

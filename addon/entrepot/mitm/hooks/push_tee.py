@@ -1,0 +1,79 @@
+"""Hooks of what is pushed: the bodies that pass are taken in on their way.
+
+mitmproxy hands each piece of a streamed body to a function, and its end as no bytes; what the
+function gives back goes to the server. An exception in it would end the connection, so none
+leaves it: what goes wrong here costs the cache a blob, never the push.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable
+
+from mitmproxy import http
+
+from entrepot.mitm.hooks.requests import NOTE, Note, Way
+from entrepot.mitm.layers import translate
+from entrepot.mitm.lifecycle import Running
+from entrepot.push.request_tap import Watched
+
+WATCHED = "entrepot.watched"
+"""Key of ``flow.metadata``: the :class:`Watched` of a flow that is under way."""
+
+logger = logging.getLogger(__name__)
+
+
+class Pushed:
+    """Takes in what is pushed; comes after ``Requests`` and ``Passing``, whose work it needs."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Watch a request of a push, before its body comes."""
+        note: Note | None = flow.metadata.get(NOTE)
+        if note is None or note.way is not Way.PASS:
+            return
+        parts = self._running.parts()
+        if parts.foundation.config.no_keep_pushed:
+            return
+        watched = parts.cache.pushes.watch(
+            note.request, note.endpoint, translate.content_size(flow)
+        )
+        if watched is None:
+            return
+        flow.metadata[WATCHED] = watched
+        if translate.has_content(flow):
+            flow.request.stream = tee(watched)
+        else:
+            watched.add(b"")
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Take in the registry's answer."""
+        watched: Watched | None = flow.metadata.pop(WATCHED, None)
+        if watched is not None and flow.response is not None:
+            watched.answered(flow.response.status_code, translate.fields_of(flow.response))
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """Let go of what another hook's failure left."""
+        self.error(flow)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """Take in that the client or the registry has left."""
+        watched: Watched | None = flow.metadata.pop(WATCHED, None)
+        if watched is not None:
+            watched.broken()
+
+
+def tee(watched: Watched) -> Callable[[bytes], bytes]:
+    """Take in each piece that passes, and give it back."""
+
+    def passed(data: bytes) -> bytes:
+        try:
+            watched.add(data)
+        except Exception:
+            logger.exception("taking in what is pushed failed")
+            with contextlib.suppress(Exception):
+                watched.broken()
+        return data
+
+    return passed

@@ -1,0 +1,101 @@
+"""Nobody is led through the proxy where their own address would not lead, nor back to the proxy.
+
+What a place is counts (``destinations``), not how it is written: so it is decided where mitmproxy
+connects a socket to an address that was resolved. The hook before that says whose word it is; both
+run in the task that opens the connection. What can be known before, since a client writes an
+address or there is content here already, is refused before anything is asked.
+"""
+
+import asyncio
+import socket
+from contextvars import ContextVar
+from typing import Any
+
+from mitmproxy import connection, http
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+
+from entrepot.http_client.connect.ssrf_guard import Destinations
+from entrepot.mitm.hooks.upstream_proxy import ProxyPlace, way_to
+from entrepot.mitm.layers import translate
+from entrepot.mitm.layers.body_layer import SELF
+from entrepot.mitm.layers.error_pages import NOT_LED, understand
+from entrepot.mitm.lifecycle import Running, client_of
+from entrepot.protocol.identifiers import bracketed
+from entrepot.protocol.messages import Answer, error_answer
+from entrepot.protocol.network_reach import Reach
+
+_reach: ContextVar[Reach] = ContextVar("entrepot.reach", default=Reach.ANYWHERE)
+"""How far the connection may lead that this task opens."""
+
+
+def guard(loop: asyncio.AbstractEventLoop, destinations: Destinations) -> None:
+    """Let ``loop`` connect to no address that is refused to whoever named it."""
+    original = loop.sock_connect
+
+    async def sock_connect(sock: socket.socket, address: Any) -> None:
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            why = destinations.refusal(_reach.get(), str(address[0]), address[1])
+            if why is not None:
+                raise OSError(f"{NOT_LED}: {why}")
+        await original(sock, address)
+
+    loop.sock_connect = sock_connect  # type: ignore[method-assign]
+
+
+class Boundary:
+    """Refuses destinations; comes before whoever would ask there."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+
+    def http_connect(self, flow: http.HTTPFlow) -> None:
+        """Refuse a CONNECT before its host is asked whether it is a registry."""
+        self._foresee(flow)
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Refuse a request, whatever is held here of what it asks for."""
+        if flow.request.host != SELF and not translate.is_to_a_mirror(flow):
+            self._foresee(flow)
+
+    def server_connect(self, data: ServerConnectionHookData) -> None:
+        """Say for the task that opens this connection whose word it is."""
+        address = data.server.address
+        if self._running.engine is None or address is None or isinstance(address, ProxyPlace):
+            return
+        destinations = self._running.engine.destinations
+        _reach.set(destinations.named_by_client(address[0], address[1], client_of(data.client)))
+
+    def server_connect_error(self, data: ServerConnectionHookData) -> None:
+        """Say in one line that a connection was refused."""
+        address, reason = data.server.address, understand(data.server.error or "").reason
+        if address is not None and NOT_LED in reason:
+            why = reason.removeprefix(f"{NOT_LED}: ")
+            warn(self._running, data.client, address[0], address[1], why)
+
+    def _foresee(self, flow: http.HTTPFlow) -> None:
+        if self._running.engine is None or flow.response is not None or flow.error is not None:
+            return
+        host, port = flow.request.host, flow.request.port
+        why = foreseen(self._running, flow.client_conn, host, port)
+        if why is not None:
+            warn(self._running, flow.client_conn, host, port, why)
+            translate.put_answer(flow, refused(why))
+
+
+def foreseen(running: Running, client: connection.Client, host: str, port: int) -> str | None:
+    """Why a client is not led to a place, as far as it is known before it is resolved."""
+    parts = running.parts()
+    reach = parts.destinations.named_by_client(host, port, client_of(client))
+    elsewhere = way_to(parts, host, port) is not None
+    return parts.destinations.foreseen(reach, host, port, elsewhere=elsewhere)
+
+
+def warn(running: Running, client: connection.Client, host: str, port: int, why: str) -> None:
+    """The line of the log for whoever was not led to a place."""
+    place = f"{bracketed(host)}:{port}"
+    running.parts().events.warn("not_led", client=client_of(client), host=place, reason=why)
+
+
+def refused(why: object) -> Answer:
+    """What a client gets that is not led where it wants to go."""
+    return error_answer(403, "DENIED", f"{NOT_LED}: {why}")

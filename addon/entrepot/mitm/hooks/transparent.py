@@ -1,0 +1,130 @@
+"""Hooks of the transparent road: which redirected connections are looked into (see ``arrival``)."""
+
+import contextlib
+import logging
+import socket
+from ipaddress import ip_address
+from typing import Any, TypeAlias
+
+from mitmproxy import connection, ctx, platform
+from mitmproxy.proxy import mode_specs
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+
+from entrepot.mitm.hooks.ssrf_boundary import foreseen, warn
+from entrepot.mitm.hooks.upstream_proxy import way_to
+from entrepot.mitm.layers.error_pages import NOT_LED
+from entrepot.mitm.layers.first_bytes import Unclear
+from entrepot.mitm.layers.redirected import Arrival
+from entrepot.mitm.layers.request_head import Refusal
+from entrepot.mitm.lifecycle import Running, client_of
+from entrepot.protocol.identifiers import Origin, bracketed
+
+logger = logging.getLogger(__name__)
+
+_Place: TypeAlias = tuple[str, int]
+
+
+class Transparent:
+    """Decides what becomes of a connection that a firewall redirected here."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._outgoing: set[tuple[_Place, _Place]] = set()
+        """Both ends, ours first, of the connections that mitmproxy has made to others."""
+
+    def running(self) -> None:
+        """Take a connection that nobody redirected for one to ourselves.
+
+        The kernel knows no original address of it, where it tracks no connections at all, and
+        mitmproxy would close each with a line of its own.
+        """
+        engine, original = self._running.engine, platform.original_addr
+        if engine is None or engine.foundation.config.transparent is None:
+            return
+
+        def original_or_own(client: socket.socket) -> _Place:
+            with contextlib.suppress(OSError):
+                if original is not None:
+                    return original(client)
+            return _place(client.getsockname())
+
+        platform.original_addr = original_or_own
+
+    def client_connected(self, client: connection.Client) -> None:
+        """Put our layer where mitmproxy's own would be."""
+        if isinstance(client.proxy_mode, mode_specs.TransparentMode):
+            handler = ctx.master.addons.get("proxyserver").connections[client.id]
+            came_in_at = handler.transports[client].writer.get_extra_info("sockname")
+            handler.layer = Arrival(handler.layer.context, _place(came_in_at))
+
+    def server_connected(self, data: ServerConnectionHookData) -> None:
+        """Remember a connection of our own: it must not come back to us."""
+        if data.server.sockname is not None and data.server.peername is not None:
+            self._outgoing.add((_place(data.server.sockname), _place(data.server.peername)))
+
+    def server_disconnected(self, data: ServerConnectionHookData) -> None:
+        """Forget it."""
+        if data.server.sockname is not None and data.server.peername is not None:
+            self._outgoing.discard((_place(data.server.sockname), _place(data.server.peername)))
+
+    def _is_ours(self, client: _Place, destination: _Place) -> bool:
+        """Whether it is we who connected there; scripts/redirect.sh hides this machine's address.
+
+        There is one connection at a time from one port of this machine to one place.
+        """
+        if not ip_address(client[0].partition("%")[0]).is_loopback:
+            return (client, destination) in self._outgoing
+        return any((ours[1], to) == (client[1], destination) for ours, to in self._outgoing)
+
+    async def entrepot_arrival(self, arrival: Arrival) -> None:
+        """Decide; whatever goes wrong means a tunnel (promise 4)."""
+        client = arrival.context.client
+        arrival.refusal = self._refusal(arrival)
+        if arrival.refusal is None and not isinstance(arrival.wanted, Unclear):
+            arrival.registry = await self._registry(arrival.wanted, client)
+        server = arrival.context.server
+        server.via = way_to(self._running.parts(), *_place(arrival.destination))
+
+    def _refusal(self, arrival: Arrival) -> Refusal | None:
+        client, destination = arrival.context.client, _place(arrival.destination)
+        if self._running.draining:
+            return Refusal(503, "the cache is not running")
+        refusal = self._running.parts().admission.refusal(client_of(client))
+        if refusal is not None:
+            return Refusal(403, refusal)
+        if destination == arrival.came_in_at:
+            self._running.parts().events.warn("not_redirected", client=client_of(client))
+            return Refusal(421, "this port is for what scripts/redirect.sh redirects to it")
+        why = foreseen(self._running, client, *destination)
+        if why is not None:
+            warn(self._running, client, *destination, why)
+            return Refusal(403, f"{NOT_LED}: {why}")
+        if client.peername is not None and self._is_ours(_place(client.peername), destination):
+            self._running.parts().events.warn(
+                "redirect_loop",
+                host=f"{bracketed(destination[0])}:{destination[1]}",
+                do="exempt the proxy's user from the redirect: scripts/redirect.sh check",
+            )
+            return Refusal(421, "the proxy's own connection was redirected to it")
+        return None
+
+    async def _registry(self, wanted: Origin, conn: connection.Client) -> Origin | None:
+        hosts, client = self._running.parts().hosts, client_of(conn)
+        try:
+            if wanted.scheme == "http":
+                destinations = self._running.parts().destinations
+                reach = destinations.named_by_client(wanted.host, wanted.port, client)
+                return wanted if await hosts.is_registry(wanted, reach, client) else None
+            role = await hosts.role(wanted, client)
+        except Exception:
+            logger.exception("the decision on a connection failed")
+            return None
+        if role is None:
+            return None
+        self._running.roles[conn.id] = role
+        return wanted
+
+
+def _place(address: Any) -> _Place:
+    """Host and port of a socket's address, which has more in it for IPv6."""
+    return address[0], address[1]

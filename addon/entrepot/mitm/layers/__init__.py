@@ -1,0 +1,1 @@
+"""mitmproxy's layers, replaced or bounded: how bytes of clients are read and answers written."""

@@ -1,0 +1,1 @@
+"""What registries and their clients say, as plain values."""

@@ -1,0 +1,381 @@
+"""The running fetches: at most one for each blob of a registry, started by the first who asks.
+
+What becomes of one is decided here: committed and linked, kept to be continued, or discarded.
+"""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, replace
+from functools import partial as bind
+from pathlib import Path
+
+from entrepot.auth.grants import Asked, Credential
+from entrepot.http_client.client import Follow
+from entrepot.http_client.response import Reply, Target
+from entrepot.protocol.forwarded_fields import forwarded
+from entrepot.protocol.identifiers import Digest, Origin, Repository
+from entrepot.protocol.messages import Answer, Fields, Request, cache_status, error_answer
+from entrepot.protocol.network_reach import Reach
+from entrepot.pull import authorization
+from entrepot.storage.capacity import Fit
+from entrepot.storage.errors import storage_reason
+from entrepot.storage.store import StoreError
+from entrepot.transfer.bodies import FileBody
+from entrepot.transfer.download import Broken, Download, MismatchError
+from entrepot.transfer.download_limits import make_way, slow_ones
+from entrepot.transfer.growing_file import GaveWay, State
+from entrepot.transfer.range_answers import wants_part
+from entrepot.transfer.single_flight import Audience
+from entrepot.upstream.driver import Driver
+
+Key = tuple[Origin, Digest]
+
+_WAY_SECONDS = 1.0
+"""How long a fetch waits for others to make way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Led:
+    """A fetch that has begun, and its file, held open for the one who began it."""
+
+    download: Download
+    opened: FileBody
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """That upstream allows a credential a blob that is still being fetched.
+
+    It was not yet shown that what it answers with is the blob.
+    """
+
+    repository: Repository
+    who: Credential
+    asked: Asked
+
+
+class Fetches:
+    """Single flight for blobs; belongs to one event loop."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self.running: dict[Key, Download] = {}
+        self.ended = 0
+        """How many have ended: what was not found before one ended may be found after."""
+        self._opening: dict[Key, tuple[asyncio.Task[Led | Answer], Audience]] = {}
+        self._beginning: dict[Key, Download] = {}
+        self._claims: dict[Key, list[Claim]] = {}
+
+    def has(self, key: Key) -> bool:
+        """Whether a blob is being fetched, or asked for."""
+        return key in self.running or key in self._opening
+
+    async def opened(self, key: Key, request: Request) -> bool:
+        """Wait until it is known what upstream says to the one who asked first; whether any did."""
+        opening = self._opening.get(key)
+        if opening is not None:
+            task, audience = opening
+            audience.join(request)
+            await asyncio.wait([task])
+        return opening is not None
+
+    def lead(
+        self, request: Request, repository: Repository, digest: Digest, who: Credential
+    ) -> asyncio.Task[Led | Answer]:
+        """Fetch as this client: a fetch to follow, or an answer where none came of it.
+
+        The task raises ``UpstreamError``.
+        """
+        key, audience = (repository.origin, digest), Audience()
+        audience.join(request)
+        shared = replace(request, is_awaited=audience.is_there)
+        task = asyncio.create_task(self._open(shared, repository, digest, who))
+        self._opening[key] = (task, audience)
+        task.add_done_callback(lambda _: self._opening.pop(key))
+        return task
+
+    def join(self, key: Key, repository: Repository) -> Led:
+        """Follow a running fetch."""
+        download = self.running[key]
+        download.repositories.add(repository)
+        return Led(download, download.body(0, None))
+
+    def claim(self, key: Key, claim: Claim) -> None:
+        """Remember what upstream allowed once the running fetch is verified."""
+        self._claims.setdefault(key, []).append(claim)
+
+    def admits(self, key: Key, repository: Repository, who: Credential) -> bool:
+        """Whether this client follows a running fetch already."""
+        access, now = self._driver.access, self._driver.clock()
+        return any(
+            claim.repository == repository
+            and claim.who.fingerprint == who.fingerprint
+            and access.still_counts(repository, who, key[1], claim.asked, now)
+            for claim in self._claims.get(key, ())
+        )
+
+    async def pass_on(
+        self, request: Request, repository: Repository, digest: Digest, who: Credential
+    ) -> Answer:
+        """Upstream's own answer to this client, kept nowhere."""
+        reply = await self._driver.send(request, downgrade=True)
+        if reply.status not in (200, 206):
+            await authorization.refused(self._driver, reply, repository, digest, who)
+            return await self._driver.relay(request, reply)
+        return await self._unstored(request, reply, digest)
+
+    def forget(self, repository: Repository, digest: Digest) -> None:
+        """Let a running fetch not speak for a repository that has the blob no more."""
+        download = self.running.get((repository.origin, digest))
+        if download is not None:
+            download.repositories.discard(repository)
+
+    async def stop(self, seconds: float) -> None:
+        """End every download, keeping what it has; wait for those that are just committing."""
+        running = list(self.running.values())
+        for download in running:
+            download.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for download in running:
+                    await download.retired.wait()
+
+    # Opening
+
+    async def _open(
+        self, request: Request, repository: Repository, digest: Digest, who: Credential
+    ) -> Led | Answer:
+        driver, key = self._driver, (repository.origin, digest)
+        asked = driver.access.asked(driver.clock())
+        path = driver.store.partial(repository.origin, digest)
+        await driver.stored(bind(driver.store.hold, path), None)
+        download = self._prepare(request, repository, digest, who, asked)
+        began = False
+        try:
+            reply = await self._get(request, download)
+            if reply.status not in (200, 206):
+                await authorization.refused(driver, reply, repository, digest, who)
+                return await driver.relay(request, reply)
+            if download is None or not await self._begin(key, download, reply):
+                return await self._unstored(request, reply, digest)
+            # First what may fail: one that is registered and never ends would hold up all who ask.
+            led = Led(download, download.body(0, None))
+            download.repositories.add(repository)
+            download.start()
+            self.running[key] = download
+            self.claim(key, Claim(repository, who, asked))
+            driver.events.count("blob_misses")
+            began = True
+            return led
+        finally:
+            self._beginning.pop(key, None)
+            if not began:
+                await self._let_go(path, download)
+
+    async def _let_go(self, path: Path, download: Download | None) -> None:
+        """Leave what is there of a fetch that did not begin to the next."""
+        driver, release = self._driver, bind(self._driver.store.release, path)
+        # Not by ``stored``: while the store rests, that would leave the room claimed.
+        with contextlib.suppress(StoreError, RuntimeError):
+            await driver.call(lambda: driver.store_from_thread(release))
+        if download is not None:
+            download.discard_if_empty()
+            download.close()
+
+    async def _get(self, request: Request, download: Download | None) -> Reply:
+        at = download.written if download else 0
+        part = _range_from(at)
+        reply = await self._driver.send_patiently(request, extra=part, downgrade=True)
+        if reply.status == 416 and download is not None and at:
+            reply.close()  # what is here is longer than the blob: it cannot be a part of it
+            download.restart()
+            reply = await self._driver.send(request, downgrade=True)
+        return reply
+
+    async def _begin(self, key: Key, download: Download, reply: Reply) -> bool:
+        """Give ``reply`` to the download; False where it cannot be stored."""
+        driver = self._driver
+        try:
+            size = download.accept(reply)
+        except Broken as error:
+            driver.events.warn("fetch_broken", digest=download.digest, reason=error, kept=0)
+            return False
+        except OSError as error:
+            driver.events.warn_once("store_failed", reason=storage_reason(error))
+            return False
+        if not make_way({**self.running, **self._beginning}, key[0]):
+            driver.events.warn_once("downloads_full", of=key[0], digest=download.digest)
+            return False
+        self._beginning[key] = download
+        granted = await self._admit(download.path, size)
+        if not granted:
+            driver.events.warn_once("no_room", digest=download.digest, size=size)
+        return granted
+
+    async def _admit(self, path: Path, size: int | None) -> bool:
+        """Whether there is room, after those that do not move made some where it is short."""
+        admit = bind(self._driver.store.admit, path, size)
+        fit = await self._driver.stored(admit, otherwise=Fit.NEVER)
+        if fit is Fit.NOT_NOW and (slow := slow_ones(self.running)):
+            for download in slow:
+                download.give_way("it hardly moves, and others need its room")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_WAY_SECONDS):
+                    for download in slow:
+                        await download.retired.wait()
+            fit = await self._driver.stored(admit, otherwise=Fit.NEVER)
+        return fit is Fit.YES
+
+    def _prepare(
+        self,
+        request: Request,
+        repository: Repository,
+        digest: Digest,
+        who: Credential,
+        asked: Asked,
+    ) -> Download | None:
+        """Make a download, or None where the folder takes none."""
+        driver = self._driver
+        target = Target(request.origin, request.target)
+
+        def get(target: Target, reach: Reach, fields: Fields) -> Reply:
+            return driver.upstream.send(
+                "GET", target, fields, reach=reach, follow=Follow.ANY, downgrade=True
+            )
+
+        def ask(extra: Fields) -> Reply:
+            fields = (*forwarded(request), *extra)
+            return driver.signer.send(request, fields, bind(get, target, driver.reach_of(request)))
+
+        def reopen(offset: int) -> Reply:
+            driver.events.count("resumed_fetches")
+            return ask(_range_from(offset))
+
+        def part(reply: Reply, start: int, stop: int) -> Reply:
+            driver.events.count("parallel_fetches")
+            wanted = ("Range", f"bytes={start}-{stop - 1}")
+            fields = (*(pair for pair in reply.asked if pair[0].lower() != "range"), wanted)
+            found = get(reply.target, reply.reach, fields)
+            if found.status == 206 or (reply.target == target and request.account is None):
+                return found
+            found.close()  # a signed address or a token ends; the registry gives a new one
+            return ask((wanted,))
+
+        try:
+            return Download(
+                digest,
+                driver.store.partial(repository.origin, digest),
+                reopen=reopen,
+                part=part,
+                claim=self._claim,
+                finish=bind(self._finish, Claim(repository, who, asked)),
+                ended=bind(self._end, (repository.origin, digest)),
+                loop=asyncio.get_running_loop(),
+                clock=driver.clock,
+            )
+        except OSError as error:
+            driver.events.warn_once("store_failed", reason=storage_reason(error))
+            return None
+
+    async def _unstored(self, request: Request, reply: Reply, digest: Digest) -> Answer:
+        """Serve a blob that cannot be stored: upstream's bytes, verified on their way."""
+        driver = self._driver
+        driver.events.count("blob_unstored")
+        if wants_part(request) or reply.status != 200:
+            reply.close()
+            part: Fields = tuple(("Range", value) for value in request.values("Range"))
+            reply = await driver.send(request, extra=part)  # a part cannot be verified
+            if reply.status != 200:
+                return await driver.relay(request, reply)
+        if reply.length == 0 and digest != Digest.of(b"", digest.algorithm):
+            reply.close()
+            driver.events.warn("mismatch", digest=digest, of=request.origin, reason="empty")
+            return error_answer(502, "DIGEST_INVALID", f"upstream sent nothing for {digest}")
+        headers: Fields = (
+            ("Content-Type", reply.value("Content-Type") or "application/octet-stream"),
+            ("Docker-Content-Digest", str(digest)),
+            cache_status("fwd=miss", "detail=unstored"),
+        )
+        if reply.length is not None:
+            headers = (("Content-Length", str(reply.length)), *headers)
+        return Answer(200, headers, driver.body(request, reply, digest=digest))
+
+    # On the download's thread
+
+    def _claim(self, download: Download, end: int) -> int:
+        store = self._driver.store
+        # What nobody waits for and says no end of itself takes nobody's place.
+        evict = download.size is not None or download.is_read
+        claim = bind(store.claim, download.path, end, download.written, evict=evict)
+        try:
+            return self._driver.store_from_thread(claim)
+        except (StoreError, RuntimeError):
+            return 0
+
+    def _finish(self, claim: Claim, download: Download) -> None:
+        """Commit, or clear away what is of no use; ``claim`` is that of who began it."""
+        if download.error is None:
+            self._commit(claim, download)
+        else:
+            self._report(claim.repository, download, download.error)
+        with contextlib.suppress(StoreError, RuntimeError):
+            self._driver.store_from_thread(bind(self._driver.store.release, download.path))
+
+    def _commit(self, claim: Claim, download: Download) -> None:
+        driver, store, events = self._driver, self._driver.store, self._driver.events
+        digest, repository = download.digest, claim.repository
+
+        def commit() -> None:
+            """What is heard while this runs is written after it."""
+            label = authorization.given_to(driver, repository, digest, claim.who, claim.asked)
+            path, media_type = download.path, download.media_type
+            store.commit_blob(path, repository, digest, media_type, given_to=label)
+            deleted = driver.access.is_deleted(repository, digest, claim.asked)
+            if deleted or repository not in download.repositories:
+                store.unlink(repository, digest)
+            for other in set(download.repositories) - {repository}:
+                store.confirm(other, digest, given_to=None)
+
+        try:
+            driver.store_from_thread(commit)
+        except (StoreError, RuntimeError) as problem:
+            events.warn_once("store_failed", reason=problem)
+        else:
+            events.info("stored", digest=digest, size=download.size, of=repository)
+
+    def _report(self, repository: Repository, download: Download, error: Exception) -> None:
+        useless = isinstance(error, MismatchError | OSError) or download.written == 0
+        kept = 0 if useless else download.written
+        if useless:
+            download.path.unlink(missing_ok=True)
+        if isinstance(error, GaveWay):
+            digest = download.digest
+            self._driver.events.info(
+                "gave_way", digest=digest, of=repository, reason=error, kept=kept
+            )
+            return
+        self._driver.events.warn(
+            "mismatch" if isinstance(error, MismatchError) else "fetch_broken",
+            digest=download.digest,
+            of=repository,
+            reason=storage_reason(error) if isinstance(error, OSError) else error,
+            kept=kept,
+        )
+
+    # Back on the loop
+
+    def _end(self, key: Key) -> None:
+        download = self.running.pop(key)
+        self.ended += 1
+        for claim in self._claims.pop(key, ()):
+            if download.state is State.VERIFIED:
+                self._driver.access.allow(claim.repository, claim.who, (key[1],), claim.asked)
+
+
+def _range_from(offset: int) -> Fields:
+    """Ask for what follows ``offset``, and one byte before it.
+
+    The overlap keeps the answer a 206 where the file is whole already: asking from its end
+    would be a 416, which says nothing of the bytes.
+    """
+    return (("Range", f"bytes={offset - 1}-"),) if offset > 0 else ()

@@ -1,0 +1,82 @@
+"""What is served was verified: at its commit, and again where there is a reason to doubt.
+
+A stored blob is hashed before its first byte leaves where its file was touched since it was last
+verified, and where that is a day ago (see ``objects``). So a damaged one is never a broken
+transfer: it is removed, and the request goes on as a miss. The hash costs about half a second a
+GiB, once for all who ask; and only once it is decided that somebody may have the blob: who may not
+could else tell by the time that it is here.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from entrepot.protocol.identifiers import Digest
+from entrepot.protocol.messages import Body
+from entrepot.storage.records import StoredBlob
+from entrepot.storage.rehash import damage_of
+from entrepot.transfer.bodies import ContinuedBody, FileBody
+from entrepot.upstream.driver import Driver
+
+_AT_ONCE = 2
+"""Verifications; each takes a core."""
+
+
+class Checks:
+    """Says whether a stored blob's bytes can be trusted; belongs to one event loop."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._verifying = asyncio.Semaphore(_AT_ONCE)
+
+    async def checked(self, found: StoredBlob, digest: Digest) -> StoredBlob | None:
+        """A stored blob that may be served now; None, and it is closed, where it is damaged."""
+        if found.sound:
+            return found
+        sound = False
+        try:
+            sound, _ = await self._driver.together(
+                ("verify", digest), lambda: self._verify(os.dup(found.file), digest)
+            )
+        finally:
+            if not sound:
+                os.close(found.file)
+        return replace(found, sound=True) if sound else None
+
+    async def _verify(self, file: int, digest: Digest) -> bool:
+        """Whether a file, which is closed, has the right bytes; the store hears of it."""
+        driver, store = self._driver, self._driver.store
+        try:
+            state = os.fstat(file)
+            async with self._verifying:
+                damage = await driver.call(lambda: damage_of(file, digest))
+        finally:
+            os.close(file)
+        driver.events.count("verified")
+        if damage is None:
+            await driver.stored(lambda: store.verified(digest, state), None)
+            return True
+        await driver.stored(lambda: store.remove_damaged(digest, state, damage), None)
+        return False
+
+    def body(
+        self,
+        found: StoredBlob,
+        digest: Digest,
+        start: int,
+        stop: int | None,
+        elsewhere: Callable[[int], Awaitable[Body]],
+    ) -> Body:
+        """A stretch of a stored blob; where the disk gives up, the rest comes from ``elsewhere``.
+
+        ``elsewhere`` gives what follows an offset within the stretch.
+        """
+        driver = self._driver
+
+        async def resume(given: int) -> Body:
+            driver.events.warn("blob_lost", digest=digest, at=start + given)
+            await driver.stored(lambda: driver.store.doubt(digest), None)
+            return await elsewhere(given)
+
+        return ContinuedBody(FileBody(found.file, start, stop), resume)

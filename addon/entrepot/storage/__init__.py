@@ -1,0 +1,1 @@
+"""What is kept on disk: within its limit, found whole after a kill."""

@@ -1,0 +1,72 @@
+"""Rows that folders of earlier versions lack: *shown*, by which lists are made.
+
+They follow from the rows *given*, and are written for those of manifests that are held, in turns,
+before the first list; then a row says that it is done. An empty folder needs nothing.
+"""
+
+import time
+from collections.abc import Callable
+
+import diskcache
+
+from entrepot.protocol.identifiers import Digest, Origin, Repository
+from entrepot.storage.diskcache_db import keys
+from entrepot.storage.diskcache_db.database import text_of
+from entrepot.storage.index import Index
+from entrepot.storage.objects import Objects
+
+_DONE = "shown"
+_TURN_SECONDS = 0.005
+_NEXT = (
+    "SELECT CAST(key AS BLOB), CAST(value AS BLOB), expire_time FROM Cache"
+    " WHERE key > CAST(? AS TEXT) AND key < 'given!' AND raw = 1 ORDER BY key LIMIT 50"
+)
+
+
+class Backfill:
+    """Belongs to one thread. Methods raise what diskcache and SQLite raise."""
+
+    def __init__(
+        self,
+        cache: diskcache.Cache,
+        index: Index,
+        objects: Objects,
+        clock: Callable[[], float],
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``clock`` is the time of day, ``steady`` is never set."""
+        self._cache = cache
+        self._index = index
+        self._objects = objects
+        self._clock = clock
+        self._steady = steady
+        self._after = b"given "
+        self._is_done = index.number(_DONE) is not None
+
+    def turn(self) -> bool:
+        """Go on for some milliseconds; whether it is done."""
+        until = self._steady() + _TURN_SECONDS
+        while not self._is_done and self._steady() < until:
+            self._some()
+        return self._is_done
+
+    def _some(self) -> None:
+        found = self._cache._sql(_NEXT, (self._after,)).fetchall()  # noqa: SLF001 as in database
+        with self._cache.transact():
+            for key, value, expires in found:
+                self._take(text_of(key), text_of(value), expires)
+        if found:
+            self._after = found[-1][0]
+        else:
+            self._index.keep_number(_DONE, 1)
+            self._is_done = True
+
+    def _take(self, key: str, value: str, expires: object) -> None:
+        left = expires - self._clock() if isinstance(expires, float) else 0.0
+        try:
+            _, origin, name, digest, label = key.split(" ")
+            repository, parsed = Repository(Origin.parse(origin), name), Digest.parse(digest)
+        except ValueError:
+            return  # a damaged row
+        if left > 0 and self._objects.has_manifest(repository.origin, parsed):
+            self._index.put(keys.shown(repository, label, parsed), value, left)

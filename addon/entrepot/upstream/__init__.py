@@ -1,0 +1,1 @@
+"""When, how often and as whom registries are asked."""

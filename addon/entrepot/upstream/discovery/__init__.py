@@ -1,0 +1,1 @@
+"""Which hosts are registries, and which are left alone."""

@@ -1,0 +1,60 @@
+"""What may be passed on of an answer that comes from where a redirect led.
+
+It is not the registry that speaks there, and its client never asked there: so its words are not
+passed on as the registry's. What is verified by a digest goes on whoever sent it; besides that only
+the head that describes content (to a HEAD), and a part of content that its client verifies (206).
+A failure keeps its status, and is said in our own words.
+"""
+
+from entrepot.http_client.response import Reply
+from entrepot.http_client.retry_after import parse_retry_after
+from entrepot.protocol.messages import Answer, Fields, Request, error_answer
+
+_DESCRIBE = frozenset(
+    {
+        "accept-ranges",
+        "content-encoding",
+        "content-length",
+        "content-range",
+        "content-type",
+        "date",
+        "docker-content-digest",
+        "docker-distribution-api-version",
+        "etag",
+        "last-modified",
+    }
+)
+_CODES = {401: "UNAUTHORIZED", 403: "DENIED", 404: "NOT_FOUND", 429: "TOOMANYREQUESTS"}
+
+
+def is_elsewhere(request: Request, reply: Reply) -> bool:
+    """Whether a redirect led away from the registry that was asked."""
+    return reply.target.origin != request.origin
+
+
+def is_page(fields: Fields) -> bool:
+    """Whether an answer is a web page: what a sign-on, a portal or a proxy shows of itself."""
+    types = (value.strip().lower() for name, value in fields if name.lower() == "content-type")
+    return any(one.startswith(("text/html", "application/xhtml")) for one in types)
+
+
+def describing(fields: Fields) -> Fields:
+    """Of the fields of such an answer those that describe content."""
+    return tuple(pair for pair in fields if pair[0].lower() in _DESCRIBE)
+
+
+def problem(request: Request, reply: Reply) -> Answer | None:
+    """What is said instead of an answer that may not be passed on; None for one that may."""
+    host = reply.target.origin
+    if reply.status >= 400:
+        message = f"the registry sends to {host}, which answered {reply.status}"
+        answer = error_answer(reply.status, _CODES.get(reply.status, "UNAVAILABLE"), message)
+        after = reply.value("Retry-After")
+        known = after is not None and parse_retry_after(after) is not None
+        return answer.adding(("Retry-After", str(after))) if known else answer
+    if request.method == "HEAD" and reply.status == 200:
+        return None
+    if reply.status == 206 and not is_page(reply.headers):
+        return None
+    message = f"the registry sends to {host}, which sent nothing that could be verified"
+    return error_answer(502, "UNAVAILABLE", message)

@@ -1,0 +1,96 @@
+"""Sizes and durations, as administrators write them."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entrepot.config.units import parse_duration, parse_rest, parse_size
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1", 1),
+        ("1B", 1),
+        ("1048576", 2**20),
+        ("1K", 2**10),
+        ("1k", 2**10),
+        ("1KB", 1000),
+        ("1KiB", 2**10),
+        ("500MB", 500_000_000),
+        ("50GiB", 50 * 2**30),
+        ("50 GiB", 50 * 2**30),
+        ("50Gi", 50 * 2**30),
+        ("1.5T", 3 * 2**39),
+        ("0.5kb", 500),
+        ("1.5B", 1),
+        ("8191.75T", 32767 * 2**38),
+    ],
+)
+def test_size_is_read(text: str, size: int) -> None:
+    """KB counts in thousands, KiB and a bare K in 1024s, fractions are cut to bytes."""
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0",
+        "0GiB",
+        "0.0001K",
+        "-1",
+        "+1",
+        "1e9",
+        "GiB",
+        "1.GiB",
+        ".5GiB",
+        "1,5GiB",
+        "1iB",
+        "1i",
+        "1PB",
+        "1 0GiB",
+        "1GiBB",
+        "1GiB\n",
+        "inf",
+        "\N{ARABIC-INDIC DIGIT ONE}",
+        "1\N{KELVIN SIGN}",
+        "9" * 16,
+        "9" * 15 + "T",
+    ],
+)
+def test_size_is_refused(text: str) -> None:
+    """A size that is not plain, not positive or beyond 63 bits is an error that quotes it."""
+    with pytest.raises(ValueError, match="expected a size") as caught:
+        parse_size(text)
+    assert repr(text) in str(caught.value)
+
+
+@given(st.integers(1, 2**50), st.sampled_from(["", "K", "M", "KB", "MB", "KiB", "MiB"]))
+def test_sizes_grow_with_their_number(number: int, unit: str) -> None:
+    """A size is its number times its unit, exactly."""
+    with contextlib.suppress(ValueError):
+        assert parse_size(f"{number}{unit}") == number * parse_size(f"1{unit}")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("45m", 2700), ("5min", 300), ("1.5h", 5400), ("30d", 2592000), ("300", 300)],
+)
+def test_duration_is_read(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "0s", "5x", "-1d", " 1d", "1d2h", "366d", "9999999d"])
+def test_duration_is_refused(text: str) -> None:
+    """None at all, and more than a year, are no durations."""
+    with pytest.raises(ValueError, match="expected a duration such as 30d") as caught:
+        parse_duration(text)
+    assert repr(text) in str(caught.value)
+
+
+def test_scrubbing_may_be_off() -> None:
+    assert parse_rest("0") == 0
+    assert parse_rest("30d") == 2592000
