@@ -58,7 +58,6 @@ STILL_LONG = frozenset(
         "client.py",
         "download.py",
         "fetches.py",
-        "gateway.py",
         "grants.py",
         "manifests.py",
         "mirror.py",

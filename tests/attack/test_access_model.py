@@ -58,7 +58,7 @@ from entrepot.protocol.messages import Answer, BodyError, Fields, Request
 from entrepot.protocol.routes import Blob, Manifest, parse_endpoint
 from entrepot.pull.cache import Cache
 from entrepot.storage.store import Store
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 
 SHORT_EXAMPLES, STEPS = 40, 40
 PLAIN_SECONDS, TOKEN_SECONDS, PUBLIC_SECONDS = 60.0, 300.0, 600.0
@@ -271,7 +271,7 @@ class AccessMachine(RuleBasedStateMachine):
         self.store = Store(self.folder, 10**8, clock=self._time)
         self.access = Access(b"secret")
         self.events = Events()
-        self.driver = Driver(
+        self.context = Context.make(
             self.store,
             Parts.upstream,
             self.access,
@@ -279,7 +279,7 @@ class AccessMachine(RuleBasedStateMachine):
             lambda: self.world.now,
             self._time,
         )
-        self.cache = Cache(self.driver)
+        self.cache = Cache(self.context)
 
     def _time(self) -> float:
         """No two moments are the same, as with a real clock."""
@@ -296,8 +296,7 @@ class AccessMachine(RuleBasedStateMachine):
         await self._release()
         await self._settled()
         await self.cache.pushes.stop(1)
-        self.driver._store_pool.submit(self.store.disconnect)  # noqa: SLF001 upstream is shared
-        self.driver._store_pool.shutdown(wait=True)  # noqa: SLF001
+        self.context.store_thread.close()  # and not the rest: upstream is shared
 
     # The world changes
 
@@ -732,7 +731,7 @@ class AccessMachine(RuleBasedStateMachine):
 
     async def _settled(self) -> None:
         while self.cache.downloads:
-            await self.driver.stored(lambda: None, None)
+            await self.context.store_thread.run(lambda: None, None)
 
     async def _read(self, request: Request, endpoint: Blob | Manifest) -> Got:
         return await _read(await self.cache.handle(request, endpoint))

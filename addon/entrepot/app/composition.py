@@ -37,8 +37,8 @@ from entrepot.pull.cache import Cache
 from entrepot.pull.stale import Outage
 from entrepot.storage.errors import storage_reason
 from entrepot.storage.store import Store, StoreError
+from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.registry_hosts import Hosts
-from entrepot.upstream.driver import Driver
 from entrepot_ca import Authority, AuthorityError, ensure
 
 WARN_DAYS = 30
@@ -116,7 +116,7 @@ class Engine:
         self.accounts = foundation.accounts
         self.admission = Admission(config.allow_client, self.events)
         access, realms = Access(secrets.token_bytes(32)), Realms()
-        self.driver = driver = Driver(
+        self.context = context = Context.make(
             foundation.store,
             upstream,
             access,
@@ -126,24 +126,24 @@ class Engine:
             answer_seconds=config.answer_timeout,
             offline=config.offline,
         )
-        outage = Outage(driver, config.max_stale, config.offline_private)
-        self._upkeep = Upkeep(driver)
-        self._scrubber = Scrubber(driver, config.scrub) if config.scrub else None
-        self.cache = Cache(driver, outage)
+        outage = Outage(context, config.max_stale, config.offline_private)
+        self._upkeep = Upkeep(context)
+        self._scrubber = Scrubber(context, config.scrub) if config.scrub else None
+        self.cache = Cache(context, outage)
         self.hosts = Hosts(
-            driver,
+            context,
             realms,
             listed=config.registry,
             only_listed=config.only_listed,
             permits=foundation.authority.permits,
         )
-        self.behalf = Behalf(driver, self.accounts, realms, self.hosts)
-        self.logins = Logins(driver, realms, self.hosts, outage, self.behalf)
-        self.mirrors = Mirrors(driver, self.cache, self.hosts, config.mirror, self.accounts)
+        self.behalf = Behalf(context, self.accounts, realms, self.hosts)
+        self.logins = Logins(context, realms, self.hosts, outage, self.behalf)
+        self.mirrors = Mirrors(context, self.cache, self.hosts, config.mirror, self.accounts)
         self.pages = Pages(
             foundation.authority.certificate_pem,
             lambda: dict(self.events.counts),
-            driver.upstreams,
+            context.gateway.upstreams,
         )
         self._upkeep.start()
         if self._scrubber is not None:

@@ -33,8 +33,8 @@ from entrepot.protocol.messages import (
     token_answer,
 )
 from entrepot.protocol.routes import Blob, Endpoint, Manifest, Referrers, Tags
+from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.registry_hosts import Hosts
-from entrepot.upstream.driver import Driver
 
 _READ = frozenset({"GET", "HEAD"})
 _REPLACED = frozenset({"host", "content-length", "accept-encoding"})
@@ -45,8 +45,8 @@ _HOW = ("hit", "detail=account")
 class Behalf:
     """Belongs to one event loop."""
 
-    def __init__(self, driver: Driver, accounts: Accounts, realms: Realms, hosts: Hosts) -> None:
-        self._driver = driver
+    def __init__(self, context: Context, accounts: Accounts, realms: Realms, hosts: Hosts) -> None:
+        self._context = context
         self._accounts = accounts
         self._realms = realms
         self._hosts = hosts
@@ -71,13 +71,13 @@ class Behalf:
         """Upstream's own list, to the account."""
         fields = (pair for pair in end_to_end(request.headers) if pair[0].lower() not in _REPLACED)
         try:
-            reply = await self._driver.pass_on(
+            reply = await self._context.gateway.pass_on(
                 request, (*fields, ("Accept-Encoding", "identity")), None
             )
         except UpstreamError as error:
-            self._driver.events.warn("upstream_failed", of=request.origin, reason=error)
+            self._context.events.warn("upstream_failed", of=request.origin, reason=error)
             return unavailable(error, "fwd=bypass", f"detail={endpoint.detail}")
-        return await self._driver.relay(
+        return await self._context.relay.answer(
             request, reply, how=("fwd=bypass", f"detail={endpoint.detail}")
         )
 

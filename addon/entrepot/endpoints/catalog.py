@@ -25,7 +25,7 @@ from entrepot.protocol.messages import (
     error_answer,
 )
 from entrepot.storage.catalog_index import Labels
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 
 LARGEST_PAGE = 1000
 _LEAST_AT_ONCE, _MOST_AT_ONCE = 20, 200
@@ -56,16 +56,16 @@ class Page:
 class Listing:
     """Answers GET and HEAD of `_catalog` and `tags/list`."""
 
-    def __init__(self, driver: Driver, accounts: Accounts) -> None:
-        self._driver = driver
+    def __init__(self, context: Context, accounts: Accounts) -> None:
+        self._context = context
         self._accounts = accounts
 
     async def origins(self) -> list[Origin]:
         """The registries of which something may be seen."""
-        store = self._driver.store
+        store = self._context.store
         nothing: list[Origin] = []
         await self._prepared()
-        return await self._driver.stored(lambda: store.origins(_MOST_ORIGINS), nothing)
+        return await self._context.store_thread.run(lambda: store.origins(_MOST_ORIGINS), nothing)
 
     async def catalog(
         self, request: Request, sections: Sequence[tuple[str, Origin]], link: Mapping[str, str]
@@ -109,8 +109,8 @@ class Listing:
 
     async def _prepared(self) -> None:
         """Wait until the store has taken over what an earlier version wrote."""
-        store = self._driver.store
-        while not await self._driver.stored(store.prepare_lists, otherwise=True):
+        store = self._context.store
+        while not await self._context.store_thread.run(store.prepare_lists, otherwise=True):
             pass
 
     def _labels(self, request: Request, origin: Origin) -> Labels:
@@ -125,16 +125,16 @@ class Listing:
     async def _repositories(
         self, origin: Origin, labels: Labels, after: str, most: int
     ) -> tuple[list[str], str | None]:
-        store, nothing = self._driver.store, _nothing()
-        return await self._driver.stored(
+        store, nothing = self._context.store, _nothing()
+        return await self._context.store_thread.run(
             lambda: store.repositories(origin, labels, after, most), nothing
         )
 
     async def _tags(
         self, repository: Repository, labels: Labels, after: str, most: int
     ) -> tuple[list[str], str | None]:
-        store, nothing = self._driver.store, _nothing()
-        return await self._driver.stored(
+        store, nothing = self._context.store, _nothing()
+        return await self._context.store_thread.run(
             lambda: store.tags(repository, labels, after, most), nothing
         )
 

@@ -50,8 +50,8 @@ from entrepot.protocol.routes import (
 )
 from entrepot.pull.authorization import shareable
 from entrepot.pull.cache import Cache
+from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.registry_hosts import Hosts
-from entrepot.upstream.driver import Driver
 
 _PULLS = frozenset({"GET", "HEAD"})
 
@@ -81,19 +81,19 @@ class Mirrors:
 
     def __init__(
         self,
-        driver: Driver,
+        context: Context,
         cache: Cache,
         hosts: Hosts,
         mirrors: Collection[Mirror],
         accounts: Accounts,
     ) -> None:
-        self._driver = driver
+        self._context = context
         self._cache = cache
         self._hosts = hosts
-        self._listing = Listing(driver, accounts)
+        self._listing = Listing(context, accounts)
         self._given = {m.registry for m in mirrors if m.registry is not None}
         self._accounts = accounts
-        self._destinations = driver.upstream.destinations
+        self._destinations = context.gateway.upstream.destinations
 
     async def answer(self, request: Request, mirror: Mirror) -> Answer:
         """Answer a request below `/v2`, whose origin means nothing; never raises for upstream."""
@@ -107,11 +107,11 @@ class Mirrors:
         except _RefusedError as refused:
             return refused.answer
         except DestinationError as error:
-            events, client = self._driver.events, request.client
+            events, client = self._context.events, request.client
             events.warn("not_led", client=client, of=request.path, reason=error)
             return _unreachable().answer
         except UpstreamError as error:
-            self._driver.events.warn("upstream_failed", of=request.path, reason=error)
+            self._context.events.warn("upstream_failed", of=request.path, reason=error)
             return unavailable(error, "fwd=miss")
 
     async def _answer(self, received: Request, mirror: Mirror) -> Answer:
@@ -200,8 +200,10 @@ class Mirrors:
 
     async def _referrers(self, request: Request, path: str, namespace: str | None) -> Answer:
         """What the registry says, which is not cached; the next page is to be had here too."""
-        reply = await self._driver.send(request)
-        answer = await self._driver.relay(request, reply, how=("fwd=bypass", "detail=referrers"))
+        reply = await self._context.gateway.send(request)
+        answer = await self._context.relay.answer(
+            request, reply, how=("fwd=bypass", "detail=referrers")
+        )
         headers = tuple(
             (name, relinked(value, path, namespace) if name.lower() == "link" else value)
             for name, value in answer.headers

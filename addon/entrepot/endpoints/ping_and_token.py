@@ -42,8 +42,9 @@ from entrepot.protocol.messages import (
 )
 from entrepot.protocol.routes import Endpoint, Other, Ping
 from entrepot.pull.stale import Outage
+from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.registry_hosts import Hosts
-from entrepot.upstream.driver import Driver, relayed
+from entrepot.upstream.relay import relayed
 from entrepot.upstream.retry import FAILURES
 
 REMEMBERED_SECONDS = 300.0
@@ -110,14 +111,14 @@ class Logins:
 
     def __init__(
         self,
-        driver: Driver,
+        context: Context,
         realms: Realms,
         hosts: Hosts,
         outage: Outage,
         behalf: Behalf | None = None,
     ) -> None:
-        self._driver = driver
-        self._behalf = behalf or Behalf(driver, Accounts(), realms, hosts)
+        self._context = context
+        self._behalf = behalf or Behalf(context, Accounts(), realms, hosts)
         self._outage = outage
         self._our_token = f"entrepot-{secrets.token_urlsafe(24)}"
         self._realms = realms
@@ -146,7 +147,7 @@ class Logins:
                 return await self._token(request, content)
             return await self._behalf.pinged(request, await self._ping(request))
         except UpstreamError as error:
-            self._driver.events.warn("upstream_failed", of=request.origin, reason=error)
+            self._context.events.warn("upstream_failed", of=request.origin, reason=error)
             detail = "token" if self._is_for_a_token(request) else "ping"
             return unavailable(error, "fwd=bypass", f"detail={detail}")
 
@@ -181,7 +182,7 @@ class Logins:
         self, request: Request, content: bytes | None = None, *, brief: bool = False
     ) -> Reply:
         fields = (pair for pair in end_to_end(request.headers) if pair[0].lower() not in _REPLACED)
-        return await self._driver.pass_on(
+        return await self._context.gateway.pass_on(
             request, (*fields, ("Accept-Encoding", "identity")), content, brief=brief
         )
 
@@ -191,8 +192,8 @@ class Logins:
         ours = self._behalf.token(request)
         if ours is not None:
             return ours
-        how, began = ("fwd=bypass", "detail=token"), self._driver.clock()
-        if self._driver.is_away(request.origin):
+        how, began = ("fwd=bypass", "detail=token"), self._context.clock()
+        if self._context.health.is_away(request.origin):
             return self._token_of_ours(request)
         # Ours is of no use for a push, which had better wait.
         brief = not token_servers.asks_to_write(request, content)
@@ -200,7 +201,7 @@ class Logins:
             form = content if request.method == "POST" else None
             reply = await self._send(request, form, brief=brief)
         except UpstreamError as error:
-            self._driver.events.warn("upstream_failed", of=request.origin, reason=error)
+            self._context.events.warn("upstream_failed", of=request.origin, reason=error)
             self._hosts.doubt(request.origin, request.client)
             return self._token_of_ours(request)
         if reply.status in _UNFIT:
@@ -212,10 +213,10 @@ class Logins:
             challenges = field_values(reply.headers, "WWW-Authenticate")
             self._learn_realm(request.origin, challenges, reply.asked)
         if reply.status != 200 or request.method == "HEAD":
-            return await self._driver.relay(request, reply, how=how)
-        head, whole = await self._driver.beginning(request, reply, token_servers.MAX_SIZE)
+            return await self._context.relay.answer(request, reply, how=how)
+        head, whole = await self._context.relay.beginning(request, reply, token_servers.MAX_SIZE)
         if not whole:
-            return await self._driver.relay(request, reply, head=head, how=how)
+            return await self._context.relay.answer(request, reply, head=head, how=how)
         # Whom a token server gave a token for what a client said of where it comes from is not
         # anybody.
         anybody = token_servers.is_anonymous(request) and are_plain(reply.asked)
@@ -231,11 +232,11 @@ class Logins:
         if issued is None:
             return
         for token in issued.tokens:
-            self._driver.access.token_issued(
+            self._context.access.token_issued(
                 token,
                 anonymous=anonymous,
                 expires=began + issued.seconds,
-                now=self._driver.clock(),
+                now=self._context.clock(),
             )
 
     # Pings
@@ -245,7 +246,7 @@ class Logins:
             return await self._own_ping(request)  # a login, which only upstream can judge
         origin, known = request.origin, self._known(request.origin)
         servers = known.servers if known is not None else ()
-        if any(map(self._driver.is_away, (origin, *servers))):
+        if any(map(self._context.health.is_away, (origin, *servers))):
             return self._go_on(request, *servers)
         if self._outage.goes_without_token(origin):
             # Not told anew: that would have no end.
@@ -257,7 +258,7 @@ class Logins:
                 await asyncio.sleep(_PAUSE_SECONDS)
                 answer = await self._anonymous_ping(request, None)
         except UpstreamError as error:
-            self._driver.events.warn("upstream_failed", of=origin, reason=error)
+            self._context.events.warn("upstream_failed", of=origin, reason=error)
             return self._go_on(request)
         if answer.status in FAILURES:
             answer.close()
@@ -275,7 +276,7 @@ class Logins:
         if not _is_anybodys(request):
             return await self._own_ping(request, brief=True)
         if known is None:
-            answer, mine = await self._driver.ask_together(
+            answer, mine = await self._context.ask_once(
                 ("ping", request.origin), request, self._ping_for_all
             )
             if mine:
@@ -283,35 +284,35 @@ class Logins:
             known = self._known(request.origin)
         if known is None:  # it was not fit for all
             return await self._own_ping(request, brief=True)
-        self._driver.events.count("ping_hits")
-        return known.answer(self._driver.clock())
+        self._context.events.count("ping_hits")
+        return known.answer(self._context.clock())
 
     async def _own_ping(self, request: Request, *, brief: bool = False) -> Answer:
         reply = await self._send(request, brief=brief)
         await self._heard(request, reply)
-        return await self._driver.relay(request, reply, how=("fwd=bypass", "detail=ping"))
+        return await self._context.relay.answer(request, reply, how=("fwd=bypass", "detail=ping"))
 
     async def _ping_for_all(self, request: Request) -> Answer:
         how = ("fwd=bypass", "detail=ping")
-        reply = await self._driver.pass_on(request, _FOR_ALL, None, brief=True)
+        reply = await self._context.gateway.pass_on(request, _FOR_ALL, None, brief=True)
         await self._heard(request, reply)
         if not _is_fit_for_all(reply):
-            return await self._driver.relay(request, reply, how=how)
-        head, whole = await self._driver.beginning(request, reply, _SMALL)
+            return await self._context.relay.answer(request, reply, how=how)
+        head, whole = await self._context.relay.beginning(request, reply, _SMALL)
         if not whole:
-            return await self._driver.relay(request, reply, head=head, how=how)
+            return await self._context.relay.answer(request, reply, head=head, how=how)
         self._remember(request.origin, reply, head)
         return relayed(reply, head, len(head), *how)
 
     def _known(self, origin: Origin) -> _Said | None:
         known = self._remembered.get(origin)
-        fresh = known is not None and self._driver.clock() < known.at + REMEMBERED_SECONDS
+        fresh = known is not None and self._context.clock() < known.at + REMEMBERED_SECONDS
         return known if fresh else None
 
     def _remember(self, origin: Origin, reply: Reply, content: bytes) -> None:
         kept = tuple(pair for pair in end_to_end(reply.headers) if pair[0].lower() in _KEPT)
         challenges = field_values(reply.headers, "WWW-Authenticate")
-        now, server = self._driver.clock(), self._realms.challenged(origin, challenges)
+        now, server = self._context.clock(), self._realms.challenged(origin, challenges)
         servers = frozenset({server} if server else ())
         self._remembered[origin] = _Said(reply.status, challenges, kept, content, servers, now)
         self._remembered.move_to_end(origin)
@@ -332,7 +333,7 @@ class Logins:
         if reply.status == 401:
             self._learn_realm(origin, challenges, reply.asked)
         if reply.status in (200, 401) and _says_registry(reply) and are_plain(reply.asked):
-            await self._hosts.learn(origin, self._driver.reach_of(request))
+            await self._hosts.learn(origin, self._context.gateway.reach_of(request))
 
 
 def _is_anybodys(request: Request) -> bool:

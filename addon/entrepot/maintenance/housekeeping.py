@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from entrepot.storage.store import StoreError
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 
 _HOUR = 3600.0
 _PAUSE_SECONDS = 0.01
@@ -26,9 +26,9 @@ class _StoppedError(Exception):
 class Upkeep:
     """Looks after the store until it is stopped."""
 
-    def __init__(self, driver: Driver, seconds: float = _HOUR) -> None:
+    def __init__(self, context: Context, seconds: float = _HOUR) -> None:
         """Each ``seconds`` what has expired is removed."""
-        self._driver = driver
+        self._context = context
         self._seconds = seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
@@ -43,7 +43,7 @@ class Upkeep:
 
     def _run(self) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
-        store = self._driver.store
+        store = self._context.store
         try:
             while True:
                 self._tried(lambda: store.recover(self._turn, self._pause))
@@ -57,15 +57,15 @@ class Upkeep:
         try:
             work()
         except StoreError as error:
-            self._driver.events.warn_once("upkeep_failed", reason=error)
+            self._context.events.warn_once("upkeep_failed", reason=error)
 
     def _expire(self) -> None:
-        store = self._driver.store
+        store = self._context.store
         while self._turn(store.expire):
             self._pause()
 
     def _turn(self, function: Callable[[], T]) -> T:
-        return self._driver.store_from_thread(function)
+        return self._context.store_thread.run_from_thread(function)
 
     def _pause(self) -> None:
         if self._stop.wait(_PAUSE_SECONDS):

@@ -13,7 +13,7 @@ from entrepot.protocol.identifiers import Digest
 from entrepot.storage.objects import Listed
 from entrepot.storage.rehash import damage_of
 from entrepot.storage.store import StoreError
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 
 _BYTES_A_SECOND = 32 * 1024 * 1024
 """About a sixtieth of a core; 100 GiB take an hour."""
@@ -30,8 +30,8 @@ class _StoppedError(Exception):
 class Scrubber:
     """Verifies every stored blob once in ``seconds``."""
 
-    def __init__(self, driver: Driver, seconds: float) -> None:
-        self._driver = driver
+    def __init__(self, context: Context, seconds: float) -> None:
+        self._context = context
         self._seconds = seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scrub", daemon=True)
@@ -51,15 +51,15 @@ class Scrubber:
             try:
                 self._look_through()
             except StoreError as error:
-                self._driver.events.warn_once("scrub_failed", reason=error)
+                self._context.events.warn_once("scrub_failed", reason=error)
             except (_StoppedError, RuntimeError):  # the store's thread has ended
                 return
             pause = min(_PAUSE_SECONDS, self._seconds)
 
     def _look_through(self) -> None:
-        store, after = self._driver.store, None
+        store, after = self._context.store, None
         while True:
-            blobs, after = self._driver.store_from_thread(bind(store.listed, after))
+            blobs, after = self._context.store_thread.run_from_thread(bind(store.listed, after))
             for blob in blobs:
                 if self._is_due(blob):
                     self._scrub(blob.digest)
@@ -67,11 +67,11 @@ class Scrubber:
                 return
 
     def _is_due(self, blob: Listed) -> bool:
-        return not 0 <= self._driver.wall() - blob.verified < self._seconds
+        return not 0 <= self._context.wall() - blob.verified < self._seconds
 
     def _scrub(self, digest: Digest) -> None:
-        driver, store = self._driver, self._driver.store
-        file = driver.store_from_thread(lambda: store.peek(digest))
+        context, store = self._context, self._context.store
+        file = context.store_thread.run_from_thread(lambda: store.peek(digest))
         if file is None:
             return
         try:
@@ -79,11 +79,13 @@ class Scrubber:
             damage = damage_of(file, digest, self._pace)
         finally:
             os.close(file)
-        driver.events.count("scrubbed")
+        context.events.count("scrubbed")
         if damage is None:
-            driver.store_from_thread(lambda: store.verified(digest, state))
+            context.store_thread.run_from_thread(lambda: store.verified(digest, state))
         else:
-            driver.store_from_thread(lambda: store.remove_damaged(digest, state, damage))
+            context.store_thread.run_from_thread(
+                lambda: store.remove_damaged(digest, state, damage)
+            )
 
     def _pace(self, count: int) -> None:
         if self._stop.wait(count / _BYTES_A_SECOND):

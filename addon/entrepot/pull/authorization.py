@@ -25,7 +25,7 @@ from entrepot.http_client.response import Reply
 from entrepot.protocol.headers import parse_challenges
 from entrepot.protocol.identifiers import Digest, Repository
 from entrepot.protocol.messages import Answer, Fields, Request, field_values, said_digest
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 
 _REFUSALS = frozenset({400, 401, 403})
 GONE = frozenset({404, 410, 451})
@@ -59,7 +59,7 @@ class Shown:
 
 
 async def ask_for_blob(
-    driver: Driver,
+    context: Context,
     request: Request,
     repository: Repository,
     digest: Digest,
@@ -74,18 +74,18 @@ async def ask_for_blob(
     key = ("permission", brief, repository, digest, who.fingerprint, request.method, request.query)
 
     async def ask(request: Request) -> Shown | Answer:
-        asked = driver.access.asked(driver.clock())
-        reply = await driver.send_patiently(
+        asked = context.access.asked(context.clock())
+        reply = await context.gateway.send_patiently(
             request, method="GET", extra=(("Range", "bytes=0-0"),), downgrade=True, brief=brief
         )
         # 416: the object is there and empty, so that not even its first byte can be had.
         if reply.status in (200, 206, 416):
-            driver.let_go(reply)
+            context.gateway.let_go(reply)
             return Shown.by(reply, asked)
-        await refused(driver, reply, repository, digest, who)
-        return await driver.relay(request, reply)
+        await refused(context, reply, repository, digest, who)
+        return await context.relay.answer(request, reply)
 
-    word, mine = await driver.ask_together(key, request, ask)
+    word, mine = await context.ask_once(key, request, ask)
     if isinstance(word, Shown) or mine:
         return word
     if not isinstance(word.content, bytes):
@@ -94,35 +94,35 @@ async def ask_for_blob(
 
 
 async def allow(
-    driver: Driver, repository: Repository, digest: Digest, who: Credential, asked: Asked
+    context: Context, repository: Repository, digest: Digest, who: Credential, asked: Asked
 ) -> None:
     """Remember that upstream allowed ``who`` this object of ``repository``."""
-    access, store = driver.access, driver.store
+    access, store = context.access, context.store
     access.allow(repository, who, (digest,), asked)
-    now = driver.clock()
+    now = context.clock()
 
     def confirm() -> None:
         if access.still_counts(repository, who, digest, asked, now):
             store.confirm(
-                repository, digest, given_to=given_to(driver, repository, digest, who, asked)
+                repository, digest, given_to=given_to(context, repository, digest, who, asked)
             )
 
-    await driver.stored(confirm, None)
+    await context.store_thread.run(confirm, None)
 
 
 def given_to(
-    driver: Driver, repository: Repository, digest: Digest, who: Credential, asked: Asked
+    context: Context, repository: Repository, digest: Digest, who: Credential, asked: Asked
 ) -> str | None:
     """As whom the store is to remember that this was given, where nothing speaks against it since.
 
     To be asked on the store's thread: what is heard after that is written after it.
     """
-    stands = driver.access.stands(repository, who, digest, asked)
+    stands = context.access.stands(repository, who, digest, asked)
     return who.label if stands else None
 
 
 async def refused(
-    driver: Driver,
+    context: Context,
     reply: Reply,
     repository: Repository,
     digest: Digest | None,
@@ -134,16 +134,16 @@ async def refused(
 
     ``for_all``: it refused all for whom it is asked as the same, not this request alone.
     """
-    access, store, label = driver.access, driver.store, who.label
+    access, store, label = context.access, context.store, who.label
     if reply.status in _REFUSALS:
         for_all = for_all and _refuses_all_such(reply, who)
         access.deny(repository, who, everybody=for_all)
         if label is not None and for_all:
-            await driver.stored(lambda: store.close_to(repository, label), None)
+            await context.store_thread.run(lambda: store.close_to(repository, label), None)
     elif reply.status in GONE and digest is not None:
         access.gone(repository, who, digest, everybody=for_all)
         if label is not None and for_all:
-            await driver.stored(lambda: store.set_gone(repository, digest, label), None)
+            await context.store_thread.run(lambda: store.set_gone(repository, digest, label), None)
 
 
 def _refuses_all_such(reply: Reply, who: Credential) -> bool:

@@ -25,7 +25,7 @@ from entrepot.transfer.bodies import ContinuedBody, FileBody
 from entrepot.transfer.download import Download
 from entrepot.transfer.growing_file import State
 from entrepot.transfer.range_answers import Content, content_answer, wants_part
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 from entrepot.upstream.redirected_answers import is_elsewhere, is_page
 from entrepot.upstream.retry import FAILURES
 
@@ -46,18 +46,18 @@ class _Wanted(NamedTuple):
 class Blobs:
     """Answers GET and HEAD of blobs."""
 
-    def __init__(self, driver: Driver, fetches: Fetches, outage: Outage) -> None:
-        self._driver = driver
+    def __init__(self, context: Context, fetches: Fetches, outage: Outage) -> None:
+        self._context = context
         self._outage = outage
         self._fetches = fetches
-        self._checks = Checks(driver)
+        self._checks = Checks(context)
 
     async def answer(  # noqa: C901, PLR0912 one list of cases, in their order
         self, request: Request, repository: Repository, digest: Digest
     ) -> Answer:
         """Answer a request for a blob. Raises ``UpstreamError``."""
-        driver, fetches = self._driver, self._fetches
-        wanted = _Wanted(request, repository, digest, driver.access.credential(request))
+        context, fetches = self._context, self._fetches
+        wanted = _Wanted(request, repository, digest, context.access.credential(request))
         shown: Shown | None = None
         checked: StoredBlob | None = None
         damaged = False
@@ -104,8 +104,8 @@ class Blobs:
                 shown = None
 
     async def _find(self, wanted: _Wanted) -> StoredBlob | None:
-        store = self._driver.store
-        return await self._driver.stored(
+        store = self._context.store
+        return await self._context.store_thread.run(
             lambda: store.find_blob(wanted.repository, wanted.digest), None
         )
 
@@ -122,7 +122,7 @@ class Blobs:
             return None
         try:
             word = await authorization.ask_for_blob(
-                self._driver, request, repository, digest, who, brief=spare
+                self._context, request, repository, digest, who, brief=spare
             )
         except UpstreamError:
             if spare:
@@ -146,24 +146,24 @@ class Blobs:
 
     def _allowed(self, wanted: _Wanted) -> bool:
         """Whether a remembered decision covers it, should the repository have it."""
-        access, now = self._driver.access, self._driver.clock()
+        access, now = self._context.access, self._context.clock()
         return access.is_allowed(wanted.repository, wanted.who, wanted.digest, now)
 
     def _still_counts(self, wanted: _Wanted, shown: Shown) -> bool:
-        access, now = self._driver.access, self._driver.clock()
+        access, now = self._context.access, self._context.clock()
         return access.still_counts(wanted.repository, wanted.who, wanted.digest, shown.asked, now)
 
     async def _found(self, wanted: _Wanted, found: StoredBlob, shown: Shown | None) -> Answer:
         """Serve a stored blob, unless what upstream showed just now is something else."""
         request, repository, digest, who = wanted
-        driver = self._driver
+        context = self._context
         if shown is None:
             return self._hit(request, digest, found)
         if shown.can_be(digest, found.size):
-            await authorization.allow(driver, repository, digest, who, shown.asked)
+            await authorization.allow(context, repository, digest, who, shown.asked)
             return self._hit(request, digest, found)
         _drop(found)
-        driver.access.deny(repository, who)
+        context.access.deny(repository, who)
         if request.method == "HEAD":
             return await self._head(wanted)
         return await self._fetches.pass_on(request, repository, digest, who)
@@ -177,7 +177,7 @@ class Blobs:
         elif not _may_follow(download, shown):
             await download.retired.wait()
         else:
-            self._driver.events.count("blob_collapsed")
+            self._context.events.count("blob_collapsed")
             if shown is not None:
                 fetches.claim(key, Claim(wanted.repository, wanted.who, shown.asked))
             led = fetches.join(key, wanted.repository)
@@ -185,7 +185,7 @@ class Blobs:
         return None
 
     def _hit(self, request: Request, digest: Digest, found: StoredBlob, *status: str) -> Answer:
-        self._driver.events.count("blob_hits")
+        self._context.events.count("blob_hits")
         content = Content(
             digest,
             found.media_type,
@@ -193,7 +193,7 @@ class Blobs:
             lambda start, stop: self._checks.body(
                 found, digest, start, stop, self._elsewhere(request, start, stop)
             ),
-            age=self._driver.wall() - found.stored,
+            age=self._context.wall() - found.stored,
         )
         answer = content_answer(request, content, *(status or ("hit",)), ranges=True)
         if isinstance(answer.content, bytes):
@@ -209,17 +209,17 @@ class Blobs:
     async def _head(self, wanted: _Wanted) -> Answer:
         """Upstream's own answer: nothing is here that could be one."""
         request, repository, digest, who = wanted
-        driver = self._driver
-        asked = driver.access.asked(driver.clock())
-        reply = await driver.send_patiently(request)
+        context = self._context
+        asked = context.access.asked(context.clock())
+        reply = await context.gateway.send_patiently(request)
         if reply.status != 200:  # as public.ecr.aws answers every HEAD of a blob
-            await authorization.refused(driver, reply, repository, digest, who, for_all=False)
+            await authorization.refused(context, reply, repository, digest, who, for_all=False)
         elif is_elsewhere(request, reply) and is_page(reply.headers):
             reply.close()
             return error_answer(502, "UNAVAILABLE", "upstream sends to a web page, not to the blob")
         elif Shown.by(reply, asked).is_named(digest):
-            await authorization.allow(driver, repository, digest, who, asked)
-        return await driver.relay(request, reply)
+            await authorization.allow(context, repository, digest, who, asked)
+        return await context.relay.answer(request, reply)
 
     async def _follow(self, request: Request, led: Led, how: str) -> Answer:
         """Stream from the growing file."""
@@ -253,11 +253,11 @@ class Blobs:
         async def resume(given: int) -> Body:
             last = "" if stop is None else str(stop - 1)
             part = (("Range", f"bytes={start + given}-{last}"),)
-            reply = await self._driver.send(request, extra=part)
+            reply = await self._context.gateway.send(request, extra=part)
             if reply.status != 206:
                 reply.close()
                 raise BodyError(f"upstream answered {reply.status} to a resumed fetch")
-            return self._driver.body(request, reply)
+            return self._context.relay.body(request, reply)
 
         return resume
 

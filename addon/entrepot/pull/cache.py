@@ -1,6 +1,6 @@
 """The cache engine: a request for a blob or a manifest in, an answer out.
 
-It knows nothing of mitmproxy; everything it needs comes in through the driver. What it may
+It knows nothing of mitmproxy; everything it needs comes in through the context. What it may
 serve, and to whom, is decided in ``access``, ``freshness`` and ``permission``; this module only
 finds the part that answers, and takes in what passes by: a manifest that a client put or
 deleted, a challenge, a token that was handed out.
@@ -15,7 +15,7 @@ from entrepot.pull.fetches import Fetches
 from entrepot.pull.manifests import Manifests
 from entrepot.pull.stale import Outage
 from entrepot.push.capture import Pushes
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 
 STOP_SECONDS = 2.0
 _WITHOUT = "a token is wanted, and the token server did not give one; try again in a minute"
@@ -26,14 +26,14 @@ _TOKEN_SECONDS = 60
 class Cache:
     """Answers what can be cached."""
 
-    def __init__(self, driver: Driver, outage: Outage | None = None) -> None:
-        outage = outage or Outage(driver)
-        self._driver = driver
+    def __init__(self, context: Context, outage: Outage | None = None) -> None:
+        outage = outage or Outage(context)
+        self._context = context
         self._outage = outage
-        self.pushes = Pushes(driver)
-        self._fetches = Fetches(driver)
-        self._blobs = Blobs(driver, self._fetches, outage)
-        self._manifests = Manifests(driver, outage)
+        self.pushes = Pushes(context)
+        self._fetches = Fetches(context)
+        self._blobs = Blobs(context, self._fetches, outage)
+        self._manifests = Manifests(context, outage)
 
     @property
     def downloads(self) -> int:
@@ -56,10 +56,10 @@ class Cache:
             else:
                 answer = await self._manifests.answer(request, repository, endpoint.reference)
         except AbandonedError as error:
-            self._driver.events.count("upstream_abandoned")
+            self._context.events.count("upstream_abandoned")
             return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
         except UpstreamError as error:
-            self._driver.events.warn("upstream_failed", of=repository, reason=error)
+            self._context.events.warn("upstream_failed", of=repository, reason=error)
             return unavailable(error, "fwd=miss")
         if answer.status == 401 and self._outage.wants_token(request):
             answer.close()
@@ -77,21 +77,21 @@ class Cache:
     async def changed(self, method: str, request: Request, endpoint: Blob | Manifest) -> None:
         """Forget what a client's successful PUT or DELETE made untrue."""
         repository = Repository(request.origin, endpoint.name)
-        store, driver = self._driver.store, self._driver
+        store, context = self._context.store, self._context
         reference = endpoint.digest if isinstance(endpoint, Blob) else endpoint.reference
         if isinstance(reference, Tag):
             name = reference.name
             self._manifests.changed(repository, name)
-            await driver.stored(lambda: store.forget_tag(repository, name), None)
+            await context.store_thread.run(lambda: store.forget_tag(repository, name), None)
         elif method == "DELETE":
             digest: Digest = reference
-            driver.access.forget(repository, digest)
+            context.access.forget(repository, digest)
             self._fetches.forget(repository, digest)
             self.pushes.forget(repository, digest)
-            await driver.stored(lambda: store.unlink(repository, digest), None)
+            await context.store_thread.run(lambda: store.unlink(repository, digest), None)
 
     async def close(self) -> None:
         """Stop downloads, keeping what they have, drop unfinished pushes, end the threads."""
         await self._fetches.stop(STOP_SECONDS)
         await self.pushes.stop(STOP_SECONDS)
-        self._driver.close()
+        self._context.close()

@@ -26,7 +26,7 @@ from entrepot.transfer.download_limits import make_way, slow_ones
 from entrepot.transfer.growing_file import GaveWay, State
 from entrepot.transfer.range_answers import wants_part
 from entrepot.transfer.single_flight import Audience
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 
 Key = tuple[Origin, Digest]
 
@@ -57,8 +57,8 @@ class Claim:
 class Fetches:
     """Single flight for blobs; belongs to one event loop."""
 
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self.running: dict[Key, Download] = {}
         self.ended = 0
         """How many have ended: what was not found before one ended may be found after."""
@@ -106,7 +106,7 @@ class Fetches:
 
     def admits(self, key: Key, repository: Repository, who: Credential) -> bool:
         """Whether this client follows a running fetch already."""
-        access, now = self._driver.access, self._driver.clock()
+        access, now = self._context.access, self._context.clock()
         return any(
             claim.repository == repository
             and claim.who.fingerprint == who.fingerprint
@@ -118,10 +118,10 @@ class Fetches:
         self, request: Request, repository: Repository, digest: Digest, who: Credential
     ) -> Answer:
         """Upstream's own answer to this client, kept nowhere."""
-        reply = await self._driver.send(request, downgrade=True)
+        reply = await self._context.gateway.send(request, downgrade=True)
         if reply.status not in (200, 206):
-            await authorization.refused(self._driver, reply, repository, digest, who)
-            return await self._driver.relay(request, reply)
+            await authorization.refused(self._context, reply, repository, digest, who)
+            return await self._context.relay.answer(request, reply)
         return await self._unstored(request, reply, digest)
 
     def forget(self, repository: Repository, digest: Digest) -> None:
@@ -145,17 +145,17 @@ class Fetches:
     async def _open(
         self, request: Request, repository: Repository, digest: Digest, who: Credential
     ) -> Led | Answer:
-        driver, key = self._driver, (repository.origin, digest)
-        asked = driver.access.asked(driver.clock())
-        path = driver.store.partial(repository.origin, digest)
-        await driver.stored(bind(driver.store.hold, path), None)
+        context, key = self._context, (repository.origin, digest)
+        asked = context.access.asked(context.clock())
+        path = context.store.partial(repository.origin, digest)
+        await context.store_thread.run(bind(context.store.hold, path), None)
         download = self._prepare(request, repository, digest, who, asked)
         began = False
         try:
             reply = await self._get(request, download)
             if reply.status not in (200, 206):
-                await authorization.refused(driver, reply, repository, digest, who)
-                return await driver.relay(request, reply)
+                await authorization.refused(context, reply, repository, digest, who)
+                return await context.relay.answer(request, reply)
             if download is None or not await self._begin(key, download, reply):
                 return await self._unstored(request, reply, digest)
             # First what may fail: one that is registered and never ends would hold up all who ask.
@@ -164,7 +164,7 @@ class Fetches:
             download.start()
             self.running[key] = download
             self.claim(key, Claim(repository, who, asked))
-            driver.events.count("blob_misses")
+            context.events.count("blob_misses")
             began = True
             return led
         finally:
@@ -174,10 +174,10 @@ class Fetches:
 
     async def _let_go(self, path: Path, download: Download | None) -> None:
         """Leave what is there of a fetch that did not begin to the next."""
-        driver, release = self._driver, bind(self._driver.store.release, path)
+        context, release = self._context, bind(self._context.store.release, path)
         # Not by ``stored``: while the store rests, that would leave the room claimed.
         with contextlib.suppress(StoreError, RuntimeError):
-            await driver.call(lambda: driver.store_from_thread(release))
+            await context.threads.call(lambda: context.store_thread.run_from_thread(release))
         if download is not None:
             download.discard_if_empty()
             download.close()
@@ -185,37 +185,37 @@ class Fetches:
     async def _get(self, request: Request, download: Download | None) -> Reply:
         at = download.written if download else 0
         part = _range_from(at)
-        reply = await self._driver.send_patiently(request, extra=part, downgrade=True)
+        reply = await self._context.gateway.send_patiently(request, extra=part, downgrade=True)
         if reply.status == 416 and download is not None and at:
             reply.close()  # what is here is longer than the blob: it cannot be a part of it
             download.restart()
-            reply = await self._driver.send(request, downgrade=True)
+            reply = await self._context.gateway.send(request, downgrade=True)
         return reply
 
     async def _begin(self, key: Key, download: Download, reply: Reply) -> bool:
         """Give ``reply`` to the download; False where it cannot be stored."""
-        driver = self._driver
+        context = self._context
         try:
             size = download.accept(reply)
         except Broken as error:
-            driver.events.warn("fetch_broken", digest=download.digest, reason=error, kept=0)
+            context.events.warn("fetch_broken", digest=download.digest, reason=error, kept=0)
             return False
         except OSError as error:
-            driver.events.warn_once("store_failed", reason=storage_reason(error))
+            context.events.warn_once("store_failed", reason=storage_reason(error))
             return False
         if not make_way({**self.running, **self._beginning}, key[0]):
-            driver.events.warn_once("downloads_full", of=key[0], digest=download.digest)
+            context.events.warn_once("downloads_full", of=key[0], digest=download.digest)
             return False
         self._beginning[key] = download
         granted = await self._admit(download.path, size)
         if not granted:
-            driver.events.warn_once("no_room", digest=download.digest, size=size)
+            context.events.warn_once("no_room", digest=download.digest, size=size)
         return granted
 
     async def _admit(self, path: Path, size: int | None) -> bool:
         """Whether there is room, after those that do not move made some where it is short."""
-        admit = bind(self._driver.store.admit, path, size)
-        fit = await self._driver.stored(admit, otherwise=Fit.NEVER)
+        admit = bind(self._context.store.admit, path, size)
+        fit = await self._context.store_thread.run(admit, otherwise=Fit.NEVER)
         if fit is Fit.NOT_NOW and (slow := slow_ones(self.running)):
             for download in slow:
                 download.give_way("it hardly moves, and others need its room")
@@ -223,7 +223,7 @@ class Fetches:
                 async with asyncio.timeout(_WAY_SECONDS):
                     for download in slow:
                         await download.retired.wait()
-            fit = await self._driver.stored(admit, otherwise=Fit.NEVER)
+            fit = await self._context.store_thread.run(admit, otherwise=Fit.NEVER)
         return fit is Fit.YES
 
     def _prepare(
@@ -235,24 +235,26 @@ class Fetches:
         asked: Asked,
     ) -> Download | None:
         """Make a download, or None where the folder takes none."""
-        driver = self._driver
+        context = self._context
         target = Target(request.origin, request.target)
 
         def get(target: Target, reach: Reach, fields: Fields) -> Reply:
-            return driver.upstream.send(
+            return context.gateway.upstream.send(
                 "GET", target, fields, reach=reach, follow=Follow.ANY, downgrade=True
             )
 
         def ask(extra: Fields) -> Reply:
             fields = (*forwarded(request), *extra)
-            return driver.signer.send(request, fields, bind(get, target, driver.reach_of(request)))
+            return context.gateway.signer.send(
+                request, fields, bind(get, target, context.gateway.reach_of(request))
+            )
 
         def reopen(offset: int) -> Reply:
-            driver.events.count("resumed_fetches")
+            context.events.count("resumed_fetches")
             return ask(_range_from(offset))
 
         def part(reply: Reply, start: int, stop: int) -> Reply:
-            driver.events.count("parallel_fetches")
+            context.events.count("parallel_fetches")
             wanted = ("Range", f"bytes={start}-{stop - 1}")
             fields = (*(pair for pair in reply.asked if pair[0].lower() != "range"), wanted)
             found = get(reply.target, reply.reach, fields)
@@ -264,32 +266,32 @@ class Fetches:
         try:
             return Download(
                 digest,
-                driver.store.partial(repository.origin, digest),
+                context.store.partial(repository.origin, digest),
                 reopen=reopen,
                 part=part,
                 claim=self._claim,
                 finish=bind(self._finish, Claim(repository, who, asked)),
                 ended=bind(self._end, (repository.origin, digest)),
                 loop=asyncio.get_running_loop(),
-                clock=driver.clock,
+                clock=context.clock,
             )
         except OSError as error:
-            driver.events.warn_once("store_failed", reason=storage_reason(error))
+            context.events.warn_once("store_failed", reason=storage_reason(error))
             return None
 
     async def _unstored(self, request: Request, reply: Reply, digest: Digest) -> Answer:
         """Serve a blob that cannot be stored: upstream's bytes, verified on their way."""
-        driver = self._driver
-        driver.events.count("blob_unstored")
+        context = self._context
+        context.events.count("blob_unstored")
         if wants_part(request) or reply.status != 200:
             reply.close()
             part: Fields = tuple(("Range", value) for value in request.values("Range"))
-            reply = await driver.send(request, extra=part)  # a part cannot be verified
+            reply = await context.gateway.send(request, extra=part)  # a part cannot be verified
             if reply.status != 200:
-                return await driver.relay(request, reply)
+                return await context.relay.answer(request, reply)
         if reply.length == 0 and digest != Digest.of(b"", digest.algorithm):
             reply.close()
-            driver.events.warn("mismatch", digest=digest, of=request.origin, reason="empty")
+            context.events.warn("mismatch", digest=digest, of=request.origin, reason="empty")
             return error_answer(502, "DIGEST_INVALID", f"upstream sent nothing for {digest}")
         headers: Fields = (
             ("Content-Type", reply.value("Content-Type") or "application/octet-stream"),
@@ -298,17 +300,17 @@ class Fetches:
         )
         if reply.length is not None:
             headers = (("Content-Length", str(reply.length)), *headers)
-        return Answer(200, headers, driver.body(request, reply, digest=digest))
+        return Answer(200, headers, context.relay.body(request, reply, digest=digest))
 
     # On the download's thread
 
     def _claim(self, download: Download, end: int) -> int:
-        store = self._driver.store
+        store = self._context.store
         # What nobody waits for and says no end of itself takes nobody's place.
         evict = download.size is not None or download.is_read
         claim = bind(store.claim, download.path, end, download.written, evict=evict)
         try:
-            return self._driver.store_from_thread(claim)
+            return self._context.store_thread.run_from_thread(claim)
         except (StoreError, RuntimeError):
             return 0
 
@@ -319,25 +321,27 @@ class Fetches:
         else:
             self._report(claim.repository, download, download.error)
         with contextlib.suppress(StoreError, RuntimeError):
-            self._driver.store_from_thread(bind(self._driver.store.release, download.path))
+            self._context.store_thread.run_from_thread(
+                bind(self._context.store.release, download.path)
+            )
 
     def _commit(self, claim: Claim, download: Download) -> None:
-        driver, store, events = self._driver, self._driver.store, self._driver.events
+        context, store, events = self._context, self._context.store, self._context.events
         digest, repository = download.digest, claim.repository
 
         def commit() -> None:
             """What is heard while this runs is written after it."""
-            label = authorization.given_to(driver, repository, digest, claim.who, claim.asked)
+            label = authorization.given_to(context, repository, digest, claim.who, claim.asked)
             path, media_type = download.path, download.media_type
             store.commit_blob(path, repository, digest, media_type, given_to=label)
-            deleted = driver.access.is_deleted(repository, digest, claim.asked)
+            deleted = context.access.is_deleted(repository, digest, claim.asked)
             if deleted or repository not in download.repositories:
                 store.unlink(repository, digest)
             for other in set(download.repositories) - {repository}:
                 store.confirm(other, digest, given_to=None)
 
         try:
-            driver.store_from_thread(commit)
+            context.store_thread.run_from_thread(commit)
         except (StoreError, RuntimeError) as problem:
             events.warn_once("store_failed", reason=problem)
         else:
@@ -350,11 +354,11 @@ class Fetches:
             download.path.unlink(missing_ok=True)
         if isinstance(error, GaveWay):
             digest = download.digest
-            self._driver.events.info(
+            self._context.events.info(
                 "gave_way", digest=digest, of=repository, reason=error, kept=kept
             )
             return
-        self._driver.events.warn(
+        self._context.events.warn(
             "mismatch" if isinstance(error, MismatchError) else "fetch_broken",
             digest=download.digest,
             of=repository,
@@ -369,7 +373,7 @@ class Fetches:
         self.ended += 1
         for claim in self._claims.pop(key, ()):
             if download.state is State.VERIFIED:
-                self._driver.access.allow(claim.repository, claim.who, (key[1],), claim.asked)
+                self._context.access.allow(claim.repository, claim.who, (key[1],), claim.asked)
 
 
 def _range_from(offset: int) -> Fields:

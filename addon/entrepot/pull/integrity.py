@@ -17,7 +17,7 @@ from entrepot.protocol.messages import Body
 from entrepot.storage.records import StoredBlob
 from entrepot.storage.rehash import damage_of
 from entrepot.transfer.bodies import ContinuedBody, FileBody
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 
 _AT_ONCE = 2
 """Verifications; each takes a core."""
@@ -26,8 +26,8 @@ _AT_ONCE = 2
 class Checks:
     """Says whether a stored blob's bytes can be trusted; belongs to one event loop."""
 
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._verifying = asyncio.Semaphore(_AT_ONCE)
 
     async def checked(self, found: StoredBlob, digest: Digest) -> StoredBlob | None:
@@ -36,7 +36,7 @@ class Checks:
             return found
         sound = False
         try:
-            sound, _ = await self._driver.together(
+            sound, _ = await self._context.flights.once(
                 ("verify", digest), lambda: self._verify(os.dup(found.file), digest)
             )
         finally:
@@ -46,18 +46,18 @@ class Checks:
 
     async def _verify(self, file: int, digest: Digest) -> bool:
         """Whether a file, which is closed, has the right bytes; the store hears of it."""
-        driver, store = self._driver, self._driver.store
+        context, store = self._context, self._context.store
         try:
             state = os.fstat(file)
             async with self._verifying:
-                damage = await driver.call(lambda: damage_of(file, digest))
+                damage = await context.threads.call(lambda: damage_of(file, digest))
         finally:
             os.close(file)
-        driver.events.count("verified")
+        context.events.count("verified")
         if damage is None:
-            await driver.stored(lambda: store.verified(digest, state), None)
+            await context.store_thread.run(lambda: store.verified(digest, state), None)
             return True
-        await driver.stored(lambda: store.remove_damaged(digest, state, damage), None)
+        await context.store_thread.run(lambda: store.remove_damaged(digest, state, damage), None)
         return False
 
     def body(
@@ -72,11 +72,11 @@ class Checks:
 
         ``elsewhere`` gives what follows an offset within the stretch.
         """
-        driver = self._driver
+        context = self._context
 
         async def resume(given: int) -> Body:
-            driver.events.warn("blob_lost", digest=digest, at=start + given)
-            await driver.stored(lambda: driver.store.doubt(digest), None)
+            context.events.warn("blob_lost", digest=digest, at=start + given)
+            await context.store_thread.run(lambda: context.store.doubt(digest), None)
             return await elsewhere(given)
 
         return ContinuedBody(FileBody(found.file, start, stop), resume)

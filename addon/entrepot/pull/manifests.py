@@ -27,7 +27,7 @@ from entrepot.pull.stale import Kept, Outage
 from entrepot.pull.tag_history import TagWords
 from entrepot.storage.records import StoredManifest, TagEntry
 from entrepot.transfer.range_answers import Content, content_answer
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 from entrepot.upstream.redirected_answers import is_elsewhere, is_page
 from entrepot.upstream.retry import FAILURES
 
@@ -67,10 +67,10 @@ class _NoManifestError(Exception):
 class Manifests:
     """Answers GET and HEAD of manifests."""
 
-    def __init__(self, driver: Driver, outage: Outage) -> None:
-        self._driver = driver
+    def __init__(self, context: Context, outage: Outage) -> None:
+        self._context = context
         self._outage = outage
-        self._tags = TagWords(driver)
+        self._tags = TagWords(context)
 
     def changed(self, repository: Repository, tag: str) -> None:
         """Take in that a client just wrote or deleted a tag: what was asked before is no news."""
@@ -80,20 +80,20 @@ class Manifests:
         self, request: Request, repository: Repository, reference: Reference
     ) -> Answer:
         """Answer a request for a manifest. Raises ``UpstreamError``."""
-        who = self._driver.access.credential(request)
+        who = self._context.access.credential(request)
         try:
             if isinstance(reference, Digest):
                 return await self._by_digest(request, repository, reference, who)
             return await self._by_tag(request, repository, reference, who)
         except _NoManifestError as error:
-            self._driver.events.warn("upstream_failed", of=repository, reason=error)
+            self._context.events.warn("upstream_failed", of=repository, reason=error)
             how = cache_status("fwd=miss", "fwd-status=200")
             return error_answer(502, "MANIFEST_INVALID", f"upstream: {error}").adding(how)
 
     async def _by_digest(
         self, request: Request, repository: Repository, digest: Digest, who: Credential
     ) -> Answer:
-        driver = self._driver
+        context = self._context
         found = await self._find(repository, digest)
         if found is None and request.method == "HEAD":
             head = await self._head(request, repository, digest, who)
@@ -101,7 +101,7 @@ class Manifests:
                 return _head_answer(head)
         if found is None:
             return await self._fetch_once(request, repository, digest, who)
-        known = driver.access.is_allowed(repository, who, digest, driver.clock())
+        known = context.access.is_allowed(repository, who, digest, context.clock())
         if not (found.linked and known):
             word = await self._permitted(request, repository, digest, who, found)
             if word is None:
@@ -109,7 +109,7 @@ class Manifests:
                 return self._hit(request, digest, found, *UNCONFIRMED)
             if not word:
                 return await self._fetch_once(request, repository, digest, who)
-        driver.access.extend(repository, who, digest, found.listed)
+        context.access.extend(repository, who, digest, found.listed)
         return self._hit(request, digest, found, "hit")
 
     async def _permitted(
@@ -124,7 +124,7 @@ class Manifests:
 
         None where upstream does not say, and the client may have it none the less.
         """
-        driver = self._driver
+        context = self._context
         spare = found.linked and await self._outage.covers(request, repository, digest, who)
         if spare and not self._outage.may_ask(request, by_digest=True):
             return None
@@ -138,7 +138,7 @@ class Manifests:
             return None
         permitted = head.status == 200 and head.shown.can_be(digest, len(found.content))
         if permitted:
-            await authorization.allow(driver, repository, digest, who, head.shown.asked)
+            await authorization.allow(context, repository, digest, who, head.shown.asked)
         return permitted
 
     async def _by_tag(
@@ -148,10 +148,12 @@ class Manifests:
 
         Whether that can be is looked up only then: a pull that goes well must not pay for it.
         """
-        store = self._driver.store
+        store = self._context.store
         # Clients differ in Accept and mostly get the same: one that saw the tag spares others.
         nothing: dict[str, TagEntry] = {}
-        entries = await self._driver.stored(lambda: store.tag(repository, tag.name), nothing)
+        entries = await self._context.store_thread.run(
+            lambda: store.tag(repository, tag.name), nothing
+        )
         accept, known = normalise_accept(request.values("Accept")), bool(entries)
 
         async def kept() -> Kept | None:
@@ -184,8 +186,8 @@ class Manifests:
     def _stale(self, request: Request, repository: Repository, tag: Tag, kept: Kept) -> Answer:
         """What a tag was when upstream last answered, marked as such (RFC 7234 section 5.5)."""
         self._outage.serves(repository, kept.digest, kept.manifest.listed)
-        age = max(0.0, self._driver.wall() - kept.checked)
-        self._driver.events.info("stale", tag=tag.name, of=repository, confirmed=f"{age:.0f}s_ago")
+        age = max(0.0, self._context.wall() - kept.checked)
+        self._context.events.info("stale", tag=tag.name, of=repository, confirmed=f"{age:.0f}s_ago")
         answer = self._hit(request, kept.digest, kept.manifest, "hit", "detail=stale", age=age)
         text = f"the registry does not answer; it last confirmed this tag {age:.0f} s ago"
         return answer.adding(("Warning", f'299 entrepot "{text}"'))
@@ -230,12 +232,14 @@ class Manifests:
         asked: Asked,
     ) -> StoredManifest | None:
         """Take in what upstream says a tag is now; that manifest, where it is held."""
-        driver = self._driver
-        await authorization.allow(driver, repository, digest, who, asked)
-        await driver.stored(self._tags.found(repository, tag, accept, digest, who, asked), None)
+        context = self._context
+        await authorization.allow(context, repository, digest, who, asked)
+        await context.store_thread.run(
+            self._tags.found(repository, tag, accept, digest, who, asked), None
+        )
         found = await self._find(repository, digest)
         if found is not None:
-            driver.access.extend(repository, who, digest, found.listed)
+            context.access.extend(repository, who, digest, found.listed)
         return found
 
     async def _refused(
@@ -247,13 +251,15 @@ class Manifests:
         asked: Asked,
     ) -> None:
         digest = reference if isinstance(reference, Digest) else None
-        await authorization.refused(self._driver, reply, repository, digest, who)
+        await authorization.refused(self._context, reply, repository, digest, who)
         if isinstance(reference, Tag) and reply.status in authorization.GONE:
             await self._tags.gone(repository, reference, who, asked)
 
     async def _find(self, repository: Repository, digest: Digest) -> StoredManifest | None:
-        store = self._driver.store
-        return await self._driver.stored(lambda: store.find_manifest(repository, digest), None)
+        store = self._context.store
+        return await self._context.store_thread.run(
+            lambda: store.find_manifest(repository, digest), None
+        )
 
     def _hit(
         self,
@@ -263,8 +269,8 @@ class Manifests:
         *status: str,
         age: float | None = None,
     ) -> Answer:
-        self._driver.events.count("manifest_hits")
-        stored_ago = self._driver.wall() - found.stored
+        self._context.events.count("manifest_hits")
+        stored_ago = self._context.wall() - found.stored
         content = Content(
             digest,
             found.media_type,
@@ -290,7 +296,7 @@ class Manifests:
         Of a digest, until it is answered: what it names cannot change, and the decision counts from
         when it was asked. Of a tag, only until it is sent: it may change right after.
         """
-        head, _ = await self._driver.ask_together(
+        head, _ = await self._context.ask_once(
             ("head", brief, *_same(request, repository, reference, who)),
             request,
             lambda one: self._head_alone(one, repository, reference, who, brief=brief),
@@ -307,16 +313,16 @@ class Manifests:
         *,
         brief: bool,
     ) -> _Head:
-        driver = self._driver
+        context = self._context
         digest = reference if isinstance(reference, Digest) else None
-        asked = driver.access.asked(driver.clock())
-        with await driver.send_patiently(request, method="HEAD", brief=brief) as reply:
+        asked = context.access.asked(context.clock())
+        with await context.gateway.send_patiently(request, method="HEAD", brief=brief) as reply:
             shown = Shown.by(reply, asked)
             if reply.status != 200:
                 await self._refused(reply, repository, reference, who, asked)
             elif digest is not None and shown.is_named(digest):
-                await authorization.allow(driver, repository, digest, who, asked)
-            answer = await driver.relay(replace(request, method="HEAD"), reply)
+                await authorization.allow(context, repository, digest, who, asked)
+            answer = await context.relay.answer(replace(request, method="HEAD"), reply)
             return _Head(reply.status, authorization.shareable(answer.headers), shown)
 
     async def _fetch_once(
@@ -332,7 +338,7 @@ class Manifests:
 
         Of a tag as with :meth:`_head`: only for who came before it was sent.
         """
-        answer, mine = await self._driver.ask_together(
+        answer, mine = await self._context.ask_once(
             ("get", request.method, *_same(request, repository, reference, who)),
             request,
             lambda one: self._fetch(one, repository, reference, who, patient=patient),
@@ -355,26 +361,26 @@ class Manifests:
         patient: bool = True,
         attempts: int = _ATTEMPTS,
     ) -> Answer:
-        driver = self._driver
+        context = self._context
         digest = reference if isinstance(reference, Digest) else None
-        asked = driver.access.asked(driver.clock())
-        send = driver.send_patiently if patient else driver.send
+        asked = context.access.asked(context.clock())
+        send = context.gateway.send_patiently if patient else context.gateway.send
         reply = await send(request, method="GET", downgrade=digest is not None)
         if reply.status != 200:
             await self._refused(reply, repository, reference, who, asked)
-            return await driver.relay(request, reply)
+            return await context.relay.answer(request, reply)
         # A body that ends where the connection does may be cut; only a digest would show it.
         by_tag_only = digest is None and said_digest(reply.headers) is None
         media_type = reply.value("Content-Type") or ""
         if not is_cacheable(media_type) or reply.value("Content-Encoding"):
             return await self._relay_unverified(request, reply)
         try:
-            content = await driver.call(lambda: reply.read_all(MAX_SIZE + 1), by=request)
+            content = await context.threads.call(lambda: reply.read_all(MAX_SIZE + 1), by=request)
         except UpstreamError as error:  # cut: no client asks again
             reply.close()
             if attempts <= 1 or not (error.passing and request.is_awaited()):
                 raise
-            driver.events.count("upstream_retries")
+            context.events.count("upstream_retries")
             return await self._fetch(
                 request, repository, reference, who, patient=patient, attempts=attempts - 1
             )
@@ -391,7 +397,7 @@ class Manifests:
             reply.close()
             what = "a web page" if is_page(reply.headers) else "what cannot be verified"
             raise _NoManifestError(f"{reply.target.origin} sent {what} instead of a manifest")
-        return await self._driver.relay(request, reply, head=head)
+        return await self._context.relay.answer(request, reply, head=head)
 
     async def _keep(
         self,
@@ -404,32 +410,32 @@ class Manifests:
         asked: Asked,
     ) -> Answer:
         """Verify, store and answer a manifest that upstream sent."""
-        driver, store = self._driver, self._driver.store
+        context, store = self._context, self._context.store
         claimed = reference if isinstance(reference, Digest) else said_digest(reply.headers)
         digest = Digest.of(content, claimed.algorithm if claimed else "sha256")
         if claimed is not None and digest != claimed:
-            driver.events.warn("mismatch", digest=claimed, of=repository, reason="manifest")
-            driver.access.deny(repository, who)
+            context.events.warn("mismatch", digest=claimed, of=repository, reason="manifest")
+            context.access.deny(repository, who)
             message = f"upstream sent a manifest that is not {claimed}"
             return error_answer(502, "DIGEST_INVALID", message)
         media_type = reply.value("Content-Type") or ""
-        access, accept = driver.access, normalise_accept(request.values("Accept"))
+        access, accept = context.access, normalise_accept(request.values("Accept"))
         tag = reference if isinstance(reference, Tag) else None
         told = self._tags.found(repository, tag, accept, digest, who, asked) if tag else None
 
         def keep() -> bool:
             if access.is_deleted(repository, digest, asked):
                 return False
-            label = authorization.given_to(driver, repository, digest, who, asked)
+            label = authorization.given_to(context, repository, digest, who, asked)
             kept = store.put_manifest(repository, digest, content, media_type, given_to=label)
             if told is not None:
                 told()
             return kept
 
-        kept = await driver.stored(keep, otherwise=False)
+        kept = await context.store_thread.run(keep, otherwise=False)
         access.allow(repository, who, (digest,), asked)
         access.extend(repository, who, digest, lambda: listed_digests(content))
-        driver.events.count("manifest_misses")
+        context.events.count("manifest_misses")
         whole = Content(digest, media_type, len(content), lambda _start, _stop: content)
         answer = content_answer(
             request, whole, "fwd=miss", "stored" if kept else "detail=unstored", ranges=False

@@ -28,7 +28,7 @@ from entrepot.protocol.identifiers import Digest, Origin, Reference, Repository,
 from entrepot.protocol.identity_fields import identity_fields
 from entrepot.protocol.messages import Request
 from entrepot.storage.records import StoredManifest, TagEntry
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 
 MAX_STALE = 30 * 86400.0
 _WITHOUT_TOKEN_SECONDS = 60.0
@@ -62,9 +62,9 @@ class Outage:
     """Belongs to one event loop."""
 
     def __init__(
-        self, driver: Driver, max_stale: float = MAX_STALE, private: tuple[Network, ...] = ()
+        self, context: Context, max_stale: float = MAX_STALE, private: tuple[Network, ...] = ()
     ) -> None:
-        self._driver = driver
+        self._context = context
         self._max_stale = max_stale
         self._private = private
         self._told: dict[Origin, _Told] = {}
@@ -80,16 +80,16 @@ class Outage:
             or (self.goes_without_token(request.origin, seconds) and not identity_fields(request))
         ):
             return False
-        return self._driver.may_ask_as(request, spare=True)
+        return self._context.gateway.may_ask_as(request, spare=True)
 
     def told_to_go_without_token(self, origin: Origin, away: Collection[Origin]) -> None:
         """Take in that clients of a registry were told so just now, and who is away."""
-        self._told[origin] = _Told(self._driver.clock(), frozenset(away))
+        self._told[origin] = _Told(self._context.clock(), frozenset(away))
 
     def goes_without_token(self, origin: Origin, within: float = _WITHOUT_TOKEN_SECONDS) -> bool:
         """Whether clients of a registry were told so within the last minute, or ``within``."""
         told = self._told.get(origin)
-        return told is not None and self._driver.clock() < told.at + within
+        return told is not None and self._context.clock() < told.at + within
 
     def wants_token(self, request: Request) -> bool:
         """Whether a client shows none only since none is to be had now."""
@@ -102,12 +102,12 @@ class Outage:
             told is not None
             and self.goes_without_token(request.origin)
             and not identity_fields(request)
-            and any(map(self._driver.breakers.is_away, told.away))
+            and any(map(self._context.health.breakers.is_away, told.away))
         )
 
     def is_fresh_enough(self, entry: TagEntry) -> bool:
         """Whether what a tag was then may be served now."""
-        return 0 <= self._driver.wall() - entry.checked < self._max_stale
+        return 0 <= self._context.wall() - entry.checked < self._max_stale
 
     async def kept(
         self,
@@ -142,8 +142,10 @@ class Outage:
             digest = Digest.parse(entry.digest)
         except ValueError:  # a damaged row
             return None
-        store = self._driver.store
-        found = await self._driver.stored(lambda: store.find_manifest(repository, digest), None)
+        store = self._context.store
+        found = await self._context.store_thread.run(
+            lambda: store.find_manifest(repository, digest), None
+        )
         return Kept(digest, found, entry.checked) if found is not None and found.linked else None
 
     async def covers(
@@ -159,9 +161,9 @@ class Outage:
 
         With ``tag``, as what that was.
         """
-        driver = self._driver
+        context = self._context
         gone = tag is not None and await self._is_gone(repository, tag, who)
-        if not gone and driver.access.is_allowed(repository, who, digest, driver.clock()):
+        if not gone and context.access.is_allowed(repository, who, digest, context.clock()):
             return True
         if gone and who.label is None:
             return False
@@ -177,18 +179,18 @@ class Outage:
 
     async def _is_gone(self, repository: Repository, tag: Tag, who: Credential) -> bool:
         """Whether the last that such a client was told of a tag is that it is not there."""
-        driver, label = self._driver, who.label
+        context, label = self._context, who.label
         if label is None:
-            return driver.access.is_gone(repository, who, tag)
-        return await driver.stored(
-            lambda: driver.store.is_gone(repository, tag, label), otherwise=False
+            return context.access.is_gone(repository, who, tag)
+        return await context.store_thread.run(
+            lambda: context.store.is_gone(repository, tag, label), otherwise=False
         )
 
     async def _was_given(
         self, repository: Repository, digest: Digest, label: str, asked: Reference | None
     ) -> bool:
-        store = self._driver.store
-        return await self._driver.stored(
+        store = self._context.store
+        return await self._context.store_thread.run(
             lambda: store.was_given(repository, digest, label, asked), otherwise=False
         )
 
@@ -196,7 +198,7 @@ class Outage:
         self, repository: Repository, digest: Digest, listed: Callable[[], Collection[Digest]]
     ) -> None:
         """Take in that a manifest is served so: who was given it was given what it lists."""
-        self._driver.access.listings.learn(digest, listed)
+        self._context.access.listings.learn(digest, listed)
         served = self._served.setdefault(repository, {})
         self._served.move_to_end(repository)
         served.pop(digest.raw, None)
@@ -208,7 +210,7 @@ class Outage:
 
     def _listing(self, repository: Repository, digest: Digest) -> list[Digest]:
         """What was served so and lists an object, and what lists that; the latest first."""
-        served, lists = self._served.get(repository, {}), self._driver.access.listings.lists
+        served, lists = self._served.get(repository, {}), self._context.access.listings.lists
         found = [raw for raw in reversed(served) if lists(raw, digest.raw)]
         found += [raw for raw in reversed(served) if any(lists(raw, one) for one in found)]
         return [served[raw] for raw in dict.fromkeys(found)][:_MOST_LISTING]

@@ -10,21 +10,21 @@ from collections.abc import Callable
 from entrepot.auth.grants import Asked, Credential
 from entrepot.protocol.identifiers import Digest, Repository, Tag
 from entrepot.pull import tag_freshness
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 
 
 class TagWords:
     """Belongs to one event loop."""
 
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._latest = tag_freshness.Latest()
         self._told = tag_freshness.Latest()
         """Whether it is there, by whom it was told."""
 
     def changed(self, repository: Repository, tag: str) -> None:
         """Take in that a client just wrote or deleted a tag: what was asked before is no news."""
-        self._latest.is_news(repository, tag, self._driver.clock())
+        self._latest.is_news(repository, tag, self._context.clock())
 
     def found(
         self,
@@ -36,7 +36,7 @@ class TagWords:
         asked: Asked,
     ) -> Callable[[], None]:
         """Take in what a tag is; what of it the store is to remember, to run on its thread."""
-        store = self._driver.store
+        store = self._context.store
         label = self._hears(repository, tag, who, asked, gone=False)
         news = self._latest.is_news(repository, tag.name, asked.at)
 
@@ -50,17 +50,19 @@ class TagWords:
 
     async def gone(self, repository: Repository, tag: Tag, who: Credential, asked: Asked) -> None:
         """Take in that a tag is not there for ``who``."""
-        store = self._driver.store
+        store = self._context.store
         label = self._hears(repository, tag, who, asked, gone=True)
         if label is not None:
-            await self._driver.stored(lambda: store.set_gone(repository, tag, label), None)
+            await self._context.store_thread.run(
+                lambda: store.set_gone(repository, tag, label), None
+            )
 
     def _hears(
         self, repository: Repository, tag: Tag, who: Credential, asked: Asked, *, gone: bool
     ) -> str | None:
         """As whom ``who`` hears it, where it is news and the store is to know."""
         if who.label is None:
-            self._driver.access.told(repository, who, tag, gone=gone)
+            self._context.access.told(repository, who, tag, gone=gone)
         elif self._told.is_news(repository, f"{tag} {who.label}", asked.at):
             return who.label
         return None

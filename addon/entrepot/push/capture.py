@@ -21,7 +21,7 @@ from entrepot.push.pending import Keeping
 from entrepot.push.request_tap import Texts, Watched
 from entrepot.push.upload_protocol import Begin, Go, PutManifest, is_plain, manifest_type, read_step
 from entrepot.push.uploads import Uploads
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 
 IDLE_SECONDS = 600.0
 
@@ -29,14 +29,14 @@ IDLE_SECONDS = 600.0
 class Pushes:
     """Belongs to one event loop."""
 
-    def __init__(self, driver: Driver, idle_seconds: float = IDLE_SECONDS) -> None:
+    def __init__(self, context: Context, idle_seconds: float = IDLE_SECONDS) -> None:
         """``idle_seconds`` is how long an upload may rest between two of its requests."""
-        self._driver = driver
+        self._context = context
         self._keeping = Keeping()
         self._waiting = Waiting()
         self._texts = Texts()
-        self._drafts = Drafts(driver.store, driver.store_from_thread, self._waiting)
-        self._uploads = Uploads(driver, self._drafts, self._keeping, idle_seconds)
+        self._drafts = Drafts(context.store, context.store_thread.run_from_thread, self._waiting)
+        self._uploads = Uploads(context, self._drafts, self._keeping, idle_seconds)
 
     def watch(self, request: Request, endpoint: Endpoint, size: int | None) -> Watched | None:
         """Watch a request, whose body has ``size`` bytes where that is said beforehand.
@@ -86,12 +86,12 @@ class Pushes:
         self, request: Request, step: PutManifest, content: bytes, said: Digest | None
     ) -> None:
         """Store a manifest that the registry took in, unless one of its names is not its own."""
-        repository, reference, store = step.repository, step.reference, self._driver.store
+        repository, reference, store = step.repository, step.reference, self._context.store
         names = [name for name in (reference, said) if isinstance(name, Digest)]
         digest = Digest.of(content, names[0].algorithm if names else "sha256")
         media_type = manifest_type(request.value("Content-Type") or "", content)
         if media_type is None or any(name != digest for name in names):
-            self._driver.events.info("push_unkept", of=repository, reason="an unusual manifest")
+            self._context.events.info("push_unkept", of=repository, reason="an unusual manifest")
             return
 
         def keep() -> None:
@@ -100,4 +100,4 @@ class Pushes:
                 accept = normalise_accept([media_type])
                 store.set_tag(repository, reference.name, accept, digest)
 
-        self._keeping.start(repository, self._driver.stored(keep, None))
+        self._keeping.start(repository, self._context.store_thread.run(keep, None))

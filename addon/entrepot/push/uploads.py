@@ -21,7 +21,7 @@ from entrepot.push.draft_files import Draft, Drafts
 from entrepot.push.pending import Keeping
 from entrepot.push.request_tap import Watched
 from entrepot.push.upload_protocol import Begin, Go, Place, is_plain
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 
 _BYTES = "application/octet-stream"
 _MOST_OPEN = 256
@@ -55,11 +55,11 @@ class Uploads:
     """Belongs to one event loop."""
 
     def __init__(
-        self, driver: Driver, drafts: Drafts, keeping: Keeping, idle_seconds: float
+        self, context: Context, drafts: Drafts, keeping: Keeping, idle_seconds: float
     ) -> None:
         """``idle_seconds`` is how long an upload may rest between two of its requests."""
         self._idle_seconds = idle_seconds
-        self._driver = driver
+        self._context = context
         self._drafts = drafts
         self._keeping = keeping
         self._open: OrderedDict[Place, _Upload] = OrderedDict()
@@ -154,23 +154,25 @@ class Uploads:
         self._keeping.start((repository.origin, digest), self._store(pushed))
 
     async def _store(self, pushed: _Pushed) -> None:
-        driver, draft, problem = self._driver, pushed.draft, None
+        context, draft, problem = self._context, pushed.draft, None
         try:
             problem = await draft.settle(pushed.digest)
             if problem is None and not pushed.deleted:
-                problem = await driver.stored(bind(self._commit, pushed), otherwise=_NO_STORE)
+                problem = await context.store_thread.run(
+                    bind(self._commit, pushed), otherwise=_NO_STORE
+                )
         finally:
             draft.close()
             self._pushed.discard(pushed)
         of, digest = pushed.repository, pushed.digest
         if problem is not None:
-            driver.events.info("push_unkept", digest=digest, of=of, reason=problem)
+            context.events.info("push_unkept", digest=digest, of=of, reason=problem)
         elif not pushed.deleted:
-            driver.events.info("stored", digest=digest, size=draft.size, of=of, by="push")
+            context.events.info("stored", digest=digest, size=draft.size, of=of, by="push")
 
     def _commit(self, pushed: _Pushed) -> str | None:
         """Store a verified draft, on the store's thread; why not."""
-        path, store = pushed.draft.path, self._driver.store
+        path, store = pushed.draft.path, self._context.store
         if path is None:
             return pushed.draft.problem
         kept = store.take_in(path, pushed.repository, pushed.digest, _BYTES)
@@ -178,6 +180,6 @@ class Uploads:
 
     def _mounted(self, repository: Repository, digest: Digest, fields: Fields) -> None:
         if said_digest(fields) in (None, digest):
-            confirm = bind(self._driver.store.confirm, repository, digest, given_to=None)
+            confirm = bind(self._context.store.confirm, repository, digest, given_to=None)
             what = (repository.origin, digest)
-            self._keeping.start(what, self._driver.stored(confirm, None))
+            self._keeping.start(what, self._context.store_thread.run(confirm, None))

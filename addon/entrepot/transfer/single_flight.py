@@ -16,11 +16,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from entrepot.http_client.response import AbandonedError, UpstreamError
+from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Request
 
 _AT_ONCE = 2
 _WAIT_SECONDS = 30.0
 """How long to wait for one of those that are under way to end."""
+
+_OURS = Request("", Origin("http", "localhost", 80), "")
+"""Stands for the client of what is done for none: it never leaves."""
 
 T = TypeVar("T")
 
@@ -59,7 +63,7 @@ class _Lane:
 
 
 class Flights:
-    """Belongs to one event loop."""
+    """The questions that are under way, by their key, on one event loop."""
 
     def __init__(self) -> None:
         self._lanes: dict[Hashable, _Lane] = {}
@@ -92,6 +96,13 @@ class Flights:
             except AbandonedError:  # all others had left just before this one came
                 if not request.is_awaited():
                     raise
+
+    async def once(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
+        """Do once what is no client's own for all who want it; whether the caller was the first.
+
+        An exception reaches all of them.
+        """
+        return await self.join(key, _OURS, lambda _: make())
 
     async def _fly(
         self,

@@ -13,8 +13,8 @@ from entrepot.upstream.concurrency_limits import Slots
 T = TypeVar("T")
 
 
-class Threads:
-    """Runs what blocks, within bounds (``slots``). Belongs to one event loop."""
+class WorkerThreads:
+    """Runs what blocks for one event loop, within bounds (see ``concurrency_limits``)."""
 
     def __init__(self, slots: Slots | None = None) -> None:
         self._slots = slots or Slots()

@@ -22,8 +22,8 @@ from entrepot.protocol.messages import Answer, Fields, Request
 from entrepot.protocol.routes import parse_endpoint
 from entrepot.pull.stale import Outage
 from entrepot.storage.store import Store
+from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.registry_hosts import Hosts
-from entrepot.upstream.driver import Driver
 from rig.faults import FaultServer, Handler, status
 
 ELSEWHERE = Origin("https", "login.other.test", 443)
@@ -35,20 +35,20 @@ Scenario = Callable[["World"], Awaitable[None]]
 class World:
     """A registry, its token server, and an account there."""
 
-    def __init__(self, server: FaultServer, driver: Driver) -> None:
+    def __init__(self, server: FaultServer, context: Context) -> None:
         self.server = server
-        self.driver = driver
+        self.context = context
         self.origin = Origin("http", "127.0.0.1", server.port)
         self.account = Account("fleet", "pw", plain=True)
         self.realms = Realms()
-        self.hosts = Hosts(driver, self.realms)
+        self.hosts = Hosts(context, self.realms)
         self.use(self.account)
 
     def use(self, account: Account, prefix: tuple[str, ...] = ()) -> None:
         accounts = Accounts(found=[Found(self.origin, prefix, account)])
-        self.behalf = Behalf(self.driver, accounts, self.realms, self.hosts)
-        outage = Outage(self.driver)
-        self.logins = Logins(self.driver, self.realms, self.hosts, outage, self.behalf)
+        self.behalf = Behalf(self.context, accounts, self.realms, self.hosts)
+        outage = Outage(self.context)
+        self.logins = Logins(self.context, self.realms, self.hosts, outage, self.behalf)
 
     def request(self, target: str, *fields: tuple[str, str], method: str = "GET") -> Request:
         path, _, query = target.partition("?")
@@ -77,9 +77,9 @@ def run(tmp_path: Path, server: FaultServer) -> Callable[[Scenario], None]:
     async def main(scenario: Scenario) -> None:
         with closing(Store(tmp_path / "data", 10**7)) as store:
             upstream = Upstream(Roots(None, None), read_seconds=10)
-            driver = Driver(store, upstream, Access(b"secret"), Events(), lambda: 1e6)
-            with closing(driver):
-                await scenario(World(server, driver))
+            context = Context.make(store, upstream, Access(b"secret"), Events(), lambda: 1e6)
+            with closing(context):
+                await scenario(World(server, context))
 
     return lambda scenario: asyncio.run(main(scenario))
 
@@ -206,13 +206,13 @@ def test_a_token_server_that_is_away_is_not_waited_for(run: Run) -> None:
         request = world.behalf.take(world.request(path), parse_endpoint("GET", path, ""))
         for _ in range(3):
             with pytest.raises(UpstreamError):
-                await world.driver.send(request)
-        assert world.driver.breakers.is_away(Origin("http", "127.0.0.1", 9))
+                await world.context.gateway.send(request)
+        assert world.context.health.breakers.is_away(Origin("http", "127.0.0.1", 9))
         asked = len(world.server.requests)
         with pytest.raises(UpstreamError, match="it does not answer"):
-            await world.driver.send(request)
+            await world.context.gateway.send(request)
         assert len(world.server.requests) == asked
-        assert not world.driver.may_ask_as(request, spare=True)
-        assert world.driver.may_ask(world.origin, spare=True)
+        assert not world.context.gateway.may_ask_as(request, spare=True)
+        assert world.context.health.may_ask(world.origin, spare=True)
 
     run(scenario)

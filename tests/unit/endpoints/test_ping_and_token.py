@@ -21,8 +21,8 @@ from entrepot.protocol.messages import Answer, Fields, Request, field_values
 from entrepot.protocol.routes import parse_endpoint
 from entrepot.pull.stale import Outage
 from entrepot.storage.store import Store
+from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.registry_hosts import Hosts
-from entrepot.upstream.driver import Driver
 from rig.faults import Content, Exchange, FaultServer, Handler, first, redirect, status
 
 VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}
@@ -142,10 +142,10 @@ def run(store: Store, server: FaultServer) -> Callable[[Scenario], None]:
     async def main(scenario: Scenario) -> None:
         world = World(server)
         upstream = Upstream(Roots(None, None), read_seconds=10)
-        driver = Driver(store, upstream, world.access, world.events, world.clock)
-        with closing(driver):
-            world.hosts = Hosts(driver, world.realms)
-            world.logins = Logins(driver, world.realms, world.hosts, Outage(driver))
+        context = Context.make(store, upstream, world.access, world.events, world.clock)
+        with closing(context):
+            world.hosts = Hosts(context, world.realms)
+            world.logins = Logins(context, world.realms, world.hosts, Outage(context))
             await scenario(world)
 
     return lambda scenario: asyncio.run(main(scenario))

@@ -14,7 +14,7 @@ from entrepot.http_client.connect.trust_store import Roots
 from entrepot.maintenance.housekeeping import Upkeep
 from entrepot.protocol.identifiers import Digest, Origin, Repository
 from entrepot.storage.store import Store
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 from rig.process import eventually
 
 APP = Repository(Origin("https", "registry.example.test", 443), "team/app")
@@ -23,10 +23,10 @@ SECONDS = 0.05
 
 
 @contextmanager
-def running(folder: Path, clock: list[float], events: Events) -> Iterator[Driver]:
+def running(folder: Path, clock: list[float], events: Events) -> Iterator[Context]:
     """A store that is looked after each fraction of a second."""
     store = Store(folder, 10**7, clock=lambda: clock[0], events=events)
-    driver = Driver(
+    context = Context.make(
         store,
         Upstream(Roots(None, None)),
         Access(b"secret"),
@@ -34,11 +34,11 @@ def running(folder: Path, clock: list[float], events: Events) -> Iterator[Driver
         time.monotonic,
         answer_seconds=1,
     )
-    upkeep = Upkeep(driver, SECONDS)
+    upkeep = Upkeep(context, SECONDS)
     upkeep.start()
-    with closing(store), closing(driver):
+    with closing(store), closing(context):
         try:
-            yield driver
+            yield context
         finally:
             upkeep.stop()
 
@@ -46,9 +46,9 @@ def running(folder: Path, clock: list[float], events: Events) -> Iterator[Driver
 def test_what_has_expired_goes_while_it_runs(tmp_path: Path) -> None:
     """Not at the next start only."""
     clock = [time.time()]
-    with running(tmp_path / "data", clock, Events()) as driver:
-        store = driver.store
-        driver.store_from_thread(
+    with running(tmp_path / "data", clock, Events()) as context:
+        store = context.store
+        context.store_thread.run_from_thread(
             lambda: store.put_manifest(APP, DIGEST, b"layer", "a/b", given_to=None)
         )
         assert _rows(store.folder) == 2
@@ -90,10 +90,12 @@ def test_an_end_in_the_middle_of_it_is_none_in_order(tmp_path: Path) -> None:
         held.wait(20)
 
     store = Store(folder, 10**7, events=events)
-    driver = Driver(store, Upstream(Roots(None, None)), Access(b"secret"), events, time.monotonic)
-    upkeep = Upkeep(driver)
-    with closing(store), closing(driver):
-        waiting = threading.Thread(target=lambda: driver.store_from_thread(hold))
+    context = Context.make(
+        store, Upstream(Roots(None, None)), Access(b"secret"), events, time.monotonic
+    )
+    upkeep = Upkeep(context)
+    with closing(store), closing(context):
+        waiting = threading.Thread(target=lambda: context.store_thread.run_from_thread(hold))
         waiting.start()
         at_it.wait(20)
         upkeep.start()

@@ -25,7 +25,7 @@ from entrepot.protocol.routes import Blob, Manifest, parse_endpoint
 from entrepot.pull.cache import Cache
 from entrepot.storage.store import Store
 from entrepot.transfer import download_limits
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 from entrepot.upstream.retry import Patience
 from rig.faults import Content, Exchange, FaultServer, Gate, Handler, error, first, redirect, status
 from rig.process import eventually
@@ -68,7 +68,7 @@ class World:
 
     server: FaultServer
     store: Store
-    driver: Driver
+    context: Context
     cache: Cache
     events: Events
     now: list[float] = field(default_factory=lambda: [1e9])
@@ -93,7 +93,7 @@ class World:
     async def settled(self) -> None:
         """Wait until no download runs."""
         while self.cache.downloads:
-            await self.driver.stored(lambda: None, None)
+            await self.context.store_thread.run(lambda: None, None)
 
     def seen(self) -> list[tuple[str, str, str | None]]:
         """What the registry was asked since the last time: method, path, Authorization."""
@@ -168,11 +168,11 @@ class Run:
         upstream = Upstream(Roots(None, None), read_seconds=10)
         with closing(Store(self._folder, limit)) as store:
             now = [1e9]
-            driver = Driver(
+            context = Context.make(
                 store, upstream, Access(b"secret"), events, lambda: now[0], patience=PATIENCE
             )
-            cache = Cache(driver)
-            world = World(self._server, store, driver, cache, events, now)
+            cache = Cache(context)
+            world = World(self._server, store, context, cache, events, now)
             try:
                 yield world
                 await world.settled()
@@ -1174,7 +1174,7 @@ def test_a_condition_is_its_clients_alone(run: Run, server: FaultServer) -> None
 async def _turns(world: World) -> None:
     """Let tasks that wait for the store come to where they wait for upstream."""
     for _ in range(20):
-        await world.driver.stored(lambda: None, None)
+        await world.context.store_thread.run(lambda: None, None)
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
@@ -1256,7 +1256,7 @@ def test_a_call_that_outlives_the_loop_ends_quietly(run: Run) -> None:
         release.wait(10)
 
     async def scenario(world: World) -> None:
-        task = asyncio.create_task(world.driver.call(stalled))
+        task = asyncio.create_task(world.context.threads.call(stalled))
         await asyncio.to_thread(begun.wait)
         task.cancel()
 

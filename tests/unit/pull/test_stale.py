@@ -19,7 +19,7 @@ from entrepot.protocol.messages import Request
 from entrepot.pull.stale import MAX_STALE, Outage
 from entrepot.storage.records import TagEntry
 from entrepot.storage.store import Store
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 
 ORIGIN = Origin("https", "registry.example.test", 443)
 REPOSITORY, OTHER = Repository(ORIGIN, "app"), Repository(ORIGIN, "other")
@@ -35,7 +35,7 @@ class World:
     """An outage, and what it decides by; the clock is the test's."""
 
     store: Store
-    driver: Driver
+    context: Context
     access: Access
     clock: list[float]
 
@@ -47,7 +47,7 @@ class World:
         self.clock[0] += seconds
 
     def outage(self, *networks: str, max_stale: float = MAX_STALE) -> Outage:
-        return Outage(self.driver, max_stale, tuple(ip_network(text) for text in networks))
+        return Outage(self.context, max_stale, tuple(ip_network(text) for text in networks))
 
     def keep(self, repository: Repository = REPOSITORY, *, public: bool) -> None:
         assert self.store.put_manifest(
@@ -81,9 +81,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 
     with closing(Store(tmp_path / "data", 10**7, clock=clock)) as store:
         access = Access(b"secret")
-        driver = Driver(store, Upstream(Roots(None, None)), access, Events(), clock)
-        with closing(driver):
-            yield World(store, driver, access, now)
+        context = Context.make(store, Upstream(Roots(None, None)), access, Events(), clock)
+        with closing(context):
+            yield World(store, context, access, now)
 
 
 @pytest.mark.parametrize(

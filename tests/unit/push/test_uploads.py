@@ -29,7 +29,7 @@ from entrepot.push.capture import Pushes
 from entrepot.push.pending import Keeping
 from entrepot.push.request_tap import Watched
 from entrepot.storage.store import Store
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 from rig.process import eventually
 
 ORIGIN = Origin("https", "registry.example.test", 443)
@@ -59,7 +59,7 @@ class World:
     """The engine of a proxy whose registry is played by the test."""
 
     store: Store
-    driver: Driver
+    context: Context
     cache: Cache
     events: Events
     pushes: Pushes
@@ -103,7 +103,9 @@ class World:
     async def bytes_of(self, digest: Digest = DIGEST, repository: Repository = APP) -> bytes | None:
         """What is stored under a digest, if it is linked to the repository."""
         await self.settled(digest)
-        found = await self.driver.stored(lambda: self.store.find_blob(repository, digest), None)
+        found = await self.context.store_thread.run(
+            lambda: self.store.find_blob(repository, digest), None
+        )
         if found is None:
             return None
         with os.fdopen(found.file, "rb") as file:
@@ -148,13 +150,13 @@ class Start:
         store = Store(self.folder, limit, events=events)
         upstream = Upstream(Roots.find(None))
         now = 1e9
-        driver = Driver(store, upstream, Access(b"secret"), events, lambda: now)
-        cache = Cache(driver, Outage(driver))
-        pushes = Pushes(driver, idle_seconds)
+        context = Context.make(store, upstream, Access(b"secret"), events, lambda: now)
+        cache = Cache(context, Outage(context))
+        pushes = Pushes(context, idle_seconds)
         await cache.pushes.stop(1)
         cache.pushes = pushes
         try:
-            yield World(store, driver, cache, events, pushes)
+            yield World(store, context, cache, events, pushes)
         finally:
             await cache.close()
             store.close()
@@ -489,7 +491,7 @@ async def test_a_push_allows_nothing(start: Start) -> None:
     async with start() as world:
         await monolithic(world)
         assert await world.bytes_of() == DATA
-        access, now = world.driver.access, world.driver.clock()
+        access, now = world.context.access, world.context.clock()
         for request in (
             Request("GET", ORIGIN, "/"),
             Request("GET", ORIGIN, "/", headers=(("Authorization", "Basic alice"),)),
@@ -647,7 +649,7 @@ async def test_a_pull_waits_for_what_was_just_pushed(start: Start) -> None:
     async with start() as world:
         held = world.hold()
         await monolithic(world)
-        access = world.driver.access
+        access = world.context.access
         request = Request("GET", ORIGIN, f"/v2/app/blobs/{DIGEST}")
         access.allow(APP, access.credential(request), [DIGEST], access.asked(1e9))
         pull = asyncio.create_task(world.cache.handle(request, Blob("app", DIGEST)))

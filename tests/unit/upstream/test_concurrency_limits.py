@@ -15,7 +15,7 @@ from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Request
 from entrepot.upstream import concurrency_limits as rules
 from entrepot.upstream.concurrency_limits import Bounds, Slots
-from entrepot.upstream.worker_threads import Threads
+from entrepot.upstream.worker_threads import WorkerThreads
 from rig.process import eventually
 
 HANGING, OTHER = Origin("https", "hanging.test", 443), Origin("https", "other.test", 443)
@@ -188,7 +188,7 @@ def test_who_waits_and_leaves_is_dropped() -> None:
     async def scenario() -> None:
         client = Client("192.0.2.4")
         slots = Slots(Bounds(origin=1, wait=20))
-        threads = Threads(slots)
+        threads = WorkerThreads(slots)
         await slots.take(BOB.ask(HANGING))
         waiting = asyncio.create_task(threads.call(lambda: None, by=client.ask(HANGING)))
         await _turns()
@@ -219,7 +219,7 @@ def test_a_call_ends_soon_after_its_client_left() -> None:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             calling = asyncio.create_task(
-                Threads(slots).call(partial(hang, ours, begun), by=client.ask(HANGING))
+                WorkerThreads(slots).call(partial(hang, ours, begun), by=client.ask(HANGING))
             )
             await asyncio.to_thread(begun.wait)
             seen = partial(eventually, lambda: client.looks >= 3, within=10, what="looks after it")
@@ -243,7 +243,7 @@ def test_a_call_in_ordinary_trouble_outlives_its_client() -> None:
         client, begun = Client("192.0.2.4", there=False), threading.Event()
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            threads = Threads(Slots(Bounds(outlives=10)))
+            threads = WorkerThreads(Slots(Bounds(outlives=10)))
             calling = asyncio.create_task(
                 threads.call(partial(hang, ours, begun), by=client.ask(HANGING))
             )
@@ -278,6 +278,6 @@ def test_a_call_waits_and_runs_within_one_time() -> None:
         slots = Slots(Bounds(origin=1))
         await slots.take(ALICE.ask(HANGING))
         with pytest.raises(UpstreamError, match=r"unanswered for 0\.05 s"):
-            await Threads(slots).call(lambda: None, 0.05, by=BOB.ask(HANGING))
+            await WorkerThreads(slots).call(lambda: None, 0.05, by=BOB.ask(HANGING))
 
     run(scenario)

@@ -43,7 +43,7 @@ class Passing:
             return
         response.headers.add(*cache_status("fwd=bypass", f"detail={note.endpoint.detail}"))
         parts, request = self._running.parts(), note.request
-        parts.driver.heard(request.origin)
+        parts.context.health.answered(request.origin)
         if response.status_code == 401:
             challenges = response.headers.get_all("www-authenticate")
             parts.logins.challenged(request.origin, challenges, translate.fields_of(flow.request))
@@ -68,7 +68,7 @@ class Passing:
                 connected=failure.connected,
                 slow=failure.slow,
             )
-            parts.driver.failed(error)
+            parts.context.health.failed(error)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
         """Begin to count the time for a connection."""

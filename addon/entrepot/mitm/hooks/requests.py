@@ -100,12 +100,12 @@ class Requests:
 
     def _unasked(self, note: Note) -> Answer | None:
         """The answer where upstream is not to be asked now; our own requests see to that alone."""
-        driver, origin = self._running.parts().driver, note.request.origin
-        if note.way in (Way.PASS, Way.LISTS) and driver.offline:
+        context, origin = self._running.parts().context, note.request.origin
+        if note.way in (Way.PASS, Way.LISTS) and context.health.offline:
             return error_answer(503, "UNAVAILABLE", "the proxy is offline")
-        if note.way is Way.PASS and not driver.may_ask(origin, spare=False):
+        if note.way is Way.PASS and not context.health.may_ask(origin, spare=False):
             how = ("fwd=bypass", f"detail={note.endpoint.detail}")
-            return unavailable(driver.left_alone(origin), *how)
+            return unavailable(context.health.left_alone(origin), *how)
         return None
 
     async def _note(self, flow: http.HTTPFlow) -> Note | None:

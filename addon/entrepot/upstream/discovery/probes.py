@@ -19,7 +19,7 @@ from entrepot.http_client.response import Reply, Target, UpstreamError
 from entrepot.protocol.headers import parse_challenges
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.network_reach import Reach
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 
 PROBE_SECONDS = 4.0
 PROBE_BYTES = 16 * 1024
@@ -86,8 +86,8 @@ class Inspection:
 class Probes:
     """Asks hosts what they are; belongs to one event loop."""
 
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     async def is_registry(self, origin: Origin, reach: Reach | None) -> bool | UpstreamError:
         """Ask a host whether it is a registry; the error where it does not say.
@@ -95,7 +95,7 @@ class Probes:
         Raises ``DestinationError`` where ``reach`` does not lead there, as :meth:`inspect` does.
         """
         try:
-            return await self._driver.call(lambda: self._ask(origin, reach), PROBE_SECONDS)
+            return await self._context.threads.call(lambda: self._ask(origin, reach), PROBE_SECONDS)
         except UpstreamError as error:
             return error
         except TimeoutError:
@@ -103,9 +103,9 @@ class Probes:
 
     async def inspect(self, origin: Origin, reach: Reach | None, *, ask: bool) -> Inspection:
         """Find out what a server's clients would lose; with ``ask``, whether it speaks HTTP/1.1."""
-        upstream = self._driver.upstream
+        upstream = self._context.gateway.upstream
         try:
-            greeting = await self._driver.call(
+            greeting = await self._context.threads.call(
                 lambda: upstream.greet(origin, PROBE_SECONDS, ask=ask, reach=reach), PROBE_SECONDS
             )
         except UpstreamError as error:
@@ -121,7 +121,7 @@ class Probes:
     def _ask(self, origin: Origin, reach: Reach | None) -> bool:
         target = Target(origin, "/v2/")
         fields = (("Accept", "application/json"), ("Accept-Encoding", "identity"))
-        upstream = self._driver.upstream
+        upstream = self._context.gateway.upstream
         reply = upstream.send(
             "GET", target, fields, reach=reach, follow=Follow.NO, seconds=PROBE_SECONDS
         )

@@ -26,9 +26,9 @@ from entrepot.http_client.response import UpstreamError
 from entrepot.protocol.identifiers import HostPort, Origin
 from entrepot.protocol.network_reach import Reach
 from entrepot.protocol.quirks import is_well_known
+from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.probes import Bounds, Inspection, Places, Probes
 from entrepot.upstream.discovery.tls_fitness import Fitness
-from entrepot.upstream.driver import Driver
 
 YES_SECONDS = 7 * 24 * 3600.0
 NO_SECONDS = 3600.0
@@ -60,7 +60,7 @@ class Hosts:
 
     def __init__(
         self,
-        driver: Driver,
+        context: Context,
         realms: Realms,
         *,
         listed: tuple[HostPort, ...] = (),
@@ -69,13 +69,13 @@ class Hosts:
         bounds: Bounds | None = None,
     ) -> None:
         """``permits`` says for which hosts the authority may make a certificate."""
-        self._driver = driver
+        self._context = context
         self._realms = realms
         self._listed = listed
         self._only_listed = only_listed
         self._permits = permits
-        self._probes = Probes(driver)
-        self._fitness = Fitness(driver, self._probes)
+        self._probes = Probes(context)
+        self._fitness = Fitness(context, self._probes)
         self._places = Places(bounds)
         most = MOST_REMEMBERED, REMEMBERED_FOR_A_CLIENT
         self._verdicts: Shares[Origin, tuple[bool, float]] = Shares(*most)
@@ -88,12 +88,12 @@ class Hosts:
 
     async def role(self, origin: Origin, client: str) -> Role | None:
         """As what ``origin`` is intercepted for ``client``; None for a blind tunnel."""
-        if (self._refused.peek((client, origin)) or 0.0) > self._driver.clock():
+        if (self._refused.peek((client, origin)) or 0.0) > self._context.clock():
             return None
         if not self._permits(origin.host):
             return None
         if not self._known(origin, client):
-            registries = self._realms.senders(client, origin, self._driver.clock())
+            registries = self._realms.senders(client, origin, self._context.clock())
             if any(map(self._may_send, registries)):
                 asker = _Asker(client, self._reach(origin, client))
                 return Role.TOKENS if await self._bears(origin, asker) else None
@@ -112,11 +112,11 @@ class Hosts:
 
     def sent(self, client: str, registry: Origin, challenges: list[str]) -> None:
         """Take in that a client is given these challenges of a registry."""
-        self._realms.sent(client, registry, challenges, self._driver.clock())
+        self._realms.sent(client, registry, challenges, self._context.clock())
 
     def refused(self, origin: Origin, client: str) -> bool:
         """Remember that ``client`` does not trust our certificate; whether that is news."""
-        key, now = (client, origin), self._driver.clock()
+        key, now = (client, origin), self._context.clock()
         news = (self._refused.peek(key) or 0.0) <= now
         self._refused.put(key, now + REFUSED_SECONDS, client)
         return news
@@ -126,7 +126,9 @@ class Hosts:
         if not self.is_listed(origin) and not is_well_known(origin) and not self._was_one(origin):
             asker = _Asker("", reach)
             with contextlib.suppress(DestinationError):
-                await self._driver.together(("learn", origin), lambda: self._take_in(origin, asker))
+                await self._context.flights.once(
+                    ("learn", origin), lambda: self._take_in(origin, asker)
+                )
 
     def doubt(self, origin: Origin, client: str) -> None:
         """Look again at a host where a client's request failed inside of an interception."""
@@ -150,7 +152,7 @@ class Hosts:
         return self._only_listed and not self.is_listed(origin)
 
     def _reach(self, origin: Origin, client: str) -> Reach:
-        destinations = self._driver.upstream.destinations
+        destinations = self._context.gateway.upstream.destinations
         return destinations.named_by_client(origin.host, origin.port, client)
 
     def _known(self, origin: Origin, client: str) -> bool | None:
@@ -162,7 +164,7 @@ class Hosts:
         if is_well_known(origin):
             return True
         known = self._verdicts.get(origin, client)
-        return known[0] if known is not None and known[1] > self._driver.clock() else None
+        return known[0] if known is not None and known[1] > self._context.clock() else None
 
     def _was_one(self, origin: Origin) -> bool:
         return (self._verdicts.peek(origin) or (False, 0.0))[0]
@@ -170,15 +172,15 @@ class Hosts:
     # Registries
 
     async def _find_out(self, origin: Origin, asker: _Asker) -> bool:
-        store, now = self._driver.store, self._driver.clock()
-        row = await self._driver.stored(lambda: store.host(origin), None)
-        left = row.until - self._driver.wall() if row is not None else 0.0
+        store, now = self._context.store, self._context.clock()
+        row = await self._context.store_thread.run(lambda: store.host(origin), None)
+        left = row.until - self._context.wall() if row is not None else 0.0
         # More than was ever given: the clock was set back since.
         if row is not None and row.registry and 0 < left <= YES_SECONDS:
             self._verdicts.put(origin, (True, now + left), asker.client)
             return True
         was_one = row is not None and row.registry
-        if self._driver.offline or (was_one and self._driver.is_away(origin)):
+        if self._context.health.offline or (was_one and self._context.health.is_away(origin)):
             return was_one
 
         async def find() -> bool:
@@ -201,13 +203,13 @@ class Hosts:
         async def turn() -> bool:
             async with self._places.one(asker.client) as has_place:
                 if not has_place:
-                    self._driver.events.count("probes_refused")
+                    self._context.events.count("probes_refused")
                     return otherwise
-                found, _ = await self._driver.together((what, origin, asker.reach), find)
+                found, _ = await self._context.flights.once((what, origin, asker.reach), find)
                 return found
 
         try:
-            found, _ = await self._driver.together((what, origin, asker), turn)
+            found, _ = await self._context.flights.once((what, origin, asker), turn)
         except DestinationError:  # which says nothing to those who are led there
             return False
         return found
@@ -216,13 +218,13 @@ class Hosts:
         verdict, seconds = await self._probe(origin, asker, was_one=was_one)
         if seconds == UNREACHABLE_SECONDS and was_one:
             # What it was: its content is served while it is away.
-            self._verdicts.put(origin, (True, self._driver.clock() + seconds), asker.client)
+            self._verdicts.put(origin, (True, self._context.clock() + seconds), asker.client)
             return True
         if verdict:
             await self._found(origin, asker.client)
         else:
             await self._found_none(origin, asker.client, seconds, was_one=was_one)
-        self._driver.events.info("probed", host=origin, registry=verdict)
+        self._context.events.info("probed", host=origin, registry=verdict)
         return verdict
 
     async def _probe(self, origin: Origin, asker: _Asker, *, was_one: bool) -> tuple[bool, float]:
@@ -234,7 +236,7 @@ class Hosts:
         answer = await self._probes.is_registry(origin, asker.reach)
         if isinstance(answer, UpstreamError):
             if was_one:
-                self._driver.failed(answer)
+                self._context.health.failed(answer)
             return False, UNREACHABLE_SECONDS
         if not answer or origin.scheme != "https":
             return answer, NO_SECONDS
@@ -249,19 +251,19 @@ class Hosts:
         await self._found(origin, asker.client)
 
     async def _found(self, origin: Origin, client: str) -> None:
-        self._verdicts.put(origin, (True, self._driver.clock() + YES_SECONDS), client)
+        self._verdicts.put(origin, (True, self._context.clock() + YES_SECONDS), client)
         await self._write(origin, registry=True, seconds=YES_SECONDS)
 
     async def _found_none(
         self, origin: Origin, client: str, seconds: float, *, was_one: bool
     ) -> None:
-        self._verdicts.put(origin, (False, self._driver.clock() + seconds), client)
+        self._verdicts.put(origin, (False, self._context.clock() + seconds), client)
         if was_one:
             await self._write(origin, registry=False, seconds=seconds)
 
     async def _write(self, origin: Origin, *, registry: bool, seconds: float) -> None:
-        store = self._driver.store
-        await self._driver.stored(
+        store = self._context.store
+        await self._context.store_thread.run(
             lambda: store.set_host(origin, registry=registry, seconds=seconds), None
         )
 
@@ -291,7 +293,7 @@ class Hosts:
         known = self._fitness.known(server, asker.client)
         if known is not None:
             return known
-        if self._driver.offline or self._driver.is_away(server):
+        if self._context.health.offline or self._context.health.is_away(server):
             return self._fitness.was(server)
 
         async def find() -> bool:

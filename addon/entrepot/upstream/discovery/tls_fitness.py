@@ -8,8 +8,8 @@ may be a sign that a server has become one, so it is looked at again then.
 from entrepot.bounded_map import Shares
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.network_reach import Reach
+from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.probes import Inspection, Probes
-from entrepot.upstream.driver import Driver
 
 REMEMBERED_SECONDS = 3600.0
 BRIEFLY_SECONDS = 60.0
@@ -21,8 +21,8 @@ REMEMBERED_FOR_A_CLIENT = 1000
 class Fitness:
     """Belongs to one event loop."""
 
-    def __init__(self, driver: Driver, probes: Probes) -> None:
-        self._driver = driver
+    def __init__(self, context: Context, probes: Probes) -> None:
+        self._context = context
         self._probes = probes
         most = MOST_REMEMBERED, REMEMBERED_FOR_A_CLIENT
         self._known: Shares[Origin, tuple[bool, float]] = Shares(*most)
@@ -31,7 +31,7 @@ class Fitness:
     def known(self, origin: Origin, client: str) -> bool | None:
         """Whether a server may be looked into, where that is known; ``client`` wants to know."""
         known = self._known.get(origin, client)
-        return known[0] if known is not None and known[1] > self._driver.clock() else None
+        return known[0] if known is not None and known[1] > self._context.clock() else None
 
     def was(self, origin: Origin) -> bool:
         """What is taken for true of a server that cannot be met: what it was, else the best.
@@ -52,20 +52,20 @@ class Fitness:
             met = self._known.peek(origin) is not None
             fit, seconds = (found.is_away or met) and self.was(origin), BRIEFLY_SECONDS
         if found.is_away and found.problem is not None:
-            self._driver.failed(found.problem)
+            self._context.health.failed(found.problem)
         elif not fit:
-            self._driver.events.warn(
+            self._context.events.warn(
                 "left_alone",
                 host=origin,
                 reason=found.unfit or found.problem,
                 do="nothing; --registry HOST intercepts it all the same",
             )
-        self._known.put(origin, (fit, self._driver.clock() + seconds), client)
+        self._known.put(origin, (fit, self._context.clock() + seconds), client)
         return found
 
     def is_to_be_looked_at(self, origin: Origin) -> bool:
         """Whether a server is to be looked at again that is doubted now: once a minute."""
-        now = self._driver.clock()
+        now = self._context.clock()
         if (self._doubted.peek(origin) or 0.0) > now:
             return False
         self._doubted.put(origin, now + BRIEFLY_SECONDS, "")

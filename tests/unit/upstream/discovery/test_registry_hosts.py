@@ -19,11 +19,11 @@ from entrepot.http_client.connect.trust_store import Roots
 from entrepot.http_client.response import Target
 from entrepot.protocol.identifiers import HostPort, Origin
 from entrepot.storage.store import Store
+from entrepot.upstream.context import Context
 from entrepot.upstream.discovery import probes
 from entrepot.upstream.discovery import registry_hosts as rules
 from entrepot.upstream.discovery.probes import Bounds
 from entrepot.upstream.discovery.registry_hosts import Hosts, Role
-from entrepot.upstream.driver import Driver
 from rig.certs import Authority
 from rig.faults import Content, Exchange, FaultServer, Gate, Handler, error, redirect, status
 
@@ -102,10 +102,10 @@ def setting(
     events, realms = Events(), Realms()
     with (
         closing(Store(folder, 10**7, clock)) as store,
-        closing(Driver(store, upstream, Access(b"x"), events, clock)) as driver,
+        closing(Context.make(store, upstream, Access(b"x"), events, clock)) as context,
     ):
         hosts = Hosts(
-            driver,
+            context,
             realms,
             listed=tuple(HostPort.parse(text) for text in listed),
             only_listed=only_listed,

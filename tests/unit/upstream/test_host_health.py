@@ -1,4 +1,4 @@
-"""What the driver learns from an upstream that does not answer, and how it finds the end of it."""
+"""What the context learns from an upstream that does not answer, and how it finds the end of it."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Request
 from entrepot.protocol.network_reach import Reach
 from entrepot.storage.store import Store
-from entrepot.upstream.driver import Driver
+from entrepot.upstream.context import Context
 from rig.faults import Exchange, FaultServer, redirect, status
 from rig.process import eventually
 
@@ -28,11 +28,11 @@ ALICE = ("Authorization", "Basic alice")
 
 @dataclass
 class World:
-    """A driver between two hosts; one of them may hang until it is mended."""
+    """A context between two hosts; one of them may hang until it is mended."""
 
     server: FaultServer
     other: FaultServer
-    driver: Driver
+    context: Context
     now: list[float]
     mended: threading.Event = field(default_factory=threading.Event)
 
@@ -48,7 +48,7 @@ class World:
 
     async def fails(self, request: Request) -> None:
         with pytest.raises(UpstreamError):
-            await self.driver.send_patiently(request, brief=True)
+            await self.context.gateway.send_patiently(request, brief=True)
 
     async def until(self, condition: Callable[[], object]) -> None:
         await asyncio.to_thread(eventually, condition, within=10, what="a trial")
@@ -69,7 +69,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
         async def play() -> None:
             now = [1000.0]
             with closing(Store(tmp_path / "data", 10**7)) as store:
-                driver = Driver(
+                context = Context.make(
                     store,
                     Upstream(Roots(None, None)),
                     Access(b"secret"),
@@ -77,8 +77,8 @@ def run(tmp_path: Path) -> Iterator[Run]:
                     lambda: now[0],
                     answer_seconds=0.3,
                 )
-                with closing(driver):
-                    world = World(server, other, driver, now)
+                with closing(context):
+                    world = World(server, other, context, now)
                     await scenario(world)
                     world.mended.set()
 
@@ -108,9 +108,9 @@ def test_the_whole_head_must_come_in_time(run: Run, kind: str) -> None:
         world.server.routes[TAG] = world.hangs if kind == "hangs" else drips
         origin = origin_of(world.server)
         await world.fails(world.request())
-        assert world.driver.upstreams() == {str(origin): {"state": "slow"}}
-        assert not world.driver.may_ask(origin, spare=True)
-        assert world.driver.may_ask(origin, spare=False)
+        assert world.context.gateway.upstreams() == {str(origin): {"state": "slow"}}
+        assert not world.context.health.may_ask(origin, spare=True)
+        assert world.context.health.may_ask(origin, spare=False)
 
     run(scenario)
 
@@ -125,15 +125,15 @@ def test_who_is_tried_again_is_asked_what_it_hung_on(run: Run, method: str) -> N
         await world.fails(world.request(method))
         world.server.requests.clear()
         world.now[0] += 10
-        assert not world.driver.may_ask(origin, spare=True)
+        assert not world.context.health.may_ask(origin, spare=True)
         await world.until(world.asked)
         assert world.asked() == [("HEAD", TAG, ALICE[1])]
-        assert world.driver.is_away(origin)
+        assert world.context.health.is_away(origin)
         world.server.routes[TAG] = status(404)
         world.now[0] += 20
-        assert not world.driver.may_ask(origin, spare=True)
-        await world.until(lambda: not world.driver.upstreams())
-        assert world.driver.may_ask(origin, spare=True)
+        assert not world.context.health.may_ask(origin, spare=True)
+        await world.until(lambda: not world.context.gateway.upstreams())
+        assert world.context.health.may_ask(origin, spare=True)
 
     run(scenario)
 
@@ -145,10 +145,10 @@ def test_a_login_is_not_tried_again(run: Run) -> None:
         world.server.routes["/token"] = world.hangs
         request = Request("POST", origin_of(world.server), "/token", "scope=a", (ALICE,))
         with pytest.raises(UpstreamError):
-            await world.driver.pass_on(request, (ALICE,), b"password=x", brief=True)
+            await world.context.gateway.pass_on(request, (ALICE,), b"password=x", brief=True)
         world.server.requests.clear()
         world.now[0] += 10
-        assert world.driver.is_away(request.origin)
+        assert world.context.health.is_away(request.origin)
         await world.until(world.asked)
         assert world.asked() == [("HEAD", "/token", None)]
 
@@ -164,10 +164,10 @@ def test_who_redirects_to_a_host_that_hangs_is_slow_too(
     async def scenario(world: World) -> None:
         world.server.routes[TAG] = redirect(f"{origin_of(world.other)}{TAG}")
         world.other.routes[TAG] = world.hangs
-        send = world.driver.send_patiently
+        send = world.context.gateway.send_patiently
         with pytest.raises(UpstreamError):
             await send(world.request(method), brief=True)
-        assert world.driver.may_ask(origin_of(world.server), spare=True) is not slow
+        assert world.context.health.may_ask(origin_of(world.server), spare=True) is not slow
 
     run(scenario)
 
@@ -179,11 +179,11 @@ def test_a_host_behind_a_redirect_is_back_when_it_answers(run: Run) -> None:
         world.server.routes[TAG] = redirect(f"{origin_of(world.other)}{TAG}")
         there = origin_of(world.other)
         for _ in range(3):
-            world.driver.failed(UpstreamError("", silent=there, connected=False))
-        assert world.driver.upstreams() == {str(there): {"state": "down"}}
+            world.context.health.failed(UpstreamError("", silent=there, connected=False))
+        assert world.context.gateway.upstreams() == {str(there): {"state": "down"}}
         world.other.routes[TAG] = status(200)
-        (await world.driver.send(world.request(), follow=Follow.ANY)).close()
-        assert world.driver.upstreams() == {}
+        (await world.context.gateway.send(world.request(), follow=Follow.ANY)).close()
+        assert world.context.gateway.upstreams() == {}
 
     run(scenario)
 
@@ -199,7 +199,7 @@ def test_who_may_not_be_led_as_far_asks_alone(run: Run) -> None:
             return request.reach
 
         requests = [replace(world.request(), reach=reach) for reach in Reach]
-        asking = (world.driver.ask_together("key", request, ask) for request in requests[:2])
+        asking = (world.context.ask_once("key", request, ask) for request in requests[:2])
         async with asyncio.timeout(10):
             answers = await asyncio.gather(*asking)
         assert answers == [(request.reach, True) for request in requests[:2]]

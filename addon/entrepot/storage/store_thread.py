@@ -1,0 +1,54 @@
+"""The one thread on which the store is used, for the event loop and for other threads.
+
+One thread, since each has a database connection of its own. Where the store fails, its answer is
+«nothing known», and the pull goes on (promise 7).
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from entrepot.events import Events
+from entrepot.storage.store import Store, StoreBusyError, StoreError
+
+_REST_SECONDS = 10.0
+"""How long the store is left alone when another process holds it: each question to it costs
+seconds then, and a pull asks many."""
+
+T = TypeVar("T")
+
+
+class StoreThread:
+    """Runs the methods of a store, one at a time."""
+
+    def __init__(self, store: Store, events: Events, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._events = events
+        self._clock = clock
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._rests_until = 0.0
+
+    async def run(self, function: Callable[[], T], otherwise: T) -> T:
+        """Run a method of the store; ``otherwise`` where the store fails."""
+        if self._clock() < self._rests_until:
+            return otherwise
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._pool, function)
+        except StoreBusyError as error:
+            self._rests_until = self._clock() + _REST_SECONDS
+            self._events.warn_once("store_busy", reason=error)
+            return otherwise
+        except StoreError as error:
+            self._events.warn_once("store_failed", reason=error)
+            return otherwise
+
+    def run_from_thread(self, function: Callable[[], T]) -> T:
+        """Run a method of the store for another thread, which waits. Raises ``StoreError``."""
+        return self._pool.submit(function).result()
+
+    def close(self) -> None:
+        """End the thread, and its connection to the databases."""
+        self._pool.submit(self._store.disconnect)
+        self._pool.shutdown(wait=True)
