@@ -35,7 +35,7 @@ from pathlib import Path
 from entrepot.mitm.bare import leave_out_the_unused
 
 leave_out_the_unused()
-from entrepot.config import Config
+from entrepot.config.settings import Config
 from entrepot.mitm import master
 
 OPTIONS = re.compile(r"\\b(ctx|context)[.]options$")
