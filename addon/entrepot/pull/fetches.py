@@ -245,7 +245,7 @@ class Fetches:
 
         def ask(extra: Fields) -> Reply:
             fields = (*forwarded(request), *extra)
-            return context.gateway.signer.send(
+            return context.gateway.account_auth.send(
                 request, fields, bind(get, target, context.gateway.reach_of(request))
             )
 

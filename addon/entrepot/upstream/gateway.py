@@ -20,7 +20,7 @@ from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.identity_fields import identity_fields
 from entrepot.protocol.messages import Fields, Request
 from entrepot.protocol.network_reach import Reach
-from entrepot.upstream.account_auth import Signer
+from entrepot.upstream.account_auth.challenges import AccountAuth
 from entrepot.upstream.host_health import HostHealth
 from entrepot.upstream.rate_limits import RateLimits, account_hint
 from entrepot.upstream.retry import BRIEF, FAILURES, PATIENCE, Patience
@@ -53,7 +53,7 @@ class Gateway:
         could be served; ``offline`` asks no upstream at all.
         """
         self.upstream = upstream
-        self.signer = Signer(upstream, events, clock)
+        self.account_auth = AccountAuth(upstream, events, clock)
         self.health = HostHealth(events, clock, self.reach_of, self._ask_again, offline=offline)
         self._access = access
         self._threads = threads
@@ -66,7 +66,7 @@ class Gateway:
 
     def may_ask_as(self, request: Request, *, spare: bool) -> bool:
         """Whether to ask a request's registry, and the token server that its account needs."""
-        server, may_ask = self.signer.server_needed(request), self.health.may_ask
+        server, may_ask = self.account_auth.server_needed(request), self.health.may_ask
         return (server is None or may_ask(server, spare=spare)) and may_ask(
             request.origin, spare=spare
         )
@@ -165,7 +165,7 @@ class Gateway:
                 seconds=seconds,
             )
 
-        signed = partial(self.signer.send, request, fields, send, seconds=seconds)
+        signed = partial(self.account_auth.send, request, fields, send, seconds=seconds)
         # Of a login nothing is tried again.
         asked = Request("HEAD", request.origin, request.path, reach=self.reach_of(request))
         return await self._heard(asked, signed, by=request, brief=brief)
@@ -216,7 +216,7 @@ class Gateway:
             )
 
         fields = (*forwarded(request), *extra)
-        return partial(self.signer.send, request, fields, send, seconds=seconds)
+        return partial(self.account_auth.send, request, fields, send, seconds=seconds)
 
     async def _heard(
         self,
@@ -240,7 +240,7 @@ class Gateway:
             if last:
                 self.health.failed(error, asked)
             raise
-        self.health.answered(origin, reply.target.origin, *self.signer.take_answered())
+        self.health.answered(origin, reply.target.origin, *self.account_auth.tokens.take_answered())
         self._limits.note(origin, reply.headers, self._wall())
         if reply.status == 429:
             self._limited(origin)

@@ -22,7 +22,8 @@ from entrepot.http_client.response import Reply, Target, UpstreamError
 from entrepot.protocol.credential import NOBODY, Account, Kind, Login
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Fields, Request
-from entrepot.upstream.account_auth import Signer
+from entrepot.upstream.account_auth.challenges import AccountAuth
+from entrepot.upstream.account_auth.logins import AccountLogins
 from rig.certs import Authority
 from rig.client import basic
 from rig.faults import Content, Exchange, FaultServer, Handler, redirect, status
@@ -75,7 +76,7 @@ class World:
     now: float = 1000.0
 
     def __post_init__(self) -> None:
-        self.signer = Signer(self.upstream, self.events, lambda: self.now)
+        self.account_auth = AccountAuth(self.upstream, self.events, lambda: self.now)
 
     def send(
         self,
@@ -92,7 +93,7 @@ class World:
         def send(fields: Fields) -> Reply:
             return self.upstream.send("GET", Target(origin, path), fields, follow=Follow.ANY)
 
-        with self.signer.send(request, (("Accept", "a/b"),), send, seconds=seconds) as reply:
+        with self.account_auth.send(request, (("Accept", "a/b"),), send, seconds=seconds) as reply:
             return reply.status, reply.read_all(1000)
 
     def shown(self, host: str) -> list[str | None]:
@@ -287,8 +288,8 @@ def test_a_failing_token_server_fails_for_all_who_wait(world: World) -> None:
         with pytest.raises(UpstreamError, match=f"{AUTH}: it answered {code}") as raised:
             world.send()
         assert raised.value.passing
-    assert world.signer.take_answered() == {Origin("https", AUTH, 443)}
-    assert world.signer.take_answered() == set()
+    assert world.account_auth.tokens.take_answered() == {Origin("https", AUTH, 443)}
+    assert world.account_auth.tokens.take_answered() == set()
 
 
 def test_who_waits_for_anothers_token_does_not_wait_for_ever(world: World) -> None:
@@ -310,7 +311,7 @@ def test_who_waits_for_anothers_token_does_not_wait_for_ever(world: World) -> No
 
 def test_a_token_may_not_drip(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that it takes to know what to show has one deadline."""
-    monkeypatch.setattr("entrepot.upstream.account_auth._BODY_SECONDS", 0.3)
+    monkeypatch.setattr("entrepot.upstream.account_auth.tokens._BODY_SECONDS", 0.3)
     ended = threading.Event()
 
     def drip(exchange: Exchange) -> None:
@@ -336,17 +337,17 @@ def test_a_silent_token_server_is_named(world: World) -> None:
     world.server.routes[PATH] = challenge()
     world.server.routes["/token"] = Content(b"", wait=silent)
     request = Request("GET", Origin("https", REGISTRY, 443), PATH, account=ALICE)
-    assert world.signer.server_needed(request) is None
+    assert world.account_auth.server_needed(request) is None
     try:
         with pytest.raises(UpstreamError) as raised:
             world.send(seconds=0.2)
     finally:
         silent.set()
     assert raised.value.silent == Origin("https", AUTH, 443)
-    assert world.signer.server_needed(request) == Origin("https", AUTH, 443)
+    assert world.account_auth.server_needed(request) == Origin("https", AUTH, 443)
     world.server.routes["/token"] = issuing(ALICES)
     world.send()
-    assert world.signer.server_needed(request) is None
+    assert world.account_auth.server_needed(request) is None
 
 
 @pytest.mark.parametrize(
@@ -506,10 +507,10 @@ def test_a_named_token_server_gets_the_login(world: World) -> None:
 
 def test_docker_hub_and_its_token_server_are_one(world: World) -> None:
     """registry-1.docker.io and auth.docker.io, without saying so."""
-    signer = world.signer
+    logins = AccountLogins(world.events, lambda: world.now)
     hub, auth = (Origin("https", f"{host}.docker.io", 443) for host in ("registry-1", "auth"))
-    assert signer._may_see(ALICE, hub, auth)  # noqa: SLF001 there is no such server here
-    assert not signer._may_see(ALICE, hub, Origin("https", "auth.docker.example", 443))  # noqa: SLF001
+    assert logins.may_see(ALICE, hub, auth)
+    assert not logins.may_see(ALICE, hub, Origin("https", "auth.docker.example", 443))
 
 
 def test_a_token_server_that_redirects_is_not_followed(world: World) -> None:
