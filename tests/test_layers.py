@@ -61,7 +61,6 @@ STILL_LONG = frozenset(
         "manifests.py",
         "mirror.py",
         "ping_and_token.py",
-        "registry_hosts.py",
         "response.py",
         "store.py",
     }

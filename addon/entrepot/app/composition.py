@@ -38,7 +38,8 @@ from entrepot.pull.stale import Outage
 from entrepot.storage.errors import storage_reason
 from entrepot.storage.store import Store, StoreError
 from entrepot.upstream.context import Context
-from entrepot.upstream.discovery.registry_hosts import Hosts
+from entrepot.upstream.discovery.interception import Interception
+from entrepot.upstream.discovery.registry_hosts import RegistryHosts
 from entrepot_ca import Authority, AuthorityError, ensure
 
 WARN_DAYS = 30
@@ -130,14 +131,9 @@ class Engine:
         self._upkeep = Upkeep(context)
         self._scrubber = Scrubber(context, config.scrub) if config.scrub else None
         self.cache = Cache(context, outage)
-        self.hosts = Hosts(
-            context,
-            realms,
-            listed=config.registry,
-            only_listed=config.only_listed,
-            permits=foundation.authority.permits,
-        )
-        self.behalf = Behalf(context, self.accounts, realms, self.hosts)
+        self.hosts = RegistryHosts(context, listed=config.registry, only_listed=config.only_listed)
+        self.interception = Interception(context, realms, self.hosts, foundation.authority.permits)
+        self.behalf = Behalf(context, self.accounts, realms, self.interception)
         self.logins = Logins(context, realms, self.hosts, outage, self.behalf)
         self.mirrors = Mirrors(context, self.cache, self.hosts, config.mirror, self.accounts)
         self.pages = Pages(

@@ -34,7 +34,7 @@ from entrepot.protocol.messages import (
 )
 from entrepot.protocol.routes import Blob, Endpoint, Manifest, Referrers, Tags
 from entrepot.upstream.context import Context
-from entrepot.upstream.discovery.registry_hosts import Hosts
+from entrepot.upstream.discovery.interception import Interception
 
 _READ = frozenset({"GET", "HEAD"})
 _REPLACED = frozenset({"host", "content-length", "accept-encoding"})
@@ -45,11 +45,13 @@ _HOW = ("hit", "detail=account")
 class Behalf:
     """Belongs to one event loop."""
 
-    def __init__(self, context: Context, accounts: Accounts, realms: Realms, hosts: Hosts) -> None:
+    def __init__(
+        self, context: Context, accounts: Accounts, realms: Realms, interception: Interception
+    ) -> None:
         self._context = context
         self._accounts = accounts
         self._realms = realms
-        self._hosts = hosts
+        self._interception = interception
         self._token = f"entrepot-account-{secrets.token_urlsafe(24)}"
 
     def is_ours(self, authorization: str | None) -> bool:
@@ -93,8 +95,8 @@ class Behalf:
             return answer  # nor is the login shown to a token server elsewhere
         plain = are_plain(request.headers)  # else no realm is learnt of it
         server = self._realms.challenged(request.origin, challenges) if plain else None
-        self._hosts.sent(request.client, request.origin, challenges)
-        if server is not None and await self._hosts.intercepts(server, request.client):
+        self._interception.sent(request.client, request.origin, challenges)
+        if server is not None and await self._interception.intercepts(server, request.client):
             return answer
         answer.close()
         return json_answer(request.method, {}, *_HOW)

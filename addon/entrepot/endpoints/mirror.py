@@ -51,7 +51,7 @@ from entrepot.protocol.routes import (
 from entrepot.pull.authorization import shareable
 from entrepot.pull.cache import Cache
 from entrepot.upstream.context import Context
-from entrepot.upstream.discovery.registry_hosts import Hosts
+from entrepot.upstream.discovery.registry_hosts import RegistryHosts
 
 _PULLS = frozenset({"GET", "HEAD"})
 
@@ -83,7 +83,7 @@ class Mirrors:
         self,
         context: Context,
         cache: Cache,
-        hosts: Hosts,
+        hosts: RegistryHosts,
         mirrors: Collection[Mirror],
         accounts: Accounts,
     ) -> None:

@@ -22,7 +22,6 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from entrepot.auth import token_servers
-from entrepot.auth.accounts import Accounts
 from entrepot.auth.token_servers import Realms
 from entrepot.endpoints.account_requests import Behalf
 from entrepot.http_client.response import Reply, UpstreamError, unavailable
@@ -43,7 +42,7 @@ from entrepot.protocol.messages import (
 from entrepot.protocol.routes import Endpoint, Other, Ping
 from entrepot.pull.stale import Outage
 from entrepot.upstream.context import Context
-from entrepot.upstream.discovery.registry_hosts import Hosts
+from entrepot.upstream.discovery.registry_hosts import RegistryHosts
 from entrepot.upstream.relay import relayed
 from entrepot.upstream.retry import FAILURES
 
@@ -113,12 +112,12 @@ class Logins:
         self,
         context: Context,
         realms: Realms,
-        hosts: Hosts,
+        hosts: RegistryHosts,
         outage: Outage,
-        behalf: Behalf | None = None,
+        behalf: Behalf,
     ) -> None:
         self._context = context
-        self._behalf = behalf or Behalf(context, Accounts(), realms, hosts)
+        self._behalf = behalf
         self._outage = outage
         self._our_token = f"entrepot-{secrets.token_urlsafe(24)}"
         self._realms = realms

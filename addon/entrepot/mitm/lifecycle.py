@@ -6,7 +6,7 @@ from mitmproxy import connection
 
 from entrepot.app.composition import Engine
 from entrepot.config.mirror_spec import Mirror
-from entrepot.upstream.discovery.registry_hosts import Role
+from entrepot.upstream.discovery.interception import Role
 
 
 class Running:

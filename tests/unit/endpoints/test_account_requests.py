@@ -23,7 +23,8 @@ from entrepot.protocol.routes import parse_endpoint
 from entrepot.pull.stale import Outage
 from entrepot.storage.store import Store
 from entrepot.upstream.context import Context
-from entrepot.upstream.discovery.registry_hosts import Hosts
+from entrepot.upstream.discovery.interception import Interception
+from entrepot.upstream.discovery.registry_hosts import RegistryHosts
 from rig.faults import FaultServer, Handler, status
 
 ELSEWHERE = Origin("https", "login.other.test", 443)
@@ -41,12 +42,13 @@ class World:
         self.origin = Origin("http", "127.0.0.1", server.port)
         self.account = Account("fleet", "pw", plain=True)
         self.realms = Realms()
-        self.hosts = Hosts(context, self.realms)
+        self.hosts = RegistryHosts(context)
+        self.interception = Interception(context, self.realms, self.hosts)
         self.use(self.account)
 
     def use(self, account: Account, prefix: tuple[str, ...] = ()) -> None:
         accounts = Accounts(found=[Found(self.origin, prefix, account)])
-        self.behalf = Behalf(self.context, accounts, self.realms, self.hosts)
+        self.behalf = Behalf(self.context, accounts, self.realms, self.interception)
         outage = Outage(self.context)
         self.logins = Logins(self.context, self.realms, self.hosts, outage, self.behalf)
 
@@ -131,7 +133,9 @@ def test_a_token_server_that_cannot_be_looked_into_is_no_way(run: Run) -> None:
     async def scenario(world: World) -> None:
         world.server.routes["/v2/"] = world.challenge(OWN)
         assert (await world.ping()).status == 401
-        world.hosts.refused(world.origin, "10.0.0.1")  # this client refuses our certificate
+        world.interception.certificate_refused(
+            world.origin, "10.0.0.1"
+        )  # this client refuses our certificate
         assert (await world.ping()).status == 200
 
     run(scenario)

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from entrepot.auth.accounts import Accounts
 from entrepot.auth.grants import Access
 from entrepot.auth.token_servers import Realms
 from entrepot.endpoints import ping_and_token as rules
+from entrepot.endpoints.account_requests import Behalf
 from entrepot.endpoints.ping_and_token import LARGEST_FORM, REMEMBERED_SECONDS, Logins
 from entrepot.events import Events
 from entrepot.http_client.client import Upstream
@@ -22,7 +24,8 @@ from entrepot.protocol.routes import parse_endpoint
 from entrepot.pull.stale import Outage
 from entrepot.storage.store import Store
 from entrepot.upstream.context import Context
-from entrepot.upstream.discovery.registry_hosts import Hosts
+from entrepot.upstream.discovery.interception import Interception
+from entrepot.upstream.discovery.registry_hosts import RegistryHosts
 from rig.faults import Content, Exchange, FaultServer, Handler, first, redirect, status
 
 VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}
@@ -56,7 +59,7 @@ class World:
 
     server: FaultServer
     logins: Logins = field(init=False)
-    hosts: Hosts = field(init=False)
+    hosts: RegistryHosts = field(init=False)
     access: Access = field(default_factory=lambda: Access(b"secret"))
     realms: Realms = field(default_factory=Realms)
     events: Events = field(default_factory=Events)
@@ -144,8 +147,10 @@ def run(store: Store, server: FaultServer) -> Callable[[Scenario], None]:
         upstream = Upstream(Roots(None, None), read_seconds=10)
         context = Context.make(store, upstream, world.access, world.events, world.clock)
         with closing(context):
-            world.hosts = Hosts(context, world.realms)
-            world.logins = Logins(context, world.realms, world.hosts, Outage(context))
+            world.hosts, realms = RegistryHosts(context), world.realms
+            interception = Interception(context, realms, world.hosts)
+            behalf = Behalf(context, Accounts(), realms, interception)
+            world.logins = Logins(context, realms, world.hosts, Outage(context), behalf)
             await scenario(world)
 
     return lambda scenario: asyncio.run(main(scenario))

@@ -11,7 +11,7 @@ from entrepot.mitm.layers import error_pages, translate
 from entrepot.mitm.layers.body_layer import TUNNEL, choose_layer
 from entrepot.mitm.lifecycle import Running, client_of
 from entrepot.protocol.identifiers import Origin
-from entrepot.upstream.discovery.registry_hosts import Role
+from entrepot.upstream.discovery.interception import Role
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +50,8 @@ class Connections:
         if origin is None:
             return None
         try:
-            hosts = self._running.parts().hosts
-            return await hosts.role(origin, client_of(flow.client_conn))
+            interception = self._running.parts().interception
+            return await interception.role(origin, client_of(flow.client_conn))
         except Exception:
             logger.exception("the decision on a CONNECT failed")
             return None
@@ -84,8 +84,9 @@ class Connections:
             origin = Origin.make("https", address[0], address[1])
         except ValueError:
             return
-        if self._running.parts().hosts.refused(origin, client_of(data.context.client)):
-            self._running.parts().events.warn(
+        parts, client = self._running.parts(), client_of(data.context.client)
+        if parts.interception.certificate_refused(origin, client):
+            parts.events.warn(
                 "certificate_refused",
                 client=client_of(data.context.client),
                 host=origin.authority,

@@ -47,7 +47,7 @@ class Passing:
         if response.status_code == 401:
             challenges = response.headers.get_all("www-authenticate")
             parts.logins.challenged(request.origin, challenges, translate.fields_of(flow.request))
-            parts.hosts.sent(request.client, request.origin, challenges)
+            parts.interception.sent(request.client, request.origin, challenges)
         if 200 <= response.status_code < 300 and isinstance(note.endpoint, Blob | Manifest):
             await parts.cache.changed(request.method, request, note.endpoint)
 

@@ -24,7 +24,7 @@ from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer, Request, cache_status, error_answer, field_values
 from entrepot.protocol.routes import Blob, Endpoint, Manifest, Referrers, Tags, parse_endpoint
 from entrepot.pull.cache import Cache
-from entrepot.upstream.discovery.registry_hosts import Role
+from entrepot.upstream.discovery.interception import Role
 
 NOTE = "entrepot.note"
 ANSWERED = "entrepot.answered"
@@ -196,8 +196,8 @@ class Requests:
             self._led_on(flow, answer)
             if answer.status == 401:
                 challenges = field_values(answer.headers, "WWW-Authenticate")
-                hosts = self._running.parts().hosts
-                hosts.sent(note.request.client, note.request.origin, challenges)
+                interception = self._running.parts().interception
+                interception.sent(note.request.client, note.request.origin, challenges)
         if flow.request.http_version == "HTTP/1.0" and translate.needs_chunks(answer):
             answer.close()
             answer = error_answer(505, "UNSUPPORTED", "HTTP/1.1 is needed for this transfer")

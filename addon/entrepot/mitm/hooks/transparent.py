@@ -109,13 +109,13 @@ class Transparent:
         return None
 
     async def _registry(self, wanted: Origin, conn: connection.Client) -> Origin | None:
-        hosts, client = self._running.parts().hosts, client_of(conn)
+        parts, client = self._running.parts(), client_of(conn)
         try:
             if wanted.scheme == "http":
                 destinations = self._running.parts().destinations
                 reach = destinations.named_by_client(wanted.host, wanted.port, client)
-                return wanted if await hosts.is_registry(wanted, reach, client) else None
-            role = await hosts.role(wanted, client)
+                return wanted if await parts.hosts.is_registry(wanted, reach, client) else None
+            role = await parts.interception.role(wanted, client)
         except Exception:
             logger.exception("the decision on a connection failed")
             return None

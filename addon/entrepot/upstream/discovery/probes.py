@@ -11,10 +11,11 @@ only a few of them, and who gets none soon is not made to wait for more.
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from entrepot.http_client.client import Follow, Greeting
+from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.response import Reply, Target, UpstreamError
 from entrepot.protocol.headers import parse_challenges
 from entrepot.protocol.identifiers import Origin
@@ -43,7 +44,7 @@ class _Own:
 
 
 class Places:
-    """Places for probes; belongs to one event loop."""
+    """Places for probes on one event loop, so many for a client and in all."""
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         self._bounds = bounds or Bounds()
@@ -72,6 +73,47 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
+class Asker:
+    """Who names a host: a client's address, and how far that leads (None: anybody's word)."""
+
+    client: str
+    reach: Reach | None
+
+
+class ProbeTurns:
+    """Finds out once for all who ask; each client waits for a place of its own."""
+
+    def __init__(self, context: Context, bounds: Bounds | None = None) -> None:
+        self._context = context
+        self._places = Places(bounds)
+
+    async def once(
+        self,
+        what: str,
+        origin: Origin,
+        asker: Asker,
+        find: Callable[[], Awaitable[bool]],
+        *,
+        otherwise: bool,
+    ) -> bool:
+        """Find ``what`` out of a host; ``otherwise`` where the client gets no place in time."""
+
+        async def turn() -> bool:
+            async with self._places.one(asker.client) as has_place:
+                if not has_place:
+                    self._context.events.count("probes_refused")
+                    return otherwise
+                found, _ = await self._context.flights.once((what, origin, asker.reach), find)
+                return found
+
+        try:
+            found, _ = await self._context.flights.once((what, origin, asker), turn)
+        except DestinationError:  # which says nothing to those who are led there
+            return False
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """Whether the connections to a TLS server may be looked into; they may where all is unset."""
 
@@ -84,7 +126,7 @@ class Inspection:
 
 
 class Probes:
-    """Asks hosts what they are; belongs to one event loop."""
+    """Asks hosts what they are: registries, or servers that interception would harm."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -1,25 +1,14 @@
-"""Which hosts are intercepted: registries and their token servers, and nothing else.
+"""Which hosts are registries.
 
 A host is a registry because it is listed, well known, learnt, or says so when asked (``probes``),
-at most once an hour. Whatever goes wrong means «no», and «no» means a blind tunnel (promise 4). A
-client that refuses our certificate is tunnelled to that host for ten minutes, so that one machine
-without the CA still works.
-
-A token server is another host, which may be much else: a registry's word is not enough to look into
-what everybody says to it. It is intercepted for a client that was sent there lately, by a registry
-that is intercepted itself, at the port that was named; and ``Role`` says for what.
-
-What asks its clients for a certificate, or speaks no HTTP/1.1, is left alone unless it is listed:
-interception would take from its clients what they need.
+at most once an hour. Whatever goes wrong means «no». What asks its clients for a certificate, or
+speaks no HTTP/1.1, is none either unless it is listed: interception would take from its clients
+what they need (``tls_fitness``). What follows from it for a connection is ``interception``'s.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from enum import Enum, auto
 
-from entrepot.auth.token_servers import Realms
 from entrepot.bounded_map import Shares
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.response import UpstreamError
@@ -27,78 +16,38 @@ from entrepot.protocol.identifiers import HostPort, Origin
 from entrepot.protocol.network_reach import Reach
 from entrepot.protocol.quirks import is_well_known
 from entrepot.upstream.context import Context
-from entrepot.upstream.discovery.probes import Bounds, Inspection, Places, Probes
-from entrepot.upstream.discovery.tls_fitness import Fitness
+from entrepot.upstream.discovery.probes import Asker, Bounds, Inspection, Probes, ProbeTurns
+from entrepot.upstream.discovery.tls_fitness import TlsFitness
 
 YES_SECONDS = 7 * 24 * 3600.0
 NO_SECONDS = 3600.0
 UNREACHABLE_SECONDS = 60.0
-REFUSED_SECONDS = 600.0
 MOST_REMEMBERED = 10_000
 REMEMBERED_FOR_A_CLIENT = 1000
 """Hosts, and refusals. A client that names more loses what it named itself."""
 
 
-class Role(Enum):
-    """As what a host is intercepted."""
-
-    REGISTRY = auto()
-    TOKENS = auto()
-    """Only what asks for a token is for us; all else is passed on as it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Asker:
-    """Who names a host: a client's address, and how far that leads (None: anybody's word)."""
-
-    client: str
-    reach: Reach | None
-
-
-class Hosts:
-    """Decides for each host and client whether to intercept; belongs to one event loop."""
+class RegistryHosts:
+    """Finds out and remembers, for a week in the store, which hosts are registries."""
 
     def __init__(
         self,
         context: Context,
-        realms: Realms,
         *,
         listed: tuple[HostPort, ...] = (),
         only_listed: bool = False,
-        permits: Callable[[str], bool] = lambda _: True,
         bounds: Bounds | None = None,
     ) -> None:
-        """``permits`` says for which hosts the authority may make a certificate."""
+        """``listed`` are the administrator's; with ``only_listed`` no other counts."""
         self._context = context
-        self._realms = realms
         self._listed = listed
         self._only_listed = only_listed
-        self._permits = permits
         self._probes = Probes(context)
-        self._fitness = Fitness(context, self._probes)
-        self._places = Places(bounds)
+        self.fitness = TlsFitness(context, self._probes)
+        self.turns = ProbeTurns(context, bounds)
         most = MOST_REMEMBERED, REMEMBERED_FOR_A_CLIENT
         self._verdicts: Shares[Origin, tuple[bool, float]] = Shares(*most)
-        self._refused: Shares[tuple[str, Origin], float] = Shares(*most)
         self._looking: set[asyncio.Task[None]] = set()
-
-    async def intercepts(self, origin: Origin, client: str) -> bool:
-        """Whether to look into what ``client`` (an address) and ``origin`` say to each other."""
-        return await self.role(origin, client) is not None
-
-    async def role(self, origin: Origin, client: str) -> Role | None:
-        """As what ``origin`` is intercepted for ``client``; None for a blind tunnel."""
-        if (self._refused.peek((client, origin)) or 0.0) > self._context.clock():
-            return None
-        if not self._permits(origin.host):
-            return None
-        if not self._known(origin, client):
-            registries = self._realms.senders(client, origin, self._context.clock())
-            if any(map(self._may_send, registries)):
-                asker = _Asker(client, self._reach(origin, client))
-                return Role.TOKENS if await self._bears(origin, asker) else None
-        registry = await self.is_registry(origin, self._reach(origin, client), client)
-        return Role.REGISTRY if registry else None
 
     async def is_registry(
         self, origin: Origin, reach: Reach | None = None, client: str = ""
@@ -107,24 +56,13 @@ class Hosts:
 
         Where that is not known it is asked, as far as ``reach`` leads (None: anybody's word).
         """
-        known = self._known(origin, client)
-        return await self._find_out(origin, _Asker(client, reach)) if known is None else known
-
-    def sent(self, client: str, registry: Origin, challenges: list[str]) -> None:
-        """Take in that a client is given these challenges of a registry."""
-        self._realms.sent(client, registry, challenges, self._context.clock())
-
-    def refused(self, origin: Origin, client: str) -> bool:
-        """Remember that ``client`` does not trust our certificate; whether that is news."""
-        key, now = (client, origin), self._context.clock()
-        news = (self._refused.peek(key) or 0.0) <= now
-        self._refused.put(key, now + REFUSED_SECONDS, client)
-        return news
+        known = self.known(origin, client)
+        return await self._find_out(origin, Asker(client, reach)) if known is None else known
 
     async def learn(self, origin: Origin, reach: Reach | None = None) -> None:
         """Take in that a registry answered at ``origin``, where ``reach`` led."""
         if not self.is_listed(origin) and not is_well_known(origin) and not self._was_one(origin):
-            asker = _Asker("", reach)
+            asker = Asker("", reach)
             with contextlib.suppress(DestinationError):
                 await self._context.flights.once(
                     ("learn", origin), lambda: self._take_in(origin, asker)
@@ -134,8 +72,8 @@ class Hosts:
         """Look again at a host where a client's request failed inside of an interception."""
         if origin.scheme != "https" or self.is_listed(origin) or is_well_known(origin):
             return
-        met = self._was_one(origin) or self._fitness.known(origin, "")
-        if met and self._fitness.is_to_be_looked_at(origin):
+        met = self._was_one(origin) or self.fitness.known(origin, "")
+        if met and self.fitness.is_to_be_looked_at(origin):
             task = asyncio.create_task(self._look_again(origin, client))
             self._looking.add(task)
             task.add_done_callback(self._looking.discard)
@@ -151,11 +89,22 @@ class Hosts:
         """Whether only what is listed counts, and this is not."""
         return self._only_listed and not self.is_listed(origin)
 
-    def _reach(self, origin: Origin, client: str) -> Reach:
+    def may_name_token_servers(self, registry: Origin) -> bool:
+        """Whether clients may be sent for tokens by a registry: one that is looked into itself.
+
+        On the road of one without TLS anybody may write what it says.
+        """
+        if self.is_listed(registry):
+            return True
+        known = is_well_known(registry) or self._was_one(registry)
+        return not self._only_listed and registry.scheme == "https" and known
+
+    def reach_of(self, origin: Origin, client: str) -> Reach:
+        """How far a client may be led that names a host."""
         destinations = self._context.gateway.upstream.destinations
         return destinations.named_by_client(origin.host, origin.port, client)
 
-    def _known(self, origin: Origin, client: str) -> bool | None:
+    def known(self, origin: Origin, client: str) -> bool | None:
         """Whether a registry is there, where nobody has to be asked."""
         if self.is_listed(origin):
             return True
@@ -169,9 +118,7 @@ class Hosts:
     def _was_one(self, origin: Origin) -> bool:
         return (self._verdicts.peek(origin) or (False, 0.0))[0]
 
-    # Registries
-
-    async def _find_out(self, origin: Origin, asker: _Asker) -> bool:
+    async def _find_out(self, origin: Origin, asker: Asker) -> bool:
         store, now = self._context.store, self._context.clock()
         row = await self._context.store_thread.run(lambda: store.host(origin), None)
         left = row.until - self._context.wall() if row is not None else 0.0
@@ -184,37 +131,12 @@ class Hosts:
             return was_one
 
         async def find() -> bool:
-            known = self._known(origin, asker.client)
+            known = self.known(origin, asker.client)
             return await self._find(origin, asker, was_one=was_one) if known is None else known
 
-        return await self._in_turn("probe", origin, asker, find, otherwise=was_one)
+        return await self.turns.once("probe", origin, asker, find, otherwise=was_one)
 
-    async def _in_turn(
-        self,
-        what: str,
-        origin: Origin,
-        asker: _Asker,
-        find: Callable[[], Awaitable[bool]],
-        *,
-        otherwise: bool,
-    ) -> bool:
-        """Find out once for all who ask; each client waits for a place of its own."""
-
-        async def turn() -> bool:
-            async with self._places.one(asker.client) as has_place:
-                if not has_place:
-                    self._context.events.count("probes_refused")
-                    return otherwise
-                found, _ = await self._context.flights.once((what, origin, asker.reach), find)
-                return found
-
-        try:
-            found, _ = await self._context.flights.once((what, origin, asker), turn)
-        except DestinationError:  # which says nothing to those who are led there
-            return False
-        return found
-
-    async def _find(self, origin: Origin, asker: _Asker, *, was_one: bool) -> bool:
+    async def _find(self, origin: Origin, asker: Asker, *, was_one: bool) -> bool:
         verdict, seconds = await self._probe(origin, asker, was_one=was_one)
         if seconds == UNREACHABLE_SECONDS and was_one:
             # What it was: its content is served while it is away.
@@ -227,7 +149,7 @@ class Hosts:
         self._context.events.info("probed", host=origin, registry=verdict)
         return verdict
 
-    async def _probe(self, origin: Origin, asker: _Asker, *, was_one: bool) -> tuple[bool, float]:
+    async def _probe(self, origin: Origin, asker: Asker, *, was_one: bool) -> tuple[bool, float]:
         """Ask a host whether it is a registry, and a fit one; and for how long a «no» counts.
 
         Of one that ``was_one`` it is remembered that it is silent, so that the request that comes
@@ -240,12 +162,12 @@ class Hosts:
             return False, UNREACHABLE_SECONDS
         if not answer or origin.scheme != "https":
             return answer, NO_SECONDS
-        found = await self._fitness.look(origin, asker.client, asker.reach, ask=False)
+        found = await self.fitness.look(origin, asker.client, asker.reach, ask=False)
         return found == Inspection(), UNREACHABLE_SECONDS if found.problem else NO_SECONDS
 
-    async def _take_in(self, origin: Origin, asker: _Asker) -> None:
+    async def _take_in(self, origin: Origin, asker: Asker) -> None:
         if origin.scheme == "https":
-            found = await self._fitness.look(origin, asker.client, asker.reach, ask=False)
+            found = await self.fitness.look(origin, asker.client, asker.reach, ask=False)
             if found != Inspection():
                 return
         await self._found(origin, asker.client)
@@ -269,37 +191,9 @@ class Hosts:
 
     async def _look_again(self, origin: Origin, client: str) -> None:
         try:
-            found = await self._fitness.look(origin, "", self._reach(origin, client), ask=True)
+            found = await self.fitness.look(origin, "", self.reach_of(origin, client), ask=True)
         except DestinationError:
             return
         if found.unfit:
             was_one = self._was_one(origin)
             await self._found_none(origin, "", NO_SECONDS, was_one=was_one)
-
-    # Token servers
-
-    def _may_send(self, registry: Origin) -> bool:
-        """Whether clients may be sent for tokens by a registry: one that is looked into itself.
-
-        On the road of one without TLS anybody may write what it says.
-        """
-        if self.is_listed(registry):
-            return True
-        known = is_well_known(registry) or self._was_one(registry)
-        return not self._only_listed and registry.scheme == "https" and known
-
-    async def _bears(self, server: Origin, asker: _Asker) -> bool:
-        """Whether a token server may be looked into."""
-        known = self._fitness.known(server, asker.client)
-        if known is not None:
-            return known
-        if self._context.health.offline or self._context.health.is_away(server):
-            return self._fitness.was(server)
-
-        async def find() -> bool:
-            known = self._fitness.known(server, asker.client)
-            if known is None:
-                await self._fitness.look(server, asker.client, asker.reach, ask=True)
-            return self._fitness.was(server)
-
-        return await self._in_turn("inspect", server, asker, find, otherwise=False)

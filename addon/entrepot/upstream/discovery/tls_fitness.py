@@ -18,8 +18,8 @@ MOST_REMEMBERED = 10_000
 REMEMBERED_FOR_A_CLIENT = 1000
 
 
-class Fitness:
-    """Belongs to one event loop."""
+class TlsFitness:
+    """Looks at TLS servers, and remembers what was found."""
 
     def __init__(self, context: Context, probes: Probes) -> None:
         self._context = context

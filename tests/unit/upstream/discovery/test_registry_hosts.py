@@ -22,8 +22,10 @@ from entrepot.storage.store import Store
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery import probes
 from entrepot.upstream.discovery import registry_hosts as rules
+from entrepot.upstream.discovery.interception import Interception, Role
 from entrepot.upstream.discovery.probes import Bounds
-from entrepot.upstream.discovery.registry_hosts import Hosts, Role
+from entrepot.upstream.discovery.refused_certificates import REFUSED_SECONDS
+from entrepot.upstream.discovery.registry_hosts import RegistryHosts
 from rig.certs import Authority
 from rig.faults import Content, Exchange, FaultServer, Gate, Handler, error, redirect, status
 
@@ -48,9 +50,10 @@ class Clock:
 
 @dataclass
 class Setting:
-    """Hosts, and what they work with."""
+    """What decides of hosts, and what it works with."""
 
-    hosts: Hosts
+    hosts: RegistryHosts
+    interception: Interception
     realms: Realms
     clock: Clock
     events: Events
@@ -104,15 +107,14 @@ def setting(
         closing(Store(folder, 10**7, clock)) as store,
         closing(Context.make(store, upstream, Access(b"x"), events, clock)) as context,
     ):
-        hosts = Hosts(
+        hosts = RegistryHosts(
             context,
-            realms,
             listed=tuple(HostPort.parse(text) for text in listed),
             only_listed=only_listed,
-            permits=lambda host: host.endswith(permit),
             bounds=bounds,
         )
-        yield Setting(hosts, realms, clock, events)
+        interception = Interception(context, realms, hosts, lambda host: host.endswith(permit))
+        yield Setting(hosts, interception, realms, clock, events)
 
 
 UNREACHABLE = [
@@ -224,7 +226,7 @@ def test_a_probe_shows_nothing_of_the_client(
 ) -> None:
     """One plain GET, without credentials."""
     with setting(tmp_path, reachable) as it:
-        asyncio.run(it.hosts.intercepts(ORIGIN, CLIENT))
+        asyncio.run(it.interception.intercepts(ORIGIN, CLIENT))
     (seen,) = server.requests
     assert (seen.method, seen.path, seen.host) == ("GET", "/v2/", NAME)
     assert set(seen.headers) <= {"host", "accept", "accept-encoding", "user-agent"}
@@ -260,7 +262,7 @@ def test_clients_that_come_at_once_cost_one_probe(
 ) -> None:
     """All wait for the same answer."""
 
-    async def scenario(hosts: Hosts) -> list[bool]:
+    async def scenario(hosts: RegistryHosts) -> list[bool]:
         return await asyncio.gather(*(hosts.is_registry(ORIGIN) for _ in range(20)))
 
     with setting(tmp_path, reachable) as it:
@@ -366,7 +368,7 @@ HEADER = [BEARER["WWW-Authenticate"]]
 def send(it: Setting, registry: Origin = ORIGIN, client: str = CLIENT) -> None:
     """Let a client be sent to AUTH by a registry."""
     it.realms.challenged(registry, HEADER)
-    it.hosts.sent(client, registry, HEADER)
+    it.interception.sent(client, registry, HEADER)
 
 
 def test_a_token_server_is_intercepted_for_who_was_sent_there(
@@ -377,13 +379,13 @@ def test_a_token_server_is_intercepted_for_who_was_sent_there(
 
     async def scenario(it: Setting) -> None:
         send(it)
-        assert await it.hosts.role(AUTH, CLIENT) is None, "who sent there is no registry"
+        assert await it.interception.role(AUTH, CLIENT) is None, "who sent there is no registry"
         await it.hosts.learn(ORIGIN)
-        assert await it.hosts.role(AUTH, CLIENT) is Role.TOKENS
-        assert await it.hosts.role(AUTH, "10.0.0.6") is None
+        assert await it.interception.role(AUTH, CLIENT) is Role.TOKENS
+        assert await it.interception.role(AUTH, "10.0.0.6") is None
         assert not await it.hosts.is_registry(AUTH)
         it.clock.now += token_servers.SENT_SECONDS
-        assert await it.hosts.role(AUTH, CLIENT) is None
+        assert await it.interception.role(AUTH, CLIENT) is None
 
     with setting(tmp_path, reachable) as it:
         asyncio.run(scenario(it))
@@ -418,7 +420,7 @@ def test_who_may_send_clients_for_tokens(
         if not only_listed:
             await it.hosts.learn(origin)
         send(it, origin)
-        assert await it.hosts.role(AUTH, CLIENT) is role
+        assert await it.interception.role(AUTH, CLIENT) is role
 
     with setting(tmp_path, reachable, listed, only_listed=only_listed) as it:
         asyncio.run(scenario(it))
@@ -433,7 +435,7 @@ def roles(it: Setting, *, seconds: tuple[float, ...]) -> list[Role | None]:
         for after in seconds:
             it.clock.now = start + after
             send(it)
-            found.append(await it.hosts.role(AUTH, CLIENT))
+            found.append(await it.interception.role(AUTH, CLIENT))
         return found
 
     return asyncio.run(scenario())
@@ -632,7 +634,7 @@ def test_a_learnt_registry_is_intercepted(
 ) -> None:
     """A host that answered as a registry is not asked again."""
 
-    async def scenario(hosts: Hosts) -> bool:
+    async def scenario(hosts: RegistryHosts) -> bool:
         await hosts.learn(ORIGIN)
         return await hosts.is_registry(ORIGIN)
 
@@ -646,7 +648,7 @@ def test_a_host_that_the_authority_may_not_sign_for_is_tunnelled(
 ) -> None:
     """A constrained authority would only make the client refuse."""
     with setting(tmp_path, nowhere, permit=".example.test") as it:
-        assert not asyncio.run(it.hosts.intercepts(Origin("https", "ghcr.io", 443), CLIENT))
+        assert not asyncio.run(it.interception.intercepts(Origin("https", "ghcr.io", 443), CLIENT))
 
 
 def test_a_client_that_refuses_us_is_tunnelled_for_ten_minutes(
@@ -656,14 +658,14 @@ def test_a_client_that_refuses_us_is_tunnelled_for_ten_minutes(
     ghcr, quay = (Origin("https", host, 443) for host in ("ghcr.io", "quay.io"))
 
     async def scenario(it: Setting) -> None:
-        assert it.hosts.refused(ghcr, CLIENT)
-        assert not it.hosts.refused(ghcr, CLIENT)
-        assert not await it.hosts.intercepts(ghcr, CLIENT)
-        assert await it.hosts.intercepts(quay, CLIENT)
-        assert await it.hosts.intercepts(ghcr, "10.0.0.6")
-        it.clock.now += rules.REFUSED_SECONDS
-        assert await it.hosts.intercepts(ghcr, CLIENT)
-        assert it.hosts.refused(ghcr, CLIENT)
+        assert it.interception.certificate_refused(ghcr, CLIENT)
+        assert not it.interception.certificate_refused(ghcr, CLIENT)
+        assert not await it.interception.intercepts(ghcr, CLIENT)
+        assert await it.interception.intercepts(quay, CLIENT)
+        assert await it.interception.intercepts(ghcr, "10.0.0.6")
+        it.clock.now += REFUSED_SECONDS
+        assert await it.interception.intercepts(ghcr, CLIENT)
+        assert it.interception.certificate_refused(ghcr, CLIENT)
 
     with setting(tmp_path, nowhere) as it:
         asyncio.run(scenario(it))
@@ -677,7 +679,7 @@ def test_a_body_that_stalls_is_no_registry(
     gate = Gate()
     server.routes = {"/v2/": Unauthorized(gate)}
 
-    async def scenario(hosts: Hosts) -> bool:
+    async def scenario(hosts: RegistryHosts) -> bool:
         before = set(threading.enumerate())
         registry = await hosts.is_registry(ORIGIN)
         gate.open()
