@@ -1,14 +1,23 @@
 #!/bin/sh
+# Made by scripts/build-client-scripts from scripts/client/install.sh.in: change it there.
+#
 # Makes this machine trust the certificate of an Entrepôt proxy, says whether it does, or undoes it.
 #
 # Everything it writes is called entrepot.crt, so that it knows its own files and no others.
 # It needs no openssl: a certificate's digest, kind and expiry are read from its DER bytes.
+
 set -eu
 umask 022
 
+say() { printf '%s\n' "$*"; }
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+need_root() { [ "$(id -u)" = 0 ] || die "$1 must be run as root"; }
+
 NAME=entrepot.crt
 DOCKER_CERTS=/etc/docker/certs.d
-DEBIAN=/usr/local/share/ca-certificates
 
 usage() {
     cat >&2 <<END
@@ -28,32 +37,7 @@ END
     exit 2
 }
 
-say() { printf '%s\n' "$*"; }
-die() {
-    printf '%s: %s\n' "${0##*/}" "$*" >&2
-    exit 1
-}
-
-# The trust stores: folder for local certificates, command that reads it, bundle that it makes.
-# SUSE; Fedora and RHEL; Arch; Debian, Ubuntu and Alpine.
-stores() {
-    cat <<END
-/etc/pki/trust/anchors update-ca-certificates /etc/ssl/ca-bundle.pem
-/etc/pki/ca-trust/source/anchors update-ca-trust /etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem
-/etc/ca-certificates/trust-source/anchors update-ca-trust /etc/ssl/certs/ca-certificates.crt
-$DEBIAN update-ca-certificates /etc/ssl/certs/ca-certificates.crt
-END
-}
-
-# Prints the store of this machine; status 1 where there is none that we know.
-store() {
-    stores | while read -r folder command bundle; do
-        if [ -d "$folder" ] && command -v "$command" >/dev/null; then
-            say "$folder $command $bundle"
-            break
-        fi
-    done
-}
+# A certificate in a PEM file, read from its DER bytes: a client may have no openssl.
 
 # The base64 text of a PEM file in one line.
 body() { sed -n '/^-----BEGIN/,/^-----END/p' "$1" | sed '/^-----/d' | tr -d '\r\n\t '; }
@@ -103,32 +87,78 @@ inspect() {
 
 day() { say "$1" | sed 's/^\(....\)\(..\)\(..\).*/\1-\2-\3/'; }
 
+DEBIAN=/usr/local/share/ca-certificates
+
+# The trust stores: folder for local certificates, command that reads it, bundle that it makes.
+# SUSE; Fedora and RHEL; Arch; Debian, Ubuntu and Alpine.
+stores() {
+    cat <<END
+/etc/pki/trust/anchors update-ca-certificates /etc/ssl/ca-bundle.pem
+/etc/pki/ca-trust/source/anchors update-ca-trust /etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem
+/etc/ca-certificates/trust-source/anchors update-ca-trust /etc/ssl/certs/ca-certificates.crt
+$DEBIAN update-ca-certificates /etc/ssl/certs/ca-certificates.crt
+END
+}
+
+# Prints the store of this machine; status 1 where there is none that we know.
+store() {
+    stores | while read -r folder command bundle; do
+        if [ -d "$folder" ] && command -v "$command" >/dev/null; then
+            say "$folder $command $bundle"
+            break
+        fi
+    done
+}
+
+# Runs the command that reads a trust store's folder; its output matters only if it fails.
+refresh() {
+    say "Running $*"
+    output=$("$@" 2>&1) || die "$* failed: $output"
+}
+
+# Debian's Java store takes certificates over by a hook that is not told of removals by --fresh.
+forget_java() {
+    if [ "$1" = "$DEBIAN" ] && [ -f /etc/ssl/certs/java/cacerts ]; then
+        say "Java keeps a copy: keytool -delete -cacerts -storepass changeit -alias debian:entrepot.pem"
+    fi
+}
+
+# fetch URL FILE SECONDS TRIES: gets the URL into the file. TRIES is for GNU's wget alone: curl and
+# busybox's wget try once. The proxy is asked directly: a proxy setting of this machine is not for it.
+fetch() {
+    unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
+    if command -v curl >/dev/null; then
+        curl -q -fsS --noproxy '*' --max-time "$3" -o "$2" "$1"
+    else
+        case $(wget --version 2>&1) in
+            *GNU*) wget -q --no-config --no-proxy -t "$4" -T "$3" -O "$2" "$1" ;;
+            # busybox 1.35's -T crashes.
+            *) wget -q -O "$2" "$1" ;;
+        esac
+    fi
+}
+
+# replace_file FILE MODE: makes stdin the content of the file in one step, so that nobody reads half.
+replace_file() {
+    new=$(mktemp "${1%/*}/.entrepot.XXXXXX")
+    cat >"$new"
+    chmod "$2" "$new"
+    mv -f "$new" "$1"
+}
+
 # Brings the certificate of --url or --file to $work/ca.pem, without the text around it.
 obtain() {
     given=$file
     if [ -n "$url" ]; then
         given=$work/fetched
-        fetch "${url%/}/ca.pem" "$given" || die "cannot fetch ${url%/}/ca.pem: is the proxy running?"
+        command -v curl >/dev/null || command -v wget >/dev/null ||
+            die "neither curl nor wget is installed: copy the certificate here and use --file"
+        # 20 tries are wget's own default.
+        fetch "${url%/}/ca.pem" "$given" 60 20 || die "cannot fetch ${url%/}/ca.pem: is the proxy running?"
     fi
     [ -f "$given" ] || die "there is no file $given"
     inspect "$given" || die "$problem"
     tr -d '\r' <"$given" | sed -n '/^-----BEGIN/,/^-----END/p' >"$work/ca.pem"
-}
-
-# The proxy is asked directly: a proxy setting of this machine is not for it.
-fetch() {
-    unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
-    if command -v curl >/dev/null; then
-        curl -q -fsS --noproxy '*' --max-time 60 -o "$2" "$1"
-    elif command -v wget >/dev/null; then
-        case $(wget --version 2>&1) in
-            *GNU*) wget -q --no-config --no-proxy -T 60 -O "$2" "$1" ;;
-            # busybox 1.35's -T crashes.
-            *) wget -q -O "$2" "$1" ;;
-        esac
-    else
-        die "neither curl nor wget is installed: copy the certificate here and use --file"
-    fi
 }
 
 # Compares with --fingerprint; without it, says that nobody has compared.
@@ -147,23 +177,14 @@ Nothing was done."
     say "Compare it with what \`entrepot ca show\` prints on the proxy, or give it as --fingerprint."
 }
 
-# Writes the certificate to $1 in one step and says so.
+# Writes the certificate to $1 and says so.
 put() {
     if [ -f "$1" ] && cmp -s "$work/ca.pem" "$1"; then
         say "$1 is there already."
         return
     fi
-    new=$(mktemp "${1%/*}/.entrepot.XXXXXX")
-    cat "$work/ca.pem" >"$new"
-    chmod 644 "$new"
-    mv -f "$new" "$1"
+    replace_file "$1" 644 <"$work/ca.pem"
     say "Wrote $1"
-}
-
-# Runs the command that reads a trust store's folder; its output matters only if it fails.
-refresh() {
-    say "Running $*"
-    output=$("$@" 2>&1) || die "$* failed: $output"
 }
 
 install_system() {
@@ -282,13 +303,6 @@ uninstall() {
     fi
 }
 
-# Debian's Java store takes certificates over by a hook that is not told of removals by --fresh.
-forget_java() {
-    if [ "$1" = "$DEBIAN" ] && [ -f /etc/ssl/certs/java/cacerts ]; then
-        say "Java keeps a copy: keytool -delete -cacerts -storepass changeit -alias debian:entrepot.pem"
-    fi
-}
-
 main() {
     [ $# -gt 0 ] || usage
     action=$1
@@ -336,7 +350,7 @@ main() {
         install)
             [ -n "$url$file" ] || usage
             for host in $hosts; do refuse_hub "$host"; done
-            [ "$(id -u)" = 0 ] || die "install must be run as root"
+            need_root install
             obtain
             verify
             # shellcheck disable=SC2086 # names without blanks in them
@@ -348,7 +362,7 @@ main() {
             ;;
         uninstall)
             [ "$docker_only$url$file$expected" = 0 ] || usage
-            [ "$(id -u)" = 0 ] || die "uninstall must be run as root"
+            need_root uninstall
             uninstall
             ;;
         *) usage ;;

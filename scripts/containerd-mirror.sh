@@ -1,4 +1,6 @@
 #!/bin/sh
+# Made by scripts/build-client-scripts from scripts/client/containerd-mirror.sh.in: change it there.
+#
 # Makes an Entrepôt mirror the first place where containerd looks for images of any registry, says
 # whether it is, or undoes it, by one hosts.toml of its own. Without a line `server` in it, containerd
 # goes to the registry itself where the mirror is down or does not have an image.
@@ -6,8 +8,16 @@
 # It never edits containerd's config.toml: the daemon of a node does not start with a wrong one, and
 # up to containerd 1.7 a file of `imports` replaces a whole plugin's settings instead of adding to
 # them. It says what to add.
+
 set -eu
 umask 022
+
+say() { printf '%s\n' "$*"; }
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+need_root() { [ "$(id -u)" = 0 ] || die "$1 must be run as root"; }
 
 CONFIG=/etc/containerd/config.toml
 CERTS=/etc/containerd/certs.d
@@ -30,99 +40,34 @@ END
     exit 2
 }
 
-say() { printf '%s\n' "$*"; }
-die() {
-    printf '%s: %s\n' "${0##*/}" "$*" >&2
-    exit 1
-}
+# The address as it is given: host, host:port or http://host:port. Where it is none of these, the
+# message quotes $shown and says what is $wanted.
 
-# Sets mirror (the URL) from MIRROR.
-parse_mirror() {
-    wanted="want host, host:port or http://host:port"
+# Sets rest to the text $1 without http:// and without a slash at its end.
+strip_scheme() {
     case $1 in
-        *@*) die "want a mirror without user and password: containerd would not send them" ;;
         http://*) rest=${1#http://} && rest=${rest%/} ;;
-        *://*) die "got '$1', $wanted" ;;
+        *://*) die "got '$shown', $wanted" ;;
         *) rest=$1 ;;
     esac
+}
+
+# Sets host and port from $rest; the port is $1 unless it says one.
+split_host_port() {
     case $rest in
         \[*\]:*) host=${rest%:*} && port=${rest##*:} ;;
-        \[*\]) host=$rest && port=5000 ;;
-        *:*:*) die "got '$1', $wanted; an IPv6 address in brackets" ;;
+        \[*\]) host=$rest && port=$1 ;;
+        *:*:*) die "got '$shown', $wanted; an IPv6 address in brackets" ;;
         *:*) host=${rest%:*} && port=${rest##*:} ;;
-        *) host=$rest && port=5000 ;;
+        *) host=$rest && port=$1 ;;
     esac
     case $host in
-        \[*[!0-9A-Fa-f:.]*\] | '') die "got '$1', $wanted" ;;
+        \[*[!0-9A-Fa-f:.]*\] | '') die "got '$shown', $wanted" ;;
         \[*\]) ;;
-        -* | *[!A-Za-z0-9._-]*) die "got '$1', $wanted" ;;
+        -* | *[!A-Za-z0-9._-]*) die "got '$shown', $wanted" ;;
     esac
     case $port in '' | *[!0-9]* | ??????*) die "got port '$port', want 1 to 65535" ;; esac
     if [ "$port" -lt 1 ] || [ "$port" -gt 65535 ]; then die "got port '$port', want 1 to 65535"; fi
-    mirror=http://$host:$port
-}
-
-# What the file is for mirror $1.
-content() {
-    say "$MARK"
-    say "[host.\"$1\"]"
-    say '  capabilities = ["pull", "resolve"]'
-}
-
-# The mirror that the file names; nothing where it is not, to the letter, what we write.
-installed() {
-    [ -f "$file" ] && [ ! -L "$file" ] || return 0
-    named=$(sed -n 's/^\[host\."\(.*\)"\]$/\1/p' "$file" | sed -n 1p)
-    if content "$named" | cmp -s - "$file"; then say "$named"; fi
-}
-
-is_there() { [ -e "$file" ] || [ -L "$file" ]; }
-
-install_file() {
-    if is_there && [ -z "$(installed)" ]; then
-        die "$file is not from here, or was edited since: left as it is. To use the mirror, put
-[host.\"$mirror\"]
-  capabilities = [\"pull\", \"resolve\"]
-into it, before other hosts, and remove a line \`server\` if there is one."
-    fi
-    if [ "$(installed)" = "$mirror" ]; then
-        say "$file is as it should be already."
-    else
-        mkdir -p "${file%/*}"
-        new=$(mktemp "${file%/*}/.entrepot.XXXXXX")
-        content "$mirror" >"$new"
-        chmod 644 "$new"
-        mv -f "$new" "$file"
-        say "Wrote $file: $mirror"
-    fi
-    own_folders
-    if check_config; then
-        say "containerd reads the file at each pull: nothing to restart."
-    fi
-}
-
-uninstall_file() {
-    if ! is_there; then
-        say "Nothing to remove."
-        return
-    fi
-    named=$(installed)
-    [ -n "$named" ] || die "$file is not from here, or was edited since: left as it is"
-    [ -z "$mirror" ] || [ "$mirror" = "$named" ] || die "$file names $named: left as it is"
-    rm -f "$file"
-    rmdir "${file%/*}" "$certs" 2>/dev/null || true
-    say "Removed $file"
-    say "containerd looks for it at each pull: nothing to restart."
-}
-
-# Registries with a folder of their own never use _default.
-own_folders() {
-    for folder in "$certs"/*/; do
-        name=${folder%/} && name=${name##*/}
-        if [ "$name" = _default ] || [ ! -d "$folder" ]; then continue; fi
-        if [ -n "$mirror" ] && grep -qF "\"$mirror\"" "$folder/hosts.toml" 2>/dev/null; then continue; fi
-        say "$name has a folder of its own in $certs, so its images do not come by the mirror."
-    done
 }
 
 # Prints "key value" (a tab between) of what containerd's settings on stdin say, sections and
@@ -162,6 +107,130 @@ value_of() { awk -F '\t' -v name="^$1\$" '$1 ~ name { value = $2 } END { print v
 
 # Where the settings for registries are: in version 3 of the file, in version 2, and before.
 REGISTRY='plugins[.](io[.]containerd[.]cri[.]v1[.]images|io[.]containerd[.]grpc[.]v1[.]cri|cri)[.]registry[.]'
+
+# The version of the file's form: as it says, 1 where it does not, the newest where there is none.
+version() {
+    if [ -s "$config" ]; then
+        found=$(settings <"$config" | value_of version)
+        say "${found:-1}"
+    else
+        case $(containerd --version 2>/dev/null) in *' 1.'* | *' v1.'*) say 2 ;; *) say 3 ;; esac
+    fi
+}
+
+# fetch URL FILE SECONDS TRIES: gets the URL into the file. TRIES is for GNU's wget alone: curl and
+# busybox's wget try once. The proxy is asked directly: a proxy setting of this machine is not for it.
+fetch() {
+    unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
+    if command -v curl >/dev/null; then
+        curl -q -fsS --noproxy '*' --max-time "$3" -o "$2" "$1"
+    else
+        case $(wget --version 2>&1) in
+            *GNU*) wget -q --no-config --no-proxy -t "$4" -T "$3" -O "$2" "$1" ;;
+            # busybox 1.35's -T crashes.
+            *) wget -q -O "$2" "$1" ;;
+        esac
+    fi
+}
+
+# replace_file FILE MODE: makes stdin the content of the file in one step, so that nobody reads half.
+replace_file() {
+    new=$(mktemp "${1%/*}/.entrepot.XXXXXX")
+    cat >"$new"
+    chmod "$2" "$new"
+    mv -f "$new" "$1"
+}
+
+# The process of the unit $1 as systemd knows it: 0 or nothing where it does not run.
+main_pid() { systemctl show -p MainPID "$1" 2>/dev/null | sed -n 's/^MainPID=//p'; }
+
+# Does what $action says: install_file, check or uninstall_file, which each script has of its own.
+# Install needs the address ($given) of what the daemon shall use.
+run_action() {
+    case $action in
+        install) [ -n "$given" ] || usage ;;
+        check)
+            check
+            return
+            ;;
+        uninstall) ;;
+        *) usage ;;
+    esac
+    need_root "$action"
+    "${action}_file"
+}
+
+# Sets mirror (the URL) from MIRROR.
+parse_mirror() {
+    wanted="want host, host:port or http://host:port"
+    shown=$1
+    case $1 in
+        *@*) die "want a mirror without user and password: containerd would not send them" ;;
+    esac
+    strip_scheme "$1"
+    split_host_port 5000
+    mirror=http://$host:$port
+}
+
+# What the file is for mirror $1.
+content() {
+    say "$MARK"
+    say "[host.\"$1\"]"
+    say '  capabilities = ["pull", "resolve"]'
+}
+
+# The mirror that the file names; nothing where it is not, to the letter, what we write.
+installed() {
+    [ -f "$file" ] && [ ! -L "$file" ] || return 0
+    named=$(sed -n 's/^\[host\."\(.*\)"\]$/\1/p' "$file" | sed -n 1p)
+    if content "$named" | cmp -s - "$file"; then say "$named"; fi
+}
+
+is_there() { [ -e "$file" ] || [ -L "$file" ]; }
+
+install_file() {
+    if is_there && [ -z "$(installed)" ]; then
+        die "$file is not from here, or was edited since: left as it is. To use the mirror, put
+[host.\"$mirror\"]
+  capabilities = [\"pull\", \"resolve\"]
+into it, before other hosts, and remove a line \`server\` if there is one."
+    fi
+    if [ "$(installed)" = "$mirror" ]; then
+        say "$file is as it should be already."
+    else
+        mkdir -p "${file%/*}"
+        content "$mirror" | replace_file "$file" 644
+        say "Wrote $file: $mirror"
+    fi
+    own_folders
+    if check_config; then
+        say "containerd reads the file at each pull: nothing to restart."
+    fi
+}
+
+uninstall_file() {
+    if ! is_there; then
+        say "Nothing to remove."
+        return
+    fi
+    named=$(installed)
+    [ -n "$named" ] || die "$file is not from here, or was edited since: left as it is"
+    [ -z "$mirror" ] || [ "$mirror" = "$named" ] || die "$file names $named: left as it is"
+    rm -f "$file"
+    rmdir "${file%/*}" "$certs" 2>/dev/null || true
+    say "Removed $file"
+    say "containerd looks for it at each pull: nothing to restart."
+}
+
+# Registries with a folder of their own never use _default.
+own_folders() {
+    for folder in "$certs"/*/; do
+        name=${folder%/} && name=${name##*/}
+        if [ "$name" = _default ] || [ ! -d "$folder" ]; then continue; fi
+        if [ -n "$mirror" ] && grep -qF "\"$mirror\"" "$folder/hosts.toml" 2>/dev/null; then continue; fi
+        say "$name has a folder of its own in $certs, so its images do not come by the mirror."
+    done
+}
 
 # Says whether containerd's CRI plugin reads the folder; status 1 where it does not.
 check_config() {
@@ -208,19 +277,9 @@ advise() {
     say "Next: systemctl restart containerd"
 }
 
-# The version of the file's form: as it says, 1 where it does not, the newest where there is none.
-version() {
-    if [ -s "$config" ]; then
-        found=$(settings <"$config" | value_of version)
-        say "${found:-1}"
-    else
-        case $(containerd --version 2>/dev/null) in *' 1.'* | *' v1.'*) say 2 ;; *) say 3 ;; esac
-    fi
-}
-
 # A daemon has the settings that it was started with, whatever the file says now.
 check_daemon() {
-    pid=$(systemctl show -p MainPID containerd 2>/dev/null | sed -n 's/^MainPID=//p')
+    pid=$(main_pid containerd)
     case $pid in '' | 0) return ;; esac
     [ -r "/proc/$pid/stat" ] && [ -f "$config" ] || return 0
     # Field 22 of the line, after a name that may hold blanks, in hundredths of a second since boot.
@@ -252,27 +311,13 @@ check() {
     own_folders
     check_config || wrong=1
     [ -n "$mirror" ] || return $wrong
-    if fetch "$mirror/v2/"; then
+    if fetch "$mirror/v2/" /dev/null 10 1; then
         say "$mirror/v2/: answers"
     else
         say "$mirror/v2/: does not answer as a registry; images come from the registries themselves"
         wrong=1
     fi
     return $wrong
-}
-
-# The mirror is asked directly: a proxy setting of this machine is not for it.
-fetch() {
-    unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
-    if command -v curl >/dev/null; then
-        curl -q -fsS --noproxy '*' --max-time 10 -o /dev/null "$1"
-    else
-        case $(wget --version 2>&1) in
-            *GNU*) wget -q --no-config --no-proxy -t 1 -T 10 -O /dev/null "$1" ;;
-            # busybox 1.35's -T crashes.
-            *) wget -q -O /dev/null "$1" ;;
-        esac
-    fi
 }
 
 main() {
@@ -302,17 +347,7 @@ main() {
     done
     [ -z "$given" ] || parse_mirror "$given"
     file=$certs/_default/hosts.toml
-    case $action in
-        install) [ -n "$mirror" ] || usage ;;
-        check)
-            check
-            return
-            ;;
-        uninstall) ;;
-        *) usage ;;
-    esac
-    [ "$(id -u)" = 0 ] || die "$action must be run as root"
-    "${action}_file"
+    run_action
 }
 
 main "$@"

@@ -1,12 +1,22 @@
 #!/bin/sh
+# Made by scripts/build-client-scripts from scripts/client/docker-proxy.sh.in: change it there.
+#
 # Sends docker's (or containerd's) traffic through an Entrepôt proxy, says whether it goes there,
 # or undoes it, by one systemd drop-in of its own. It never edits another file and never restarts
 # a daemon.
 #
 # Drop-ins are read in the order of their names and the last assignment counts (systemd.unit(5));
 # docker's manual calls its own example http-proxy.conf. So ours is named to be read last.
+
 set -eu
 umask 022
+
+say() { printf '%s\n' "$*"; }
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+need_root() { [ "$(id -u)" = 0 ] || die "$1 must be run as root"; }
 
 NAME=zz-entrepot.conf
 LOCAL=localhost,127.0.0.0/8,::1
@@ -29,38 +39,26 @@ END
     exit 2
 }
 
-say() { printf '%s\n' "$*"; }
-die() {
-    printf '%s: %s\n' "${0##*/}" "$*" >&2
-    exit 1
-}
+# The address as it is given: host, host:port or http://host:port. Where it is none of these, the
+# message quotes $shown and says what is $wanted.
 
-# Passwords are for the drop-in alone.
-redact() { sed 's#^\([a-z0-9]*://\)\{0,1\}.*@#\1***@#'; }
-
-# Sets address (host:port) and proxy (the URL) from PROXY.
-parse_proxy() {
-    wanted="want host, host:port or http://[user:password@]host:port"
-    shown=$(say "$1" | redact)
+# Sets rest to the text $1 without http:// and without a slash at its end.
+strip_scheme() {
     case $1 in
         http://*) rest=${1#http://} && rest=${rest%/} ;;
         *://*) die "got '$shown', $wanted" ;;
         *) rest=$1 ;;
     esac
-    user=''
-    case $rest in *@*) user=${rest%@*} && rest=${rest##*@} ;; esac
-    # The characters of RFC 3986 section 3.2.1, and whole percent-encoded bytes.
-    case $user in
-        *[!A-Za-z0-9._~!\$\&\'\(\)*+,\;=:%-]* | *% | *%? | *%[!0-9A-Fa-f]* | *%?[!0-9A-Fa-f]*)
-            die "the user or the password in '$shown' must be percent-encoded"
-            ;;
-    esac
+}
+
+# Sets host and port from $rest; the port is $1 unless it says one.
+split_host_port() {
     case $rest in
         \[*\]:*) host=${rest%:*} && port=${rest##*:} ;;
-        \[*\]) host=$rest && port=3128 ;;
+        \[*\]) host=$rest && port=$1 ;;
         *:*:*) die "got '$shown', $wanted; an IPv6 address in brackets" ;;
         *:*) host=${rest%:*} && port=${rest##*:} ;;
-        *) host=$rest && port=3128 ;;
+        *) host=$rest && port=$1 ;;
     esac
     case $host in
         \[*[!0-9A-Fa-f:.]*\] | '') die "got '$shown', $wanted" ;;
@@ -69,9 +67,9 @@ parse_proxy() {
     esac
     case $port in '' | *[!0-9]* | ??????*) die "got port '$port', want 1 to 65535" ;; esac
     if [ "$port" -lt 1 ] || [ "$port" -gt 65535 ]; then die "got port '$port', want 1 to 65535"; fi
-    address=$host:$port
-    proxy=http://${user:+$user@}$address
 }
+
+# What systemd gives a unit as its environment.
 
 # The files that systemd reads for the unit, in its order; the first folder wins for each name.
 unit_files() {
@@ -150,12 +148,75 @@ environment() {
         }'
 }
 
-# The same without our own drop-in: what the administrator had set.
-others() { unit_files | grep -vxF "$dropin" | environment; }
-
 # The value of variable $2 in the lines $1 of environment.
 value_of() { say "$1" | awk -F '\t' -v name="$2" '$1 == name { print $2 }'; }
 origin_of() { say "$1" | awk -F '\t' -v name="$2" '$1 == name { print $3 }'; }
+
+# fetch URL FILE SECONDS TRIES: gets the URL into the file. TRIES is for GNU's wget alone: curl and
+# busybox's wget try once. The proxy is asked directly: a proxy setting of this machine is not for it.
+fetch() {
+    unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
+    if command -v curl >/dev/null; then
+        curl -q -fsS --noproxy '*' --max-time "$3" -o "$2" "$1"
+    else
+        case $(wget --version 2>&1) in
+            *GNU*) wget -q --no-config --no-proxy -t "$4" -T "$3" -O "$2" "$1" ;;
+            # busybox 1.35's -T crashes.
+            *) wget -q -O "$2" "$1" ;;
+        esac
+    fi
+}
+
+# replace_file FILE MODE: makes stdin the content of the file in one step, so that nobody reads half.
+replace_file() {
+    new=$(mktemp "${1%/*}/.entrepot.XXXXXX")
+    cat >"$new"
+    chmod "$2" "$new"
+    mv -f "$new" "$1"
+}
+
+# The process of the unit $1 as systemd knows it: 0 or nothing where it does not run.
+main_pid() { systemctl show -p MainPID "$1" 2>/dev/null | sed -n 's/^MainPID=//p'; }
+
+# Does what $action says: install_file, check or uninstall_file, which each script has of its own.
+# Install needs the address ($given) of what the daemon shall use.
+run_action() {
+    case $action in
+        install) [ -n "$given" ] || usage ;;
+        check)
+            check
+            return
+            ;;
+        uninstall) ;;
+        *) usage ;;
+    esac
+    need_root "$action"
+    "${action}_file"
+}
+
+# Passwords are for the drop-in alone.
+redact() { sed 's#^\([a-z0-9]*://\)\{0,1\}.*@#\1***@#'; }
+
+# Sets address (host:port) and proxy (the URL) from PROXY.
+parse_proxy() {
+    wanted="want host, host:port or http://[user:password@]host:port"
+    shown=$(say "$1" | redact)
+    strip_scheme "$1"
+    user=''
+    case $rest in *@*) user=${rest%@*} && rest=${rest##*@} ;; esac
+    # The characters of RFC 3986 section 3.2.1, and whole percent-encoded bytes.
+    case $user in
+        *[!A-Za-z0-9._~!\$\&\'\(\)*+,\;=:%-]* | *% | *%? | *%[!0-9A-Fa-f]* | *%?[!0-9A-Fa-f]*)
+            die "the user or the password in '$shown' must be percent-encoded"
+            ;;
+    esac
+    split_host_port 3128
+    address=$host:$port
+    proxy=http://${user:+$user@}$address
+}
+
+# What the administrator had set: the environment by all files but our own drop-in.
+others() { unit_files | grep -vxF "$dropin" | environment; }
 
 # Refuses where a drop-in of ours would not count, and says what it overrules where it does.
 # Go's clients read the lower-case names only where the upper-case ones are unset.
@@ -187,26 +248,27 @@ merge() { say "$1,$2" | tr -d ' ' | tr ',' '\n' | awk 'NF && !seen[$0]++' | past
 # One assignment as systemd reads it: a percent sign is doubled, quotes and backslashes escaped.
 line() { printf 'Environment="%s"\n' "$(say "$1=$2" | sed 's/[\\"]/\\&/g; s/%/%%/g')"; }
 
-install_dropin() {
+# What the drop-in is for $proxy and $exceptions.
+content() {
+    say '# Written by docker-proxy.sh of Entrepôt; "docker-proxy.sh uninstall" removes it.'
+    say '[Service]'
+    line HTTP_PROXY "$proxy"
+    line HTTPS_PROXY "$proxy"
+    line NO_PROXY "$exceptions"
+}
+
+install_file() {
     before=$(others)
     check_order "$before"
     had=$(value_of "$before" NO_PROXY)
     exceptions=$(merge "$no_proxy" "${had:-$(value_of "$before" no_proxy)}")
     mkdir -p "${dropin%/*}"
-    new=$(mktemp "${dropin%/*}/.entrepot.XXXXXX")
-    {
-        say '# Written by docker-proxy.sh of Entrepôt; "docker-proxy.sh uninstall" removes it.'
-        say '[Service]'
-        line HTTP_PROXY "$proxy"
-        line HTTPS_PROXY "$proxy"
-        line NO_PROXY "$exceptions"
-    } >"$new"
-    if [ -z "$user" ]; then chmod 644 "$new"; fi
-    if [ -f "$dropin" ] && cmp -s "$new" "$dropin"; then
-        rm -f "$new"
+    if [ -f "$dropin" ] && content | cmp -s - "$dropin"; then
         say "$dropin is as it should be already."
     else
-        mv -f "$new" "$dropin"
+        mode=644
+        [ -z "$user" ] || mode=600
+        content | replace_file "$dropin" $mode
         say "Wrote $dropin"
     fi
     say "  HTTP_PROXY and HTTPS_PROXY: $(say "$proxy" | redact)"
@@ -226,7 +288,7 @@ reload() {
     fi
 }
 
-uninstall_dropin() {
+uninstall_file() {
     if [ ! -f "$dropin" ]; then
         say "Nothing to remove."
         return
@@ -263,7 +325,7 @@ check() {
     fi
     check_daemon || wrong=1
     parse_proxy "${proxy:-$set_to}"
-    if fetch "http://$address/healthz"; then
+    if fetch "http://$address/healthz" /dev/null 10 1; then
         say "http://$address/healthz: answers"
     else
         say "http://$address/healthz: does not answer"
@@ -274,7 +336,7 @@ check() {
 
 # A daemon has the environment that it was started with, whatever the files say now.
 check_daemon() {
-    pid=$(systemctl show -p MainPID "$unit" 2>/dev/null | sed -n 's/^MainPID=//p')
+    pid=$(main_pid "$unit")
     case $pid in
         '' | 0) say "$unit: not running under systemd" ;;
         *)
@@ -288,20 +350,6 @@ check_daemon() {
             fi
             ;;
     esac
-}
-
-# The proxy is asked directly: a proxy setting of this machine is not for it.
-fetch() {
-    unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
-    if command -v curl >/dev/null; then
-        curl -q -fsS --noproxy '*' --max-time 10 -o /dev/null "$1"
-    else
-        case $(wget --version 2>&1) in
-            *GNU*) wget -q --no-config --no-proxy -t 1 -T 10 -O /dev/null "$1" ;;
-            # busybox 1.35's -T crashes.
-            *) wget -q -O /dev/null "$1" ;;
-        esac
-    fi
 }
 
 main() {
@@ -332,17 +380,7 @@ main() {
     esac
     dropin=/etc/systemd/system/$unit.service.d/$NAME
     [ -z "$given" ] || parse_proxy "$given"
-    case $action in
-        install) [ -n "$proxy" ] || usage ;;
-        check)
-            check
-            return
-            ;;
-        uninstall) ;;
-        *) usage ;;
-    esac
-    [ "$(id -u)" = 0 ] || die "$action must be run as root"
-    "${action}_dropin"
+    run_action
 }
 
 main "$@"

@@ -1,0 +1,49 @@
+# A certificate in a PEM file, read from its DER bytes: a client may have no openssl.
+
+# The base64 text of a PEM file in one line.
+body() { sed -n '/^-----BEGIN/,/^-----END/p' "$1" | sed '/^-----/d' | tr -d '\r\n\t '; }
+
+colons() { sed 's/../&:/g; s/:$//' | tr 'a-f' 'A-F'; }
+
+# Sets fingerprint (64 hex digits) and expires (YYYYMMDDHHMMSS, UTC), or problem and status 1.
+inspect() {
+    [ -r "$1" ] || { problem="$1 cannot be read"; return 1; }
+    if grep -q 'PRIVATE KEY' "$1"; then
+        problem="$1 holds a private key, which must never leave the proxy"
+        return 1
+    fi
+    if [ "$(grep -c '^-----BEGIN ' "$1")" != 1 ] || ! grep -q '^-----BEGIN CERTIFICATE-----' "$1"; then
+        problem="$1 is not exactly one PEM certificate"
+        return 1
+    fi
+    hex=$(body "$1" | base64 -d 2>/dev/null | od -An -v -tx1 | tr -d ' \n')
+    # A SEQUENCE with a length of two bytes, which must be that of the file.
+    case $hex in
+        3082????*) length=${hex#3082} && length=${length%"${length#????}"} ;;
+        *) length=0 ;;
+    esac
+    if [ "${#hex}" != $(((0x$length + 4) * 2)) ]; then
+        problem="$1 is not a whole certificate"
+        return 1
+    fi
+    # The extension basicConstraints (2.5.29.19) with CA:TRUE, marked critical or not.
+    case $hex in
+        *0603551d130101ff04??30??0101ff* | *0603551d1304??30??0101ff*) ;;
+        *)
+            problem="the certificate in $1 is not a certificate authority"
+            return 1
+            ;;
+    esac
+    fingerprint=$(body "$1" | base64 -d | sha256sum | cut -c 1-64)
+    # Validity: two UTCTimes, or (from 2050 on) a GeneralizedTime last; every digit is 3X in hex.
+    expires=$(say "$hex" | sed -n \
+        -e 's/.*301e170d[0-9a-f]\{24\}5a170d\([0-9a-f]\{24\}\)5a.*/3230\1/p' \
+        -e 's/.*3020170d[0-9a-f]\{24\}5a180f\([0-9a-f]\{28\}\)5a.*/\1/p' | sed 's/3\(.\)/\1/g')
+    [ -n "$expires" ] || { problem="the certificate in $1 does not say when it expires"; return 1; }
+    if [ "$expires" -le "$(date -u +%Y%m%d%H%M%S)" ]; then
+        problem="the certificate in $1 expired on $(day "$expires")"
+        return 1
+    fi
+}
+
+day() { say "$1" | sed 's/^\(....\)\(..\)\(..\).*/\1-\2-\3/'; }
