@@ -1,49 +1,31 @@
-"""The root certificate and its key, in the one file that mitmproxy reads.
+"""The certificate authority that clients trust and mitmproxy signs with: make, load, describe it.
 
-The rules:
-
-- The file is ``mitmproxy-ca.pem``: the key, then the certificate. Beside it mitmproxy keeps only a
-  file of Diffie-Hellman parameters.
-- The key is never readable by others, not even while it is written, and a kill at any moment leaves
-  the old authority or the new one, whole.
-- A root is EC P-256, lives five years, signs leaves only (path length 0) and for TLS servers only.
-  Its key is also the key of every leaf: that is how mitmproxy works. The leaves carry no key usage
-  of their own, so the root needs none beyond signing.
-- Nothing is overwritten unless asked, and then the old authority stays beside the new one.
+An existing authority is not replaced unless asked, because clients trust it; then the old file
+stays beside the new one. What is in the certificate is in ``root_certificate``, what is on the
+disk in ``pem_file``, for which names it may sign in ``constraints``.
 """
 
-import fcntl
-import os
-import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from entrepot_ca import pem_file
 from entrepot_ca.constraints import Constraints
+from entrepot_ca.pem_file import FILE_NAME, AuthorityError
+from entrepot_ca.root_certificate import is_issuer, new_key, self_signed
 
-FILE_NAME: Final = "mitmproxy-ca.pem"
-LIFETIME: Final = timedelta(days=5 * 365)
-# As far as mitmproxy backdates its leaves: a client's clock may be that slow.
-BACKDATED: Final = timedelta(days=2)
 WARN_DAYS: Final = 30
-
-
-class AuthorityError(Exception):
-    """The authority cannot be used; the message is one line that says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A root that can sign: where it is and what clients see of it."""
+    """An authority that can sign: where its file is, and what clients see of it."""
 
     path: Path
     certificate: x509.Certificate
@@ -56,7 +38,7 @@ class Authority:
 
     @property
     def expires(self) -> datetime:
-        """The last moment at which clients accept it, in UTC."""
+        """The last moment at which clients accept it (notAfter), in UTC."""
         return self.certificate.not_valid_after_utc
 
     @property
@@ -66,7 +48,7 @@ class Authority:
 
     @property
     def certificate_pem(self) -> bytes:
-        """The certificate alone, for clients."""
+        """The certificate in PEM, without the key, for clients to trust."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
     def permits(self, host: str) -> bool:
@@ -89,22 +71,16 @@ def create(
     constraints = Constraints.parse(permit)
     now = now.astimezone(UTC)
     path = folder / FILE_NAME
-    with _locked(folder) as descriptor:
+    with pem_file.locked(folder) as descriptor:
         if path.exists() and not force:
             raise FileExistsError(
                 f"there is an authority in {path} already, which clients may trust; to replace it "
                 "all the same, run `entrepot ca create --force`"
             )
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _root(key, constraints, now)
-        temporary = path.with_name(FILE_NAME + ".new")
-        _write_secret(
-            temporary, _key_pem(key) + certificate.public_bytes(serialization.Encoding.PEM)
-        )
-        if path.exists():
-            path.with_name(f"{FILE_NAME}.{now:%Y%m%dT%H%M%SZ}.old").hardlink_to(path)
-        temporary.rename(path)
-        os.fsync(descriptor)
+        key = new_key()
+        certificate = self_signed(key, constraints, now)
+        old = path.with_name(f"{FILE_NAME}.{now:%Y%m%dT%H%M%SZ}.old")
+        pem_file.write(descriptor, path, key, certificate, old)
     return Authority(path, certificate, constraints)
 
 
@@ -114,11 +90,9 @@ def load(folder: Path, *, now: datetime | None = None) -> Authority:
     Raises AuthorityError.
     """
     path = folder / FILE_NAME
-    raw = _read_secret(path)
-    certificate = _certificate(raw, path)
-    if _private_key(raw, path).public_key() != certificate.public_key():
-        raise AuthorityError(f"the key in {path} is not the key of the certificate in it")
-    _require_root(certificate, path)
+    certificate = pem_file.read(path)
+    if not is_issuer(certificate):
+        raise AuthorityError(f"the certificate in {path} is not a certificate authority")
     authority = Authority(path, certificate, Constraints.of(certificate))
     if now is not None and authority.expires <= now:
         raise AuthorityError(
@@ -131,8 +105,9 @@ def load(folder: Path, *, now: datetime | None = None) -> Authority:
 def ensure(folder: Path, *, permit: Iterable[str] = (), now: datetime) -> tuple[Authority, bool]:
     """Load the authority in `folder`, or create it on the first start; say whether it was created.
 
-    Raises AuthorityError for one that cannot be used or that `permit` contradicts; without `permit`
-    the constraints of an existing one stand. Raises ValueError for an unusable name in `permit`.
+    Raises AuthorityError for one that cannot be used or whose constraints are not those that
+    `permit` asks for; without `permit` the constraints of an existing one stand. Raises ValueError
+    for an unusable name in `permit`.
     """
     wanted = Constraints.parse(permit).permitted
     if not (folder / FILE_NAME).exists():
@@ -151,7 +126,7 @@ def ensure(folder: Path, *, permit: Iterable[str] = (), now: datetime) -> tuple[
 
 
 def describe(authority: Authority, now: datetime) -> str:
-    """Describe it for people: path, fingerprint, expiry, constraints, a line each."""
+    """Describe it for people: path, subject, fingerprint, expiry, name constraints, a line each."""
     remark = ""
     if authority.expires <= now:
         remark = " (EXPIRED)"
@@ -170,142 +145,3 @@ def describe(authority: Authority, now: datetime) -> str:
 
 def _names(authority: Authority) -> str:
     return ", ".join(authority.permitted) or "any name"
-
-
-def _root(
-    key: ec.EllipticCurvePrivateKey, constraints: Constraints, now: datetime
-) -> x509.Certificate:
-    """Self-sign a root as RFC 5280 section 4.2.1 wants it of a conforming authority."""
-    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    # ASCII, and told apart from the root of another proxy by eye.
-    name = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Entrepot"),
-            x509.NameAttribute(
-                NameOID.COMMON_NAME, f"Entrepot local CA {identifier.digest[:4].hex()}"
-            ),
-        ]
-    )
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED)
-        .not_valid_after(now + LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_SIGNING_ONLY, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(identifier, critical=False)
-    )
-    if constraints != Constraints():
-        builder = builder.add_extension(constraints.extension(), critical=True)
-    return builder.sign(key, hashes.SHA256())
-
-
-_SIGNING_ONLY: Final = x509.KeyUsage(
-    key_cert_sign=True,
-    crl_sign=True,
-    digital_signature=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    encipher_only=False,
-    decipher_only=False,
-)
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[int]:
-    """Make the folder private and hold it against another process that creates; yields its fd."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _write_secret(path: Path, data: bytes) -> None:
-    """Write a new file that only its owner could ever read, down to the disk.
-
-    What is there already was left by a kill (the caller holds the lock), and goes.
-    """
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
-
-
-def _read_secret(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            raw = file.read()
-    except FileNotFoundError:
-        raise AuthorityError(
-            f"there is no authority in {path}: `entrepot serve` makes one when it first starts, "
-            "`entrepot ca create` at once"
-        ) from None
-    except OSError as error:
-        raise AuthorityError(f"cannot read the authority {path}: {error.strerror}") from error
-    if mode & 0o066:
-        raise AuthorityError(
-            f"others can read or change the key in {path} (mode {mode:04o}): run `chmod 600 {path}`"
-        )
-    return raw
-
-
-def _certificate(raw: bytes, path: Path) -> x509.Certificate:
-    """Parse the first certificate, which is the one that mitmproxy signs with."""
-    if b"-----BEGIN " not in raw:
-        raise AuthorityError(f"{path} is not a PEM file")
-    try:
-        return x509.load_pem_x509_certificates(raw)[0]
-    except ValueError as error:
-        raise AuthorityError(f"{path} holds no certificate that can be read") from error
-
-
-def _private_key(raw: bytes, path: Path) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
-    if b"PRIVATE KEY-----" not in raw:
-        raise AuthorityError(f"{path} holds no private key")
-    try:
-        key = serialization.load_pem_private_key(raw, None)
-    except TypeError as error:
-        raise AuthorityError(f"the key in {path} is encrypted: want it plain") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise AuthorityError(f"the private key in {path} cannot be read") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise AuthorityError(f"the key in {path} is of a kind mitmproxy cannot use: want EC or RSA")
-    return key
-
-
-def _require_root(certificate: x509.Certificate, path: Path) -> None:
-    """Refuse a certificate that verifiers do not accept as an issuer."""
-    try:
-        extensions = certificate.extensions
-        is_authority = extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
-        is_authority = False
-    if is_authority:
-        try:
-            usage = extensions.get_extension_for_class(x509.KeyUsage).value
-            is_authority = usage.key_cert_sign
-        except x509.ExtensionNotFound:
-            pass
-    if not is_authority:
-        raise AuthorityError(f"the certificate in {path} is not a certificate authority")

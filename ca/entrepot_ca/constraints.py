@@ -32,7 +32,7 @@ _NAME = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)*(?![0-9]+\Z){_LABEL}\Z")
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """Permitted and excluded subtrees of DNS names and IP addresses; all empty = no constraint."""
+    """Permitted and excluded subtrees of DNS names and IP addresses; all empty = unconstrained."""
 
     names: tuple[str, ...] = ()
     networks: tuple[Network, ...] = ()
@@ -95,14 +95,17 @@ class Constraints:
         )
 
     def extension(self) -> x509.NameConstraints:
-        """Return the extension that says this; there must be a constraint to say."""
+        """Build the nameConstraints extension of a root that has constraints.
+
+        Without any it must be left out: RFC 5280 forbids an empty one.
+        """
         return x509.NameConstraints(
             _join(self.names, self.networks), _join((), self.excluded_networks)
         )
 
 
 def _permitted(permitted: list[bool], excluded: list[bool]) -> bool:
-    """No permitted subtree of a type permits all of it; an excluded one always wins."""
+    """Whether a permitted subtree has the name, if there is any, and no excluded one has it."""
     return (not permitted or any(permitted)) and not any(excluded)
 
 
@@ -127,7 +130,7 @@ def _name_or_address(text: str) -> str | Address:
 
 
 def _split(subtrees: list[x509.GeneralName] | None) -> tuple[tuple[str, ...], tuple[Network, ...]]:
-    """Separate DNS names from networks; other types of name do not concern a TLS server."""
+    """Read DNS names and networks from subtrees; other types of name do not concern TLS servers."""
     names = [item.value.lower() for item in subtrees or () if isinstance(item, x509.DNSName)]
     values = [item.value for item in subtrees or () if isinstance(item, x509.IPAddress)]
     networks = [v for v in values if isinstance(v, ipaddress.IPv4Network | ipaddress.IPv6Network)]
@@ -135,7 +138,7 @@ def _split(subtrees: list[x509.GeneralName] | None) -> tuple[tuple[str, ...], tu
 
 
 def _join(names: Iterable[str], networks: Iterable[Network]) -> list[x509.GeneralName] | None:
-    """Build a list of subtrees; an empty one must be left out of the extension."""
+    """Build subtrees; None for no subtree, since the extension must not have an empty list."""
     subtrees: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
     subtrees += [x509.IPAddress(network) for network in networks]
     return subtrees or None
