@@ -1,4 +1,4 @@
-"""What these tests share: a TLS server, and a machine of the test's own.
+"""What these tests share: a TLS server, a plain one, and a machine of the test's own.
 
 The machine is a private mount namespace with an overlay over each folder that scripts may touch.
 """
@@ -46,23 +46,58 @@ TOOLS = (
 SHELLS = ("dash", "busybox")
 
 
-class Answer404(BaseHTTPRequestHandler):
-    """What every client gets once it has accepted the certificate."""
+class Files(ThreadingHTTPServer):
+    """Has a body for some paths, and answers 404 to all others."""
 
+    def __init__(self, bodies: Mapping[str, bytes]) -> None:
+        self.bodies = bodies
+        super().__init__(("127.0.0.1", 0), Answer)
+
+    @contextmanager
+    def running(self) -> Iterator[int]:
+        """Serve in a thread; gives the port."""
+        thread = threading.Thread(target=self.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield self.server_address[1]
+        finally:
+            self.shutdown()
+            thread.join()
+            self.server_close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A refused handshake is what some of the tests are about."""
+
+
+class Answer(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    server: Files
 
     def do_GET(self) -> None:
-        self.send_response(404)
-        self.send_header("Content-Length", "0")
+        body = self.server.bodies.get(self.path)
+        self.send_response(404 if body is None else 200)
+        self.send_header("Content-Length", str(len(body or b"")))
         self.end_headers()
+        self.wfile.write(body or b"")
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Keep silent."""
 
 
-class QuietServer(ThreadingHTTPServer):
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A refused handshake is what some of the tests are about."""
+@contextmanager
+def _answering(bodies: Mapping[str, bytes]) -> Iterator[str]:
+    """Serve these bodies by plain HTTP; gives the address (host:port)."""
+    with Files(bodies).running() as port:
+        yield f"127.0.0.1:{port}"
+
+
+Answering = Callable[[Mapping[str, bytes]], AbstractContextManager[str]]
+
+
+@pytest.fixture
+def answering() -> Answering:
+    """A context that serves bodies by path on a loopback port; gives host:port."""
+    return _answering
 
 
 @contextmanager
@@ -82,18 +117,12 @@ def _serving(folder: Path, host: str) -> Iterator[int]:
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
-    server = QuietServer(("127.0.0.1", 0), Answer404)
+    server = Files({})  # a 404 is what a client gets that has accepted the certificate
     server.socket = context.wrap_socket(
         server.socket, server_side=True, do_handshake_on_connect=False
     )
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with server.running() as port:
+        yield port
 
 
 Serving = Callable[[Path, str], AbstractContextManager[int]]
@@ -131,6 +160,13 @@ class Machine:
             if found is None:
                 pytest.skip(f"{program} is not installed")
             (self.bin / program).symlink_to(found)
+
+    def offer_wget(self) -> None:
+        """Put the wget of the shell's distribution into PATH: GNU's or busybox's."""
+        if self.shell == "busybox":
+            (self.bin / "wget").symlink_to(shutil.which("busybox") or "")
+        else:
+            self.offer("wget")
 
     def program(self, name: str, script: str) -> None:
         """Put a program of the test's own into PATH."""

@@ -33,6 +33,14 @@ def test_needs_no_file_beside_it(tmp_path: Path, script: str) -> None:
     assert "# include: " not in copy.read_text()
 
 
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.parametrize("script", MADE)
+def test_shellcheck(script: str) -> None:
+    """The script is plain POSIX shell."""
+    command = ["shellcheck", "--shell=sh", str(ROOT / script)]
+    assert subprocess.run(command, check=False, capture_output=True, text=True).stdout == ""
+
+
 @pytest.mark.parametrize(
     "source", sorted((ROOT / "scripts" / "client").iterdir()), ids=lambda path: path.name
 )

@@ -3,17 +3,14 @@
 import os
 import shutil
 import stat
-import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from ca.conftest import Machine
+    from ca.conftest import Answering, Machine
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "containerd-mirror.sh"
 CERTS = "/etc/containerd/certs.d"
@@ -22,25 +19,11 @@ CONFIG = "/etc/containerd/config.toml"
 NAMED = f'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "{CERTS}"\n'
 
 
-class Registry(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/v2/" else 404)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Keep silent."""
-
-
 @pytest.fixture
-def mirror() -> Iterator[str]:
+def mirror(answering: "Answering") -> Iterator[str]:
     """The URL of something that answers /v2/."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with answering({"/v2/": b""}) as address:
+        yield f"http://{address}"
 
 
 @pytest.fixture
@@ -245,10 +228,7 @@ def test_check(clean: "Machine", mirror: str) -> None:
 
 def test_check_wget(clean: "Machine", mirror: str) -> None:
     """Without curl it asks by wget, past a proxy that is set already."""
-    if clean.shell == "busybox":
-        (clean.bin / "wget").symlink_to(shutil.which("busybox") or "")
-    else:
-        clean.offer("wget")
+    clean.offer_wget()
     clean.variables = {"http_proxy": "http://127.0.0.1:9"}
     clean.write(CONFIG, NAMED)
     clean.run(SCRIPT, "install", mirror)
@@ -311,10 +291,3 @@ def test_usage(clean: "Machine", arguments: tuple[str, ...]) -> None:
     shown = clean.run(SCRIPT, *arguments)
     assert shown.returncode == 2
     assert "usage: " in shown.stderr
-
-
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-def test_shellcheck() -> None:
-    """The script is plain POSIX shell."""
-    command = ["shellcheck", "--shell=sh", str(SCRIPT)]
-    assert subprocess.run(command, check=False, capture_output=True, text=True).stdout == ""

@@ -4,16 +4,14 @@ import os
 import shutil
 import stat
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from ca.conftest import Machine
+    from ca.conftest import Answering, Machine
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "docker-proxy.sh"
 FOLDER = "/etc/systemd/system/docker.service.d"
@@ -25,25 +23,11 @@ Environment="HTTPS_PROXY=http://joe:s3cret@corp.example:8080" \\
 """
 
 
-class Healthy(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/healthz" else 404)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Keep silent."""
-
-
 @pytest.fixture
-def proxy() -> Iterator[str]:
+def proxy(answering: "Answering") -> Iterator[str]:
     """The address of something that answers /healthz."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with answering({"/healthz": b""}) as address:
+        yield address
 
 
 @pytest.fixture
@@ -271,10 +255,7 @@ def test_check(clean: "Machine", proxy: str) -> None:
 
 def test_check_wget(clean: "Machine", proxy: str) -> None:
     """Without curl it asks by wget, past a proxy that is set already."""
-    if clean.shell == "busybox":
-        (clean.bin / "wget").symlink_to(shutil.which("busybox") or "")
-    else:
-        clean.offer("wget")
+    clean.offer_wget()
     clean.variables = {"http_proxy": "http://127.0.0.1:9"}
     clean.run(SCRIPT, "install", proxy)
     assert clean.run(SCRIPT, "check").returncode == 0
@@ -344,10 +325,3 @@ def test_usage(clean: "Machine", arguments: tuple[str, ...]) -> None:
     shown = clean.run(SCRIPT, *arguments)
     assert shown.returncode == 2
     assert "usage: " in shown.stderr
-
-
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-def test_shellcheck() -> None:
-    """The script is plain POSIX shell."""
-    command = ["shellcheck", "--shell=sh", str(SCRIPT)]
-    assert subprocess.run(command, check=False, capture_output=True, text=True).stdout == ""
