@@ -189,7 +189,7 @@ main() {
     done
     ports=${ports:-443}
     case $action in
-        install | uninstall) "needs_root" && "${action}_rules" ;;
+        install | uninstall) needs_root && "${action}_rules" ;;
         check) needs_root && check ;;
         *) usage ;;
     esac
