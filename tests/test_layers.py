@@ -57,7 +57,6 @@ STILL_LONG = frozenset(
         "client.py",
         "download.py",
         "fetches.py",
-        "grants.py",
         "manifests.py",
         "mirror.py",
         "ping_and_token.py",

@@ -47,7 +47,7 @@ from attack.reference_registry import (
     Token,
     World,
 )
-from entrepot.auth import token_servers
+from entrepot.auth import token_requests
 from entrepot.auth.grants import Access
 from entrepot.events import Events
 from entrepot.http_client.client import Upstream
@@ -333,16 +333,16 @@ class AccessMachine(RuleBasedStateMachine):
             "" if form else f"service=s&scope=repository:{repository.name}:pull&account={user}",
             shown,
         )
-        issued = token_servers.parse_issued(
+        issued = token_requests.parse_issued(
             json.dumps({"token": name, "expires_in": life}).encode()
         )
         assert issued is not None
         if form and user is None:
             return  # an anonymous form: the proxy takes it for a login, so nothing of it is public
         for token in issued.tokens:
-            anonymous = token_servers.is_anonymous(request)
+            anonymous = token_requests.is_anonymous(request)
             assert anonymous is (user is None)
-            self.access.token_issued(
+            self.access.credentials.token_issued(
                 token, anonymous=anonymous, expires=now + issued.seconds, now=now
             )
 

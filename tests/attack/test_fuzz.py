@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from entrepot.auth import token_servers
+from entrepot.auth import token_requests
 from entrepot.config.units import parse_duration, parse_size
 from entrepot.mitm.layers.request_head import refusal
 from entrepot.protocol import manifests
@@ -49,7 +49,7 @@ PARSERS: tuple[Callable[[str], object], ...] = (
     lambda text: etag_matches(text, '"x"'),
     lambda text: parse_endpoint("GET", text, ""),
     lambda text: parse_endpoint("GET", f"/v2/{text}", text),
-    lambda text: token_servers.parse_issued(text.encode("utf-8", "surrogatepass")),
+    lambda text: token_requests.parse_issued(text.encode("utf-8", "surrogatepass")),
     lambda text: manifests.listed_digests(text.encode("utf-8", "surrogatepass")),
     lambda text: refusal(text.encode("utf-8", "surrogatepass")),
     Digest.parse,

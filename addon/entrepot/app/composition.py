@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from entrepot.auth.accounts import Accounts
-from entrepot.auth.client_allowlist import Admission
+from entrepot.auth.client_allowlist import ClientAllowlist
 from entrepot.auth.credential_helper import CredentialHelper
 from entrepot.auth.docker_config import DockerConfig, read_docker_config
 from entrepot.auth.grants import Access
@@ -115,7 +115,7 @@ class Engine:
             destinations=self.destinations,
         )
         self.accounts = foundation.accounts
-        self.admission = Admission(config.allow_client, self.events)
+        self.admission = ClientAllowlist(config.allow_client, self.events)
         access, realms = Access(secrets.token_bytes(32)), Realms()
         self.context = context = Context.make(
             foundation.store,

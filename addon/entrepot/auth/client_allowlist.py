@@ -6,7 +6,7 @@ from entrepot.events import Events
 _MOST_NAMED = 1000
 
 
-class Admission:
+class ClientAllowlist:
     """Refuses clients from elsewhere than ``networks``, where there are any."""
 
     def __init__(self, networks: tuple[Network, ...], events: Events) -> None:

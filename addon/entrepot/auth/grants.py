@@ -5,11 +5,6 @@ The rules (promise 2: nobody gets what the upstream would not give them):
 - A decision is upstream's own: it allowed *this* credential *this* object in *this* repository.
   Only allowing is remembered, in memory, for 60 s, or for as long as the token lives where its
   end is known, and never longer than 5 minutes.
-- What carries identity is part of the credential: ``Authorization`` and every header field that
-  is not known to be neutral, so that an unknown scheme (a cookie, ``PRIVATE-TOKEN``) can only
-  cost a question, never leak an answer. Credentials are kept as HMACs under a secret that dies
-  with the process.
-- Where the proxy asks with an account of its own, that account is who asks.
 - What an anonymous request was allowed is public: no ``Authorization`` at all, or a token that
   this proxy saw handed out to a request without credentials. Such an object of a repository
   needs no further decision for anyone for 10 minutes.
@@ -23,23 +18,16 @@ The rules (promise 2: nobody gets what the upstream would not give them):
 """
 
 import hashlib
-import hmac
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from entrepot.auth.credentials import Credential, Credentials
 from entrepot.auth.grant_memory import Decision, Grants, Listings, Turns
-from entrepot.protocol.credential import ANYONE, NOBODY
 from entrepot.protocol.identifiers import Digest, Repository, Tag
-from entrepot.protocol.identity_fields import identity_fields
-from entrepot.protocol.messages import Request
 
 DECISION_SECONDS = 60.0
 LONGEST_DECISION_SECONDS = 300.0
 PUBLIC_SECONDS = 600.0
-
-_NO_FIELD = ("", "")
-"""Sets an account's name apart from a header field that a client could send."""
 
 _ANYBODY = b"anybody"
 """Stands for a fingerprint where a decision counts for everybody."""
@@ -49,20 +37,7 @@ _EVERYBODY = b"everybody"
 _GRANT_BYTES = 12 * 1024 * 1024
 _LISTING_BYTES = 14 * 1024 * 1024
 _MOST_TURNS = 8_000
-_MOST_TOKENS = 20_000
-"""Together 32 MiB at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """Who asks, without anything that could be replayed."""
-
-    fingerprint: bytes
-    anonymous: bool
-    expires: float | None = None
-    """When the token ends, as seconds of the caller's clock; None where unknown."""
-    label: str | None = None
-    """By what the store remembers what it was given; None: it does not, as with a client's own."""
+"""Together with what is known of tokens (``credentials``) 32 MiB at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +51,11 @@ class Asked:
 class Access:
     """Upstream's decisions, remembered. Times are seconds of one clock that the caller holds.
 
-    Belongs to one event loop; but whether something stands may be asked on any thread.
+    They are taken in on the event loop alone; whether one stands may be asked on any thread.
     """
 
     def __init__(self, secret: bytes) -> None:
-        self._secret = secret
-        self._tokens: OrderedDict[bytes, tuple[bool, float]] = OrderedDict()
-        """Whether a token is anonymous, and its end, by its fingerprint."""
+        self.credentials = Credentials(secret)
         self._grants = Grants(_GRANT_BYTES)
         self.listings = Listings(_LISTING_BYTES)
         self._turn = 0
@@ -90,29 +63,6 @@ class Access:
         """Of credentials in repositories, and of one object there."""
         self._deleted = Turns(_MOST_TURNS)
         self._untagged = Turns(_MOST_TURNS)
-
-    def credential(self, request: Request) -> Credential:
-        """Who asks: the client, or the account as which the proxy asks for it."""
-        if request.account is not None:
-            account = request.account
-            of_account = self._fingerprint([_NO_FIELD, ("account", account.username)])
-            return Credential(of_account, anonymous=account is NOBODY, label=account.label)
-        fields = sorted(identity_fields(request))
-        fingerprint = self._fingerprint(fields)
-        from_token, expires = self._tokens.get(fingerprint, (False, None))
-        anonymous = not fields or from_token
-        return Credential(
-            fingerprint, anonymous=anonymous, expires=expires, label=ANYONE if anonymous else None
-        )
-
-    def token_issued(self, token: str, *, anonymous: bool, expires: float, now: float) -> None:
-        """Remember a bearer token that a token server was seen to hand out."""
-        while self._tokens and next(iter(self._tokens.values()))[1] <= now:
-            self._tokens.popitem(last=False)
-        fingerprint = self._fingerprint([("authorization", f"Bearer {token}")])
-        self._tokens[fingerprint] = (anonymous, expires)
-        while len(self._tokens) > _MOST_TOKENS:
-            self._tokens.popitem(last=False)
 
     def asked(self, now: float) -> Asked:
         """Mark a question that goes upstream now."""
@@ -273,10 +223,6 @@ class Access:
             self._refused.last(scope + digest),
             self._refused.last(scope),
         )
-
-    def _fingerprint(self, fields: list[tuple[str, str]]) -> bytes:
-        text = "".join(f"{len(k)}:{k}{len(v)}:{v}" for k, v in fields)
-        return hmac.digest(self._secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256)
 
 
 def _fingerprints(credential: Credential, *, everybody: bool) -> tuple[bytes, ...]:

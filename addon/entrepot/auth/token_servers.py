@@ -1,36 +1,24 @@
-"""Token servers: where a registry sends its clients for a token, and what they get there.
-
-The proxy watches this exchange for two facts that ``access`` lives on: whether a token was
-handed out to somebody who showed no credentials, and when it ends. Tokens are opaque: no right
-is ever read out of one.
+"""Token servers: where a registry sends its clients for a token.
 
 A registry names its token server in a challenge, so any registry could name any host. Only a token
 server of the registry's own registrable domain (Public Suffix List) is known as one; another one is
 left alone, and its tokens count as unknown. Other hosts of that domain are whatever they are: so a
 host is looked into for the sake of its tokens only for a client that was sent there by a registry
 lately, by https at exactly that port, and there only what asks for a token is ours to answer. The
-rest of the rule is in ``hosts``.
+rest of the rule is in ``interception``.
 """
 
-import json
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TypeAlias
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from publicsuffixlist import PublicSuffixList
 
 from entrepot.bounded_map import Shares
 from entrepot.protocol.headers import parse_challenges
 from entrepot.protocol.identifiers import Origin, is_ip_address
-from entrepot.protocol.identity_fields import identity_fields
-from entrepot.protocol.messages import Request
 
-DEFAULT_SECONDS = 60.0
-"""How long a token lives whose server does not say (distribution's token specification)."""
-
-_LONGEST_SECONDS = 10**9
-MAX_SIZE = 64 * 1024
 SENT_SECONDS = 600.0
 """How long after it was sent there a client may ask for a token: at once, mostly."""
 MOST_REALMS = 1000
@@ -40,7 +28,6 @@ _NAMES_BY_A_DOMAIN = 100
 _MOST_SENT = 10_000
 _SENT_OF_A_CLIENT = 200
 _MOST_SENDERS = 16
-_ANONYMOUS_QUERY = frozenset({"service", "scope", "client_id", "offline_token", "account"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +36,6 @@ class Realm:
 
     origin: Origin
     path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """What a token endpoint handed out: the token, by one name or two, and its life in seconds."""
-
-    tokens: tuple[str, ...]
-    seconds: float
 
 
 _Named: TypeAlias = tuple[Origin, str]
@@ -157,51 +136,6 @@ def named_server(values: list[str]) -> Origin | None:
         if challenge.scheme == "bearer"
     )
     return next((realm.origin for realm in realms if realm is not None), None)
-
-
-def asks_for_token(request: Request) -> bool:
-    """Whether what is sent to a token endpoint looks like it: a query, or a form in a POST.
-
-    Distribution's token specification, and its OAuth2 one.
-    """
-    if request.method == "POST":
-        kind = request.value("Content-Type") or ""
-        return kind.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
-    keys = {key for key, _ in parse_qsl(request.query, keep_blank_values=True)}
-    return request.method == "GET" and not keys.isdisjoint(_ANONYMOUS_QUERY)
-
-
-def is_anonymous(request: Request) -> bool:
-    """Whether a request for a token shows no credentials of any kind."""
-    keys = {key for key, _ in parse_qsl(request.query, keep_blank_values=True)}
-    return request.method == "GET" and not identity_fields(request) and keys <= _ANONYMOUS_QUERY
-
-
-def asks_to_write(request: Request, content: bytes) -> bool:
-    """Whether a request for a token wants to do more than pull (``repository:NAME:pull,push``)."""
-    form = content.decode("utf-8", "replace") if request.method == "POST" else ""
-    scopes = [v for k, v in parse_qsl(f"{request.query}&{form}") if k == "scope"]
-    actions = [scope.rpartition(":")[2].split(",") for value in scopes for scope in value.split()]
-    return any(action not in ("", "pull") for some in actions for action in some)
-
-
-def parse_issued(content: bytes) -> Issued | None:
-    """Read a token endpoint's answer; None where it is none."""
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(document, dict):
-        return None
-    found = (document.get("token"), document.get("access_token"))
-    tokens = tuple(dict.fromkeys(token for token in found if isinstance(token, str) and token))
-    return Issued(tokens, _seconds(document.get("expires_in"))) if tokens else None
-
-
-def _seconds(value: object) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
-        return float(min(value, _LONGEST_SECONDS))
-    return DEFAULT_SECONDS
 
 
 def _realm(url: str) -> Realm | None:

@@ -19,7 +19,8 @@ from dataclasses import replace
 from urllib.parse import parse_qs
 
 from entrepot.auth.accounts import Accounts
-from entrepot.auth.token_servers import Realms, are_related, is_anonymous, named_server
+from entrepot.auth.token_requests import is_anonymous
+from entrepot.auth.token_servers import Realms, are_related, named_server
 from entrepot.http_client.response import UpstreamError, unavailable
 from entrepot.protocol.forwarded_fields import are_plain
 from entrepot.protocol.identifiers import is_repository_name

@@ -21,7 +21,7 @@ import secrets
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
-from entrepot.auth import token_servers
+from entrepot.auth import token_requests
 from entrepot.auth.token_servers import Realms
 from entrepot.endpoints.account_requests import Behalf
 from entrepot.http_client.response import Reply, UpstreamError, unavailable
@@ -135,7 +135,7 @@ class Logins:
 
     def takes_for_token(self, request: Request, size: int | None) -> bool:
         """The same at a host that is no registry: what looks like a request for a token, alone."""
-        if not self._is_for_a_token(request) or not token_servers.asks_for_token(request):
+        if not self._is_for_a_token(request) or not token_requests.asks_for_token(request):
             return False
         return self.takes(request, Other(), size)
 
@@ -195,7 +195,7 @@ class Logins:
         if self._context.health.is_away(request.origin):
             return self._token_of_ours(request)
         # Ours is of no use for a push, which had better wait.
-        brief = not token_servers.asks_to_write(request, content)
+        brief = not token_requests.asks_to_write(request, content)
         try:
             form = content if request.method == "POST" else None
             reply = await self._send(request, form, brief=brief)
@@ -213,12 +213,12 @@ class Logins:
             self._learn_realm(request.origin, challenges, reply.asked)
         if reply.status != 200 or request.method == "HEAD":
             return await self._context.relay.answer(request, reply, how=how)
-        head, whole = await self._context.relay.beginning(request, reply, token_servers.MAX_SIZE)
+        head, whole = await self._context.relay.beginning(request, reply, token_requests.MAX_SIZE)
         if not whole:
             return await self._context.relay.answer(request, reply, head=head, how=how)
         # Whom a token server gave a token for what a client said of where it comes from is not
         # anybody.
-        anybody = token_servers.is_anonymous(request) and are_plain(reply.asked)
+        anybody = token_requests.is_anonymous(request) and are_plain(reply.asked)
         self._issued(head, began, anonymous=anybody)
         return relayed(reply, head, len(head), *how)
 
@@ -227,11 +227,11 @@ class Logins:
         return token_answer(request.method, self._our_token, *_LOCALLY)
 
     def _issued(self, content: bytes, began: float, *, anonymous: bool) -> None:
-        issued = token_servers.parse_issued(content)
+        issued = token_requests.parse_issued(content)
         if issued is None:
             return
         for token in issued.tokens:
-            self._context.access.token_issued(
+            self._context.access.credentials.token_issued(
                 token,
                 anonymous=anonymous,
                 expires=began + issued.seconds,

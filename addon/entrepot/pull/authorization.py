@@ -20,7 +20,8 @@ Manifests are asked for by HEAD, since Docker Hub counts their GETs.
 
 from dataclasses import dataclass
 
-from entrepot.auth.grants import Asked, Credential
+from entrepot.auth.credentials import Credential
+from entrepot.auth.grants import Asked
 from entrepot.http_client.response import Reply
 from entrepot.protocol.headers import parse_challenges
 from entrepot.protocol.identifiers import Digest, Repository

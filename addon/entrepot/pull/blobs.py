@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from entrepot.auth.grants import Credential
+from entrepot.auth.credentials import Credential
 from entrepot.http_client.response import UpstreamError
 from entrepot.protocol.identifiers import Digest, Repository
 from entrepot.protocol.messages import Answer, Body, BodyError, Request, error_answer
@@ -57,7 +57,7 @@ class Blobs:
     ) -> Answer:
         """Answer a request for a blob. Raises ``UpstreamError``."""
         context, fetches = self._context, self._fetches
-        wanted = _Wanted(request, repository, digest, context.access.credential(request))
+        wanted = _Wanted(request, repository, digest, context.access.credentials.of(request))
         shown: Shown | None = None
         checked: StoredBlob | None = None
         damaged = False

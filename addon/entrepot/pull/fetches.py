@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial as bind
 from pathlib import Path
 
-from entrepot.auth.grants import Asked, Credential
+from entrepot.auth.credentials import Credential
+from entrepot.auth.grants import Asked
 from entrepot.http_client.client import Follow
 from entrepot.http_client.response import Reply, Target
 from entrepot.protocol.forwarded_fields import forwarded

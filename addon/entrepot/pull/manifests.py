@@ -8,7 +8,8 @@ its author never had.
 
 from dataclasses import dataclass, replace
 
-from entrepot.auth.grants import Asked, Credential
+from entrepot.auth.credentials import Credential
+from entrepot.auth.grants import Asked
 from entrepot.http_client.response import Reply, UpstreamError
 from entrepot.protocol.headers import normalise_accept
 from entrepot.protocol.identifiers import Digest, Reference, Repository, Tag
@@ -80,7 +81,7 @@ class Manifests:
         self, request: Request, repository: Repository, reference: Reference
     ) -> Answer:
         """Answer a request for a manifest. Raises ``UpstreamError``."""
-        who = self._context.access.credential(request)
+        who = self._context.access.credentials.of(request)
         try:
             if isinstance(reference, Digest):
                 return await self._by_digest(request, repository, reference, who)

@@ -21,7 +21,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from entrepot.auth.grants import Credential
+from entrepot.auth.credentials import Credential
 from entrepot.config.networks import Network, is_in
 from entrepot.protocol.credential import ANYONE
 from entrepot.protocol.identifiers import Digest, Origin, Reference, Repository, Tag

@@ -7,7 +7,8 @@ remembers what they were given, and memory for who asks with a login of their ow
 
 from collections.abc import Callable
 
-from entrepot.auth.grants import Asked, Credential
+from entrepot.auth.credentials import Credential
+from entrepot.auth.grants import Asked
 from entrepot.protocol.identifiers import Digest, Repository, Tag
 from entrepot.pull import tag_freshness
 from entrepot.upstream.context import Context

@@ -285,7 +285,7 @@ class Gateway:
         An anonymous token is nobody's in particular, too.
         """
         plain = request.account is not None or not identity_fields(request)
-        return plain or self._access.credential(request).anonymous
+        return plain or self._access.credentials.of(request).anonymous
 
 
 async def _still_awaited(request: Request, seconds: float) -> bool:

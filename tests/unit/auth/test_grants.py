@@ -5,17 +5,15 @@ import tracemalloc
 
 import pytest
 
+from entrepot.auth.credentials import Credential
 from entrepot.auth.grants import (
     DECISION_SECONDS,
     LONGEST_DECISION_SECONDS,
     PUBLIC_SECONDS,
     Access,
     Asked,
-    Credential,
 )
-from entrepot.protocol.credential import NOBODY, Account
 from entrepot.protocol.identifiers import Digest, Origin, Repository, Tag
-from entrepot.protocol.identity_fields import identity_fields
 from entrepot.protocol.messages import Fields, Request
 
 REGISTRY = Origin("https", "registry.example.test", 443)
@@ -33,7 +31,7 @@ def access() -> Access:
 
 
 def who(access: Access, *fields: tuple[str, str]) -> Credential:
-    return access.credential(Request("GET", REGISTRY, "/v2/", headers=fields))
+    return access.credentials.of(Request("GET", REGISTRY, "/v2/", headers=fields))
 
 
 @pytest.mark.parametrize(
@@ -72,31 +70,6 @@ def test_a_decision_counts_for_exactly_its_key_and_time(
     assert access.is_allowed(repository, who(access, *fields), digest, now) is allowed
 
 
-def test_an_account_is_who_asks(access: Access) -> None:
-    """What the proxy asks as an account is that account's, whatever else the client sent."""
-
-    def asks(account: Account | None, *fields: tuple[str, str]) -> Credential:
-        return access.credential(Request("GET", REGISTRY, "/", headers=fields, account=account))
-
-    fleet = asks(Account("fleet", "pw"))
-    assert not fleet.anonymous
-    assert fleet == asks(Account("fleet", "changed"), ("X-Cookie", "1"))
-    assert fleet != asks(Account("other", "pw"))
-    assert asks(NOBODY).anonymous
-    access.allow(REPOSITORY, fleet, [LAYER], access.asked(NOW))
-    assert access.is_allowed(REPOSITORY, fleet, LAYER, NOW)
-    for other in (asks(None), asks(NOBODY), asks(Account("other", "pw"))):
-        assert not access.is_allowed(REPOSITORY, other, LAYER, NOW)
-
-
-@pytest.mark.parametrize("name", ["account", "(account)", "Account", "username"])
-def test_no_header_field_makes_a_client_the_account(access: Access, name: str) -> None:
-    """A client that knows the account's name cannot pass for it."""
-    fleet = Request("GET", REGISTRY, "/v2/", account=Account("fleet", "pw"))
-    access.allow(REPOSITORY, access.credential(fleet), [LAYER], access.asked(NOW))
-    assert not access.is_allowed(REPOSITORY, who(access, (name, "fleet")), LAYER, NOW)
-
-
 @pytest.mark.parametrize(
     ("life", "after", "allowed"),
     [
@@ -115,67 +88,10 @@ def test_a_decision_lives_as_long_as_its_token_up_to_five_minutes(
     allowed: bool,  # noqa: FBT001 a column of the table
 ) -> None:
     """Where the end of a token is known, it bounds what the token was allowed."""
-    access.token_issued("token", anonymous=False, expires=NOW + life, now=NOW - 5)
+    access.credentials.token_issued("token", anonymous=False, expires=NOW + life, now=NOW - 5)
     credential = who(access, *TOKEN)
     access.allow(REPOSITORY, credential, [LAYER], access.asked(NOW))
     assert access.is_allowed(REPOSITORY, credential, LAYER, NOW + after) is allowed
-
-
-@pytest.mark.parametrize(
-    ("fields", "anonymous"),
-    [
-        ((), True),
-        ((("Accept", "*/*"), ("User-Agent", "docker"), ("Range", "bytes=0-")), True),
-        ((("Proxy-Authorization", "Basic eA=="),), True),
-        (ALICE, False),
-        ((("authorization", ""),), False),
-        ((("Cookie", "session=1"),), False),
-        ((("PRIVATE-TOKEN", "glpat"),), False),
-        ((("X-Never-Heard-Of", "1"),), False),
-        ((("Authorization", "Bearer anonymous"),), True),
-        ((("Authorization", "Bearer anonymous"), ("Cookie", "session=1")), False),
-        ((("Authorization", "Bearer alices"),), False),
-        ((("Authorization", "Bearer unseen"),), False),
-        ((("Authorization", "Basic anonymous"),), False),
-    ],
-)
-def test_only_who_shows_nothing_or_an_anonymous_token_is_anonymous(
-    access: Access,
-    fields: Fields,
-    anonymous: bool,  # noqa: FBT001 a column of the table
-) -> None:
-    """An unknown header field may be a credential, and an unseen token counts as somebody's."""
-    access.token_issued("anonymous", anonymous=True, expires=NOW + 60, now=NOW)
-    access.token_issued("alices", anonymous=False, expires=NOW + 60, now=NOW)
-    assert who(access, *fields).anonymous is anonymous
-
-
-def test_the_order_of_fields_says_nothing_of_who_asks(access: Access) -> None:
-    """The same identity fields in another order and spelling are the same credential."""
-    one = who(access, ("Authorization", "Basic eA=="), ("Cookie", "a"))
-    other = who(access, ("cookie", "a"), ("AUTHORIZATION", "Basic eA=="))
-    assert one == other
-
-
-def test_fields_cannot_be_shifted_into_each_other(access: Access) -> None:
-    """Where a name ends and a value begins is part of the fingerprint."""
-    one = who(access, ("x-a", "1"), ("x-b", "2"))
-    assert one.fingerprint != who(access, ("x-a", "13:x-b1:2")).fingerprint
-
-
-def test_a_fingerprint_dies_with_the_process() -> None:
-    """Another secret gives another fingerprint, and neither holds the credential."""
-    one, other = (who(Access(secret), *ALICE) for secret in (b"one", b"other"))
-    assert one.fingerprint != other.fingerprint
-    assert b"YWxpY2U6c2VjcmV0" not in one.fingerprint
-
-
-def test_identity_fields_are_what_is_not_known_to_be_neutral() -> None:
-    """Names come in lower case, neutral and hop-by-hop fields are left out."""
-    request = Request(
-        "GET", REGISTRY, "/v2/", headers=(("Accept", "*/*"), ("X-Auth", "A"), ("Connection", "x"))
-    )
-    assert identity_fields(request) == [("x-auth", "A")]
 
 
 @pytest.mark.parametrize(
@@ -325,20 +241,6 @@ def test_a_huge_list_is_remembered_in_part(access: Access) -> None:
     assert 0 < remembered <= 2000
 
 
-def test_a_token_given_out_again_to_somebody_is_no_longer_anonymous(access: Access) -> None:
-    """What was last seen of a token counts."""
-    access.token_issued("token", anonymous=True, expires=NOW + 60, now=NOW)
-    access.token_issued("token", anonymous=False, expires=NOW + 60, now=NOW)
-    assert not who(access, *TOKEN).anonymous
-
-
-def test_an_ended_token_is_forgotten(access: Access) -> None:
-    """After its end a token is an unknown one."""
-    access.token_issued("token", anonymous=True, expires=NOW + 60, now=NOW)
-    access.token_issued("next", anonymous=True, expires=NOW + 120, now=NOW + 60)
-    assert not who(access, *TOKEN).anonymous
-
-
 def test_what_was_read_since_is_not_allowed_by_a_deleted_manifest(access: Access) -> None:
     """A deleted object is not allowed by what lists it and was allowed before, however often."""
     alice, manifest = who(access, *ALICE), Digest.of(b"manifest")
@@ -387,7 +289,7 @@ def test_that_an_object_is_not_there_is_believed_for_whom_it_was_told(access: Ac
 def test_only_what_is_told_to_all_who_are_anonymous_ends_being_public(access: Access) -> None:
     """A challenge to one who shows no token yet is no word on the others."""
     one, other = who(access), who(access, ("Authorization", "Bearer anonymous"))
-    access.token_issued("anonymous", anonymous=True, expires=NOW + 60, now=NOW)
+    access.credentials.token_issued("anonymous", anonymous=True, expires=NOW + 60, now=NOW)
     access.allow(REPOSITORY, one, [LAYER, OTHER], access.asked(NOW))
     access.deny(REPOSITORY, one, everybody=False)
     access.gone(REPOSITORY, one, LAYER, everybody=False)
@@ -443,7 +345,7 @@ def test_the_collector_has_nothing_to_follow(access: Access) -> None:
         access.extend(REPOSITORY, one, manifest, lambda layers=layers: layers)  # type: ignore[misc]
         del layers
         access.deny(Repository(REGISTRY, f"a{number}"), one)
-        access.token_issued(str(number), anonymous=True, expires=NOW + 60, now=NOW)
+        access.credentials.token_issued(str(number), anonymous=True, expires=NOW + 60, now=NOW)
     gc.collect()
     assert len(gc.get_objects()) - before < 100
 

@@ -101,7 +101,7 @@ class World:
     def is_anonymous(self, token: str) -> tuple[bool, float | None]:
         """Whether a token counts as nobody's, and when it ends."""
         bearer = ("Authorization", f"Bearer {token}")
-        who = self.access.credential(self.request("/v2/a/manifests/1", bearer))
+        who = self.access.credentials.of(self.request("/v2/a/manifests/1", bearer))
         return who.anonymous, who.expires
 
 

@@ -61,13 +61,13 @@ class World:
         request: Request = NOBODY,
         repository: Repository = REPOSITORY,
     ) -> bool:
-        who = self.access.credential(request)
+        who = self.access.credentials.of(request)
         return asyncio.run(outage.covers(request, repository, digest, who))
 
     def kept(
         self, outage: Outage, entries: dict[str, TagEntry], accept: str = TYPE
     ) -> Digest | None:
-        who = self.access.credential(NOBODY)
+        who = self.access.credentials.of(NOBODY)
         found = asyncio.run(outage.kept(NOBODY, REPOSITORY, Tag("1"), entries, accept, who))
         return found.digest if found is not None else None
 
@@ -156,7 +156,7 @@ def test_a_remembered_decision_is_one_clients(world: World) -> None:
     """It ends when it would have ended."""
     world.keep(public=False)
     outage, access = world.outage(), world.access
-    access.allow(REPOSITORY, access.credential(ALICE), (DIGEST,), access.asked(world.now))
+    access.allow(REPOSITORY, access.credentials.of(ALICE), (DIGEST,), access.asked(world.now))
     assert world.covers(outage, request=ALICE)
     assert not world.covers(outage)
     world.wait(61)

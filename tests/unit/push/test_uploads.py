@@ -496,7 +496,7 @@ async def test_a_push_allows_nothing(start: Start) -> None:
             Request("GET", ORIGIN, "/"),
             Request("GET", ORIGIN, "/", headers=(("Authorization", "Basic alice"),)),
         ):
-            assert not access.is_allowed(APP, access.credential(request), DIGEST, now)
+            assert not access.is_allowed(APP, access.credentials.of(request), DIGEST, now)
         assert not world.store.was_given(APP, DIGEST, ANYONE)
         elsewhere = Repository(OTHER_HOST, "app")
         assert world.store.find_blob(elsewhere, DIGEST) is None
@@ -651,7 +651,7 @@ async def test_a_pull_waits_for_what_was_just_pushed(start: Start) -> None:
         await monolithic(world)
         access = world.context.access
         request = Request("GET", ORIGIN, f"/v2/app/blobs/{DIGEST}")
-        access.allow(APP, access.credential(request), [DIGEST], access.asked(1e9))
+        access.allow(APP, access.credentials.of(request), [DIGEST], access.asked(1e9))
         pull = asyncio.create_task(world.cache.handle(request, Blob("app", DIGEST)))
         await asyncio.wait([pull], timeout=0.1)
         assert not pull.done()

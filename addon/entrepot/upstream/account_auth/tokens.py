@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
-from entrepot.auth.token_servers import MAX_SIZE, Issued, parse_issued
+from entrepot.auth.token_requests import MAX_SIZE, Issued, parse_issued
 from entrepot.http_client.client import Follow, Upstream
 from entrepot.http_client.response import Reply, Target, UpstreamError
 from entrepot.protocol.credential import Kind, Login

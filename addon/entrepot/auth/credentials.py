@@ -1,0 +1,68 @@
+"""Who asks: credentials told apart without keeping them, and tokens known to be anybody's.
+
+What carries identity is part of a credential: ``Authorization`` and every header field that is not
+known to be neutral (``identity_fields``), so that an unknown scheme (a cookie, ``PRIVATE-TOKEN``)
+can only cost a question, never leak an answer. Credentials are kept as HMACs under a secret that
+dies with the process. Where the proxy asks with an account of its own, that account is who asks.
+"""
+
+import hashlib
+import hmac
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from entrepot.protocol.credential import ANYONE, NOBODY
+from entrepot.protocol.identity_fields import identity_fields
+from entrepot.protocol.messages import Request
+
+_NO_FIELD = ("", "")
+"""Sets an account's name apart from a header field that a client could send."""
+_MOST_TOKENS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Who asks, without anything that could be replayed."""
+
+    fingerprint: bytes
+    anonymous: bool
+    expires: float | None = None
+    """When the token ends, as seconds of the caller's clock; None where unknown."""
+    label: str | None = None
+    """By what the store remembers what it was given; None: it does not, as with a client's own."""
+
+
+class Credentials:
+    """Tells who asks. Times are seconds of one clock that the caller holds."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._tokens: OrderedDict[bytes, tuple[bool, float]] = OrderedDict()
+        """Whether a token is anonymous, and its end, by its fingerprint."""
+
+    def of(self, request: Request) -> Credential:
+        """Who asks: the client, or the account as which the proxy asks for it."""
+        if request.account is not None:
+            account = request.account
+            of_account = self._fingerprint([_NO_FIELD, ("account", account.username)])
+            return Credential(of_account, anonymous=account is NOBODY, label=account.label)
+        fields = sorted(identity_fields(request))
+        fingerprint = self._fingerprint(fields)
+        from_token, expires = self._tokens.get(fingerprint, (False, None))
+        anonymous = not fields or from_token
+        return Credential(
+            fingerprint, anonymous=anonymous, expires=expires, label=ANYONE if anonymous else None
+        )
+
+    def token_issued(self, token: str, *, anonymous: bool, expires: float, now: float) -> None:
+        """Remember a bearer token that a token server was seen to hand out."""
+        while self._tokens and next(iter(self._tokens.values()))[1] <= now:
+            self._tokens.popitem(last=False)
+        fingerprint = self._fingerprint([("authorization", f"Bearer {token}")])
+        self._tokens[fingerprint] = (anonymous, expires)
+        while len(self._tokens) > _MOST_TOKENS:
+            self._tokens.popitem(last=False)
+
+    def _fingerprint(self, fields: list[tuple[str, str]]) -> bytes:
+        text = "".join(f"{len(k)}:{k}{len(v)}:{v}" for k, v in fields)
+        return hmac.digest(self._secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256)
