@@ -1,30 +1,32 @@
-"""What the README says is there is there: options, files, commands, events, modules."""
+"""What the documentation says is there is there: options, files, commands, events, promises, links.
+
+A part that the code writes (``docs.generated``) is compared as a whole; ``scripts/docs`` mends it.
+"""
 
 import ast
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from docs.generated import BLOCKS
+from docs.pages import CONTRIBUTING, DOCS, LINKED, PAGES, README, ROOT, Page
 from entrepot.auth.accounts import Accounts
-from entrepot.config.options import OPTIONS, Option
+from entrepot.config.options import OPTIONS
 from entrepot.config.settings import Config
 from entrepot.protocol.identifiers import Origin
-from test_layers import PACKAGE, ROOMS
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 SOURCE = "\n".join(
     path.read_text(encoding="utf-8")
     for folder in ("addon", "ca/entrepot_ca")
     for path in sorted((ROOT / folder).rglob("*.py"))
 )
-CODE = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
-SPANS = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"```.*?```", "", README, flags=re.DOTALL))
-FOLDERS = ("addon", "ca", "scripts", "tests", ".ci", ".")
+SPANS = [span for page in PAGES for span in page.spans]
+FOLDERS = ("addon", "ca", "docs", "scripts", "tests", ".ci", ".")
 IN_DATA = {"ca", "ca/mitmproxy-ca.pem"}
 OTHERS_OPTIONS = {
     "--fingerprint",  # ca/install.sh
@@ -36,29 +38,126 @@ OTHERS_OPTIONS = {
     "--registry-port",
     "--user",
     "--force",  # entrepot ca create
+    "--help",
     "--hosts-dir",  # ctr
     "--listen-port",  # mitmdump
+    "--set",
     "--fast",  # scripts/test
     "--rounds",  # scripts/bench
     "--json",
+    "--check",  # ruff format
     "--fuzz-requests",  # pytest, in tests/attack
 }
+TEST_ID = re.compile(r"tests/[\w/]+\.py::\w+")
+"""A test, as pytest names it."""
 
 
-def _row(option: Option) -> str:
-    said = f"{option.flag} {option.metavar}".strip()
-    repeatable = "; repeatable" if option.kind == "repeatable" else ""
-    return f"| `{said}` | `{option.mitmproxy}` | {option.help}{repeatable} |"
+def _id(page: Page) -> str:
+    return str(page.path)
 
 
-def _table(header: str) -> list[str]:
-    rows = README.partition(header)[2].split("\n\n", 1)[0]
-    return rows.strip().splitlines()[1:]
+# The front door
 
 
-def test_the_options_are_those_of_the_code() -> None:
-    """The table has a row for each option, in its words."""
-    assert _table("| command line | mitmproxy | meaning |") == [_row(o) for o in OPTIONS]
+def test_the_readme_is_a_front_door() -> None:
+    assert len(README.text.splitlines()) <= 200
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    linked = {link.partition("#")[0] for link in README.links}
+    assert {str(page.path) for page in (CONTRIBUTING, *DOCS.values())} <= linked
+
+
+def test_the_figures_of_the_readme_are_those_of_the_benchmarks() -> None:
+    """A row of the README has the cells of the row of that name, for the columns that it has."""
+    columns, rows = _benchmarks(DOCS["benchmarks"])
+    ours, few = _benchmarks(README)
+    assert {name: dict(zip(ours, row, strict=True)) for name, row in few.items()} == {
+        name: {column: dict(zip(columns, rows[name], strict=True))[column] for column in ours}
+        for name in few
+    }
+
+
+def _benchmarks(page: Page) -> tuple[list[str], dict[str, list[str]]]:
+    (header,) = re.findall(r"^\| \|.* target \|$", page.text, re.MULTILINE)
+    rows = page.table(header)
+    return header.strip("|").split(" | ")[1:], {row[0]: row[1:] for row in rows}
+
+
+# Links and files
+
+
+@pytest.mark.parametrize("page", LINKED, ids=_id)
+def test_every_link_leads_somewhere(page: Page) -> None:
+    """The file is there, and the heading in it."""
+    assert list(_broken(page)) == []
+
+
+def _broken(page: Page) -> Iterator[str]:
+    for link in page.links:
+        name, _, anchor = link.partition("#")
+        path = Path((page.path.parent / name).as_posix()) if name else page.path
+        target = Page((ROOT / path).resolve().relative_to(ROOT))
+        if not (ROOT / target.path).exists() or (anchor and anchor not in target.anchors):
+            yield link
+
+
+def _files() -> set[str]:
+    texts = [*SPANS, *(code for page in PAGES for _, code in page.code)]
+    words = [word for text in texts for word in text.split()]
+    words = [word.removeprefix("/opt/entrepot/").rstrip(",;") for word in words]
+    return {
+        word.partition("::")[0]
+        for word in words
+        if word.partition("/")[0] in FOLDERS and word not in IN_DATA
+    }
+
+
+@pytest.mark.parametrize("name", sorted(_files()))
+def test_every_file_named_exists(name: str) -> None:
+    assert list(ROOT.glob(name.removeprefix("./")))
+
+
+@pytest.mark.parametrize("row", CONTRIBUTING.table("| you look for | it is in | named |"))
+def test_what_one_looks_for_is_where_it_is_said_to_be(row: list[str]) -> None:
+    """The file has a class, a function or a constant of that name."""
+    _, files, names = (re.findall(r"`([^`]+)`", cell) for cell in row)
+    assert len(files) == len(names) > 0
+    for file, name in zip(files, names, strict=True):
+        assert name in _defined(ROOT / file), f"{file} has no {name}"
+
+
+def _defined(file: Path) -> set[str]:
+    """Every name that a file defines."""
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return {node.name for node in nodes if isinstance(node, kinds)} | {
+        node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+
+
+# Promises
+
+
+def test_every_promise_is_proved() -> None:
+    """Each names tests that exist."""
+    promises = re.split(r"^## ", DOCS["promises"].text, flags=re.MULTILINE)[1:]
+    assert [promise[:2] for promise in promises] == [f"{n}." for n in range(1, 10)]
+    for promise in promises:
+        tests = TEST_ID.findall(promise)
+        assert tests, promise.splitlines()[0]
+        for file, _, name in (test.partition("::") for test in tests):
+            assert name in _defined(ROOT / file), f"{file} has no {name}"
+
+
+def test_every_promise_cited_is_one() -> None:
+    """What modules and tests call promise N."""
+    texts = [SOURCE, *(file.read_text() for file in (ROOT / "tests").rglob("*.py"))]
+    cited = {n for text in texts for n in re.findall(r"(?i)\bpromise ([0-9]+)", text)}
+    assert cited <= set("123456789")
+
+
+# Options
 
 
 def test_every_option_named_exists() -> None:
@@ -68,20 +167,8 @@ def test_every_option_named_exists() -> None:
     assert ours <= named
 
 
-def _files() -> set[str]:
-    words = [w for text in [*SPANS, *(code for _, code in CODE)] for w in text.split()]
-    words += [f"./{link}" for link in re.findall(r"\]\(([^):#]+)\)", README)]
-    words = [word.removeprefix("/opt/entrepot/") for word in words]
-    return {word for word in words if word.partition("/")[0] in FOLDERS and word not in IN_DATA}
-
-
-@pytest.mark.parametrize("name", sorted(_files()))
-def test_every_file_named_exists(name: str) -> None:
-    assert list(ROOT.glob(name.removeprefix("./")))
-
-
 def test_scripts_take_the_options_named() -> None:
-    """What the README has clients type is what the scripts' own help says."""
+    """What the pages have clients type is what the scripts' own help says."""
     install = (ROOT / "ca/install.sh").read_text(encoding="utf-8")
     docker = (ROOT / "scripts/docker-proxy.sh").read_text(encoding="utf-8")
     redirect = (ROOT / "scripts/redirect.sh").read_text(encoding="utf-8")
@@ -102,13 +189,18 @@ def test_scripts_take_the_options_named() -> None:
     ids=" ".join,
 )
 def test_every_command_named_exists(words: tuple[str, ...]) -> None:
-    command = [sys.executable, "-m", "entrepot.cli", *words[1:], "--help"]
+    command = [sys.executable, "-m", "entrepot.cli.main", *words[1:], "--help"]
     finished = subprocess.run(command, check=False, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
 
 
+def _example(page: str) -> str:
+    (text,) = (text for kind, text in DOCS[page].code if kind == "toml")
+    return text
+
+
 def test_the_file_is_a_configuration(tmp_path: Path) -> None:
-    _, example = (text for kind, text in CODE if kind == "toml")
+    example = _example("configuration")
     file = tmp_path / "entrepot.toml"
     file.write_text(example)
     config = Config.load({"config": str(file)}, {}, tmp_path, False)  # noqa: FBT003
@@ -119,10 +211,9 @@ def test_the_file_is_a_configuration(tmp_path: Path) -> None:
 
 
 def test_the_accounts_are_a_configuration(tmp_path: Path) -> None:
-    example, _ = (text for kind, text in CODE if kind == "toml")
     secret, file = tmp_path / "secret", tmp_path / "entrepot.toml"
     secret.write_text("x")
-    file.write_text(example.replace("/etc/entrepot/docker-hub", str(secret)))
+    file.write_text(_example("accounts").replace("/etc/entrepot/docker-hub", str(secret)))
     config = Config.load({"config": str(file)}, {"ACME_PASSWORD": "x"}, tmp_path, False)  # noqa: FBT003
     accounts = Accounts(config.accounts)
     hub, other = (f"https://{host}" for host in ("index.docker.io", "registry.example.com:5000"))
@@ -138,45 +229,36 @@ def test_the_accounts_are_a_configuration(tmp_path: Path) -> None:
     assert [one and one.username for one in found] == ["fleet", None, "robot", None]
 
 
+# What the log and the answers say
+
+
 def test_every_event_named_is_logged() -> None:
-    events = [s for s in SPANS if re.fullmatch(r"[a-z]+_[a-z]+", s) and s not in _not_events()]
+    pages = (page for page in PAGES if page not in (CONTRIBUTING, DOCS["architecture"]))
+    words = (span for page in pages for span in page.spans)
+    events = [w for w in words if re.fullmatch(r"[a-z]+_[a-z]+", w) and w not in _not_events()]
     assert "certificate_refused" in events
     assert [event for event in events if f'"{event}"' not in SOURCE] == []
 
 
 def _not_events() -> set[str]:
     ours = {name for option in OPTIONS for name in (option.name, option.mitmproxy)}
-    return ours | {"https_proxy", "ca_sha256", "block_global", "ssl_bump", "ssl_insecure"}
+    theirs = {"https_proxy", "block_global", "ssl_bump", "ssl_insecure"}
+    return ours | theirs | {"ca_sha256", "password_file", "password_env"}
 
 
 def test_every_cache_status_is_one_of_ours() -> None:
     """Each part of each value in the table stands in the code."""
-    for span in (s for s in SPANS if s.startswith("entrepot; ")):
-        for part in span.split("; ")[1:]:
-            text = part.replace("=401", "=").replace("detail=tags", "detail=")
-            assert f'"{text}' in SOURCE, part
+    values = [span for span in DOCS["operations"].spans if span.startswith("entrepot; ")]
+    assert values
+    for part in (part for value in values for part in value.split("; ")[1:]):
+        text = part.replace("=401", "=").replace("detail=tags", "detail=")
+        assert f'"{text}' in SOURCE, part
 
 
-def test_the_rooms_are_those_of_the_code() -> None:
-    """The architecture has every folder with its sentence and its modules."""
-    assert _table("| in `addon/entrepot/` | what | modules |") == [
-        row for room in ROOMS for row in _room(PACKAGE / room)
-    ]
+# What the code writes
 
 
-def _room(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return _rows(folder.with_suffix(".py"), "")
-    inner = [one for one in sorted(folder.iterdir()) if (one / "__init__.py").exists()]
-    modules = [one.stem for one in sorted(folder.glob("*.py")) if not one.stem.startswith("__")]
-    return [
-        *_rows(folder / "__init__.py", ", ".join(f"`{name}.py`" for name in modules)),
-        *(row for one in inner for row in _room(one)),
-    ]
-
-
-def _rows(file: Path, modules: str) -> list[str]:
-    sentence = (ast.get_docstring(ast.parse(file.read_text())) or "").splitlines()[0]
-    name = str((file.parent if file.stem == "__init__" else file).relative_to(PACKAGE))
-    name += "/" if file.stem == "__init__" else ""
-    return [f"| `{name}` | {sentence.replace('``', '`')} | {modules} |"]
+@pytest.mark.parametrize("name", BLOCKS)
+def test_what_comes_from_the_code_is_as_the_code_says(name: str) -> None:
+    page, render = BLOCKS[name]
+    assert page.block(name) == render(), "run scripts/docs"

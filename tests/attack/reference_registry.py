@@ -130,7 +130,7 @@ class World:
         )
 
     def covers(self, header: str | None, repository: Repository, digest: Digest) -> bool:
-        """Whether it is given, or something that lists it: what counts for the cache (README)."""
+        """Whether it is given, or something that lists it: what counts for the cache."""
         if not self.may_read(header, repository):
             return False
         held = self.repositories[repository]

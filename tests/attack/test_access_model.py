@@ -3,7 +3,7 @@
 Users log in, tokens end and are revoked, permissions come and go, repositories turn private,
 tags move, objects are pushed and deleted, time passes, fetches stand still half-way, registries
 fail; in between everybody asks the cache for everything. Whatever the cache gives must be what the
-registry gives that client now, or gave it within the windows that the README names; and what the
+registry gives that client now, or gave it within the windows of docs/authorization.md; and what the
 registry gives, the cache does not refuse.
 
 While registries fail, the cache gives what was given to anybody, or to the account, before, unless

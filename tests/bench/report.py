@@ -1,4 +1,4 @@
-"""The results: raw figures of every round, their medians, and the table for the README."""
+"""The results: raw figures of every round, their medians, and the table for docs/benchmarks.md."""
 
 import dataclasses
 import datetime as dt

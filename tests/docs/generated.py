@@ -1,0 +1,73 @@
+"""The parts of the documentation that the code writes, so that nobody keeps two copies.
+
+Each stands between two marks, ``<!-- NAME -->`` and ``<!-- /NAME -->``.
+"""
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from docs.pages import DOCS, ROOT, Page, marks
+from entrepot.config.options import OPTIONS, Option
+from test_layers import PACKAGE, ROOMS
+
+
+def options() -> str:
+    """Every option, in the words of ``--help``."""
+    rows = ["| command line | mitmproxy | meaning |", "| --- | --- | --- |", *map(_option, OPTIONS)]
+    return "\n".join(rows) + "\n"
+
+
+def _option(option: Option) -> str:
+    said = f"{option.flag} {option.metavar}".strip()
+    repeatable = "; repeatable" if option.kind == "repeatable" else ""
+    return f"| `{said}` | `{option.mitmproxy}` | {option.help}{repeatable} |"
+
+
+def rooms() -> str:
+    """Every room with its sentence and its modules, each in the first line of its docstring."""
+    folders = [PACKAGE / name for name in reversed(ROOMS) if (PACKAGE / name).is_dir()]
+    alone = [PACKAGE / f"{name}.py" for name in reversed(ROOMS) if not (PACKAGE / name).is_dir()]
+    return "\n".join([*map(_room, folders), _table("Beside the rooms", "", map(_row, alone))])
+
+
+def _room(folder: Path) -> str:
+    return _table(f"`{folder.name}/`", _sentence(folder / "__init__.py"), _rows(folder))
+
+
+def _table(title: str, sentence: str, rows: Iterator[str]) -> str:
+    head = [f"### {title}", "", *([sentence, ""] if sentence else [])]
+    return "\n".join([*head, "| module | what it is for |", "| --- | --- |", *rows]) + "\n"
+
+
+def _rows(folder: Path) -> Iterator[str]:
+    """A row for each module of a folder, then those of the folders in it."""
+    yield from (_row(file) for file in sorted(folder.glob("*.py")) if file.stem[:2] != "__")
+    for init in sorted(folder.glob("*/__init__.py")):
+        yield f"| **`{init.parent.name}/`** | **{_sentence(init)}** |"
+        yield from _rows(init.parent)
+
+
+def _row(file: Path) -> str:
+    return f"| [`{file.stem}`](../{file.relative_to(ROOT)}) | {_sentence(file)} |"
+
+
+def _sentence(file: Path) -> str:
+    words = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return words.partition("\n")[0].replace("``", "`").replace("|", r"\|")
+
+
+BLOCKS: dict[str, tuple[Page, Callable[[], str]]] = {
+    "options": (DOCS["configuration"], options),
+    "rooms": (DOCS["architecture"], rooms),
+}
+"""Each by its name: the page where it stands, and what writes it."""
+
+
+def write() -> None:
+    """Write every block anew."""
+    for name, (page, render) in BLOCKS.items():
+        start, end = marks(name)
+        text = (ROOT / page.path).read_text(encoding="utf-8")
+        before, after = text.partition(start)[0], text.partition(end)[2]
+        (ROOT / page.path).write_text(before + start + render() + end + after, encoding="utf-8")
