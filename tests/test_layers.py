@@ -196,7 +196,7 @@ def test_a_folder_can_be_looked_over(folder: Path) -> None:
         ("protocol/headers.py", "from ..storage.store import Store", "storage is above"),
         ("mitm/hooks/a.py", "from ...cli import main", "cli is above mitm"),
         ("storage/store.py", "def f():\n    import entrepot.mitm.addon", "mitm is above"),
-        ("events.py", "import entrepot.protocol.headers", "protocol is above events"),
+        ("events/log.py", "import entrepot.protocol.headers", "protocol is above events"),
         ("protocol/headers.py", "import urllib3.util", "only http_client may"),
         ("protocol/headers.py", "import publicsuffixlist", "only auth may"),
         ("auth/grants.py", "import diskcache", "only storage may"),

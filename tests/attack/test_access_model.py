@@ -49,7 +49,7 @@ from attack.reference_registry import (
 )
 from entrepot.auth import token_requests
 from entrepot.auth.grants import Access
-from entrepot.events import Events
+from entrepot.events.log import Events
 from entrepot.http_client.client import Upstream
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.protocol.credential import ANYONE, Account

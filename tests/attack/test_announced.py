@@ -64,7 +64,7 @@ class Cached:
     def pull_new(self, seed: str, size: int = BLOB) -> str:
         """Pull what nobody has; what the proxy says of it the second time."""
         path, _ = self.faults.add_blob("app", content(seed, size))
-        before = self.entrepot.counter("stored")
+        before = self.entrepot.counter("blob_stored")
         assert self.how(path).startswith("fwd=miss")
         self.stored(before + 1)
         return self.how(path)
@@ -184,7 +184,7 @@ def test_what_can_never_fit_evicts_nothing(cached: Cached, faults: FaultServer) 
     with cached.client.open("GET", FAULT + path) as stream:
         assert stream.status == 206
     assert cached.hits() == len(cached.paths)
-    assert cached.entrepot.counter("no_room") >= 4
+    assert cached.entrepot.counter("store_full") >= 4
 
 
 def test_unfinished_downloads_go_before_objects(cached: Cached, faults: FaultServer) -> None:

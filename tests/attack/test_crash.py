@@ -39,7 +39,7 @@ CLIENTS = 12
 LARGE, SMALL = 2048 * MIB, 8 * MIB
 """A limit that evicts nothing in these rounds, and one that evicts all the time."""
 
-_STORED = re.compile(r" stored digest=(\S+) ")
+_STORED = re.compile(r" blob_stored digest=(\S+) ")
 _SNIPER = Path(__file__).with_name("sniper.py")
 _AT_ONCE = 12
 _PATIENCE = 2.0
@@ -120,11 +120,11 @@ class Crash:
 
     def _while_storing(self, entrepot: Entrepot) -> None:
         """At a line that says that something was stored, or just after."""
-        self._await_line(entrepot, " stored ", self.rng.randint(1, 20))
+        self._await_line(entrepot, " blob_stored ", self.rng.randint(1, 20))
         time.sleep(self.rng.choice((0, 0, 0.001, 0.005)))
 
     def _at_a_mismatch(self, entrepot: Entrepot) -> None:
-        self._await_line(entrepot, " mismatch ", 1)
+        self._await_line(entrepot, " digest_mismatched ", 1)
 
     def _between_file_and_row(self, entrepot: Entrepot) -> None:
         """In the instant in which a finished download leaves its place."""
@@ -143,7 +143,7 @@ class Crash:
                 self.world.faults.await_request(path=thing.path, method="GET")
             wanted = sum(len(thing.body) for thing in things)
             gate.allow(wanted - _AT_ONCE * KIB)
-            self._await_line(entrepot, " stored ", 1)
+            self._await_line(entrepot, " blob_stored ", 1)
             gate.open()
             time.sleep(self.rng.uniform(0, 0.05))
             entrepot.kill9()
@@ -166,7 +166,7 @@ class Crash:
 
     def _while_starting(self, entrepot: Entrepot) -> None:
         """Once in a load, then in the middle of putting right what that left."""
-        self._await_line(entrepot, " stored ", 3)
+        self._await_line(entrepot, " blob_stored ", 3)
         entrepot.kill9()
         entrepot.daemon.spawn()
         time.sleep(self.rng.uniform(0, 0.4))

@@ -50,10 +50,10 @@ def add(faults: FaultServer, seed: str, size: int = 300 * KIB) -> tuple[str, byt
 
 def store(entrepot: Entrepot, client: Client, *urls: str) -> None:
     """Pull blobs, and wait until they are committed."""
-    want = entrepot.counter("stored") + len(urls)
+    want = entrepot.counter("blob_stored") + len(urls)
     for url in urls:
         client.get(url)
-    eventually(lambda: entrepot.counter("stored") >= want, within=20, what=f"{want} stored")
+    eventually(lambda: entrepot.counter("blob_stored") >= want, within=20, what=f"{want} stored")
 
 
 def pulls(client: Client, image: Image) -> bool:
@@ -110,7 +110,7 @@ def counters(entrepot: Entrepot) -> Counter[str]:
 
 
 def damage_lines(entrepot: Entrepot) -> list[str]:
-    return re.findall(r" damaged digest=sha256:.*", entrepot.log)
+    return re.findall(r" object_damaged digest=sha256:.*", entrepot.log)
 
 
 def replace(path: Path) -> None:
@@ -156,12 +156,14 @@ def test_a_damaged_file_is_fetched_again(
         damage(files[name])
     if restarted:
         entrepot.start()
-    before = entrepot.counter("stored")
+    before = entrepot.counter("blob_stored")
     for name, (url, body) in blobs.items():
         answer = client.get(url)
         assert (name, answer.body == body) == (name, True)
         assert (name, answer.cache_status) == (name, "entrepot; fwd=miss; stored")
-    eventually(lambda: entrepot.counter("stored") == before + len(blobs), within=20, what="stored")
+    eventually(
+        lambda: entrepot.counter("blob_stored") == before + len(blobs), within=20, what="stored"
+    )
     for url, body in blobs.values():
         answer = client.get(url)
         assert (answer.body == body, answer.cache_status) == (True, "entrepot; hit")
@@ -175,15 +177,15 @@ def test_a_touched_file_is_verified_once(entrepot: Entrepot, faults: FaultServer
     url, body = add(faults, "touched")
     store(entrepot, client, url)
     assert client.get(url).body == body
-    assert entrepot.counter("verified") == 0
+    assert entrepot.counter("blob_rehashed") == 0
     os.utime(file_of(entrepot, body), (2**32, 2**32))  # in the future, as a wrong clock leaves it
     assert client.head(url).headers["Age"] == "0"
-    assert entrepot.counter("verified") == 0
+    assert entrepot.counter("blob_rehashed") == 0
     for _ in range(2):
         answer = client.get(url)
         assert (answer.body == body, answer.cache_status) == (True, "entrepot; hit")
         assert answer.headers["Age"] == "0"
-    assert entrepot.counter("verified") == 1
+    assert entrepot.counter("blob_rehashed") == 1
 
 
 def test_who_may_not_have_a_blob_does_not_make_it_be_verified(
@@ -219,20 +221,20 @@ def test_who_may_not_have_a_blob_does_not_make_it_be_verified(
     absent, absent_there = add(faults, "never pulled")[0], add(faults, "nor this")[0]
     for one, instead in ((url, refused), (absent, refused), (other, page), (absent_there, page)):
         for_alice(one, instead)
-    wanted = entrepot.counter("stored") + 2
+    wanted = entrepot.counter("blob_stored") + 2
     for one in (url, other):
         client.get(one, alice)
-    eventually(lambda: entrepot.counter("stored") >= wanted, within=20, what="stored")
+    eventually(lambda: entrepot.counter("blob_stored") >= wanted, within=20, what="stored")
     for content in (body, other_body):
         os.utime(file_of(entrepot, content), (2**32, 2**32))
     for fields in ({}, {"Range": "bytes=0-9"}, {"If-None-Match": "*"}):
         assert counted(url, fields) == counted(absent, fields)
         counted(other, fields)
-    assert entrepot.counter("verified") == 0
+    assert entrepot.counter("blob_rehashed") == 0
     for number, (one, content) in enumerate(((url, body), (other, other_body)), 1):
         answer = client.get(one, alice)
         assert (answer.body == content, answer.cache_status) == (True, "entrepot; hit")
-        assert entrepot.counter("verified") == number
+        assert entrepot.counter("blob_rehashed") == number
 
 
 @pytest.mark.parametrize("verified", [0.0, 2.0**40], ids=["long ago", "in the future"])
@@ -260,7 +262,7 @@ def test_scrubbing_finds_rot_that_nobody_asks_for(
     store(entrepot, client, bad, good)
     rot(entrepot, bad_body, verified=0.0)
     eventually(lambda: damage_lines(entrepot), within=20, what="found")
-    eventually(lambda: entrepot.counter("scrubbed") >= 2, within=20, what="both read")
+    eventually(lambda: entrepot.counter("blob_scrubbed") >= 2, within=20, what="both read")
     faults.reset()
     assert client.get(good).body == good_body
     assert client.get(bad).status == 404
@@ -280,7 +282,7 @@ def test_rows_of_an_earlier_version_count_as_never_verified(
     entrepot.start()
     answer = client.get(url)
     assert (answer.body == body, answer.cache_status) == (True, "entrepot; hit")
-    assert entrepot.counter("verified") == 1
+    assert entrepot.counter("blob_rehashed") == 1
 
 
 def test_a_file_that_shrinks_while_it_is_served_is_continued_from_upstream(
@@ -369,7 +371,7 @@ def test_a_damaged_database_is_set_aside_at_the_start(
         (line,) = (found for found in entrepot.log.splitlines() if f"{cache}/cache.db " in found)
         assert f" database_damaged file={database} reason=" in line
         moved_to = "nowhere" if damage == "empty" else f"{database}.damaged"
-        assert f" moved_to={moved_to} now=" in line
+        assert f" moved_to={moved_to} outcome=" in line
         assert Path(f"{database}.damaged").exists() == (damage != "empty")
     assert files(entrepot) == 0
     assert pulls(client, image)
@@ -393,7 +395,7 @@ def test_without_its_index_what_is_stored_is_given_to_nobody(
     assert client.head(url).cache_status == "entrepot; fwd=miss; fwd-status=200"
     answer = client.get(url)
     assert (answer.body == body, answer.cache_status) == (True, "entrepot; fwd=miss; stored")
-    eventually(lambda: entrepot.counter("stored") == 1, within=20, what="stored again")
+    eventually(lambda: entrepot.counter("blob_stored") == 1, within=20, what="stored again")
     assert client.get(url).cache_status == "entrepot; hit"
     assert files(entrepot) == 1
 

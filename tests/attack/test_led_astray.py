@@ -183,7 +183,7 @@ def led_in(gateway: Gateway) -> list[tuple[str, int]]:
 
 
 def refused_lines(gateway: Gateway, place: str) -> int:
-    return len(re.findall(rf"not_led .*host={re.escape(place)} ", gateway.proxy.log))
+    return len(re.findall(rf"destination_refused .*host={re.escape(place)} ", gateway.proxy.log))
 
 
 @pytest.mark.parametrize("where", ["its own machine", "elsewhere"])

@@ -231,7 +231,7 @@ def test_a_token_server_with_needs_of_its_own_is_left_alone(
         for name in (asking, insisting, modern):
             looker.is_sent(f"/v2/{name}/manifests/1")
             assert looker.is_tunnelled(name)
-            assert f"left_alone host=https://{name} " in entrepot.log
+            assert f"host_tunnelled host=https://{name} " in entrepot.log
     for name in (asking, insisting):
         assert looker.client.get(f"https://{name}/token?service=x").cache_status == ""
 
@@ -246,7 +246,7 @@ def test_a_registry_that_asks_for_certificates_is_left_alone(
     entrepot = start(server)
     assert Looker(entrepot, upstreams).is_tunnelled(name)
     assert server.of(path="/v2/")
-    assert f"left_alone host=https://{name} " in entrepot.log
+    assert f"host_tunnelled host=https://{name} " in entrepot.log
     assert not Looker(start(server, registry=(name,)), upstreams).is_tunnelled(name)
 
 
@@ -271,7 +271,7 @@ def test_what_begins_to_want_certificates_is_left_alone_from_then_on(
         path = "/token?service=x" if host == LOGIN else "/v2/app/tags/list"
         # The one goes on with a token of ours, the other is told.
         assert looker.client.get(f"https://{host}{path}").status == (200 if host == LOGIN else 502)
-        line = f"left_alone host=https://{host} "
+        line = f"host_tunnelled host=https://{host} "
         eventually(lambda line=line: line in entrepot.log, within=20, what=line)  # type: ignore[misc]
         assert looker.is_tunnelled(host)
         assert looker.client.get(f"https://{host}{path}").cache_status == ""

@@ -56,7 +56,7 @@ def test_five_hundred_readers_of_a_hit_that_stall(
     """Promise 6: they cost bounded memory, and another client has the blob meanwhile."""
     path, content = faults.add_blob("app", b"".join(incompressible("stalled", BIG)))
     whole(client, path)
-    eventually(lambda: "stored digest=" in entrepot.log, within=30, what="stored")
+    eventually(lambda: "blob_stored digest=" in entrepot.log, within=30, what="stored")
     with stalled_readers(client, path, READERS):
         assert whole(client, path) == content.digest
         assert entrepot.rss_peak() < LIMIT
@@ -72,7 +72,7 @@ def test_five_hundred_readers_of_a_miss_that_stall(
     with stalled_readers(client, path, READERS):
         gate.open()
         assert whole(client, path) == content.digest
-        eventually(lambda: "stored digest=" in entrepot.log, within=30, what="stored")
+        eventually(lambda: "blob_stored digest=" in entrepot.log, within=30, what="stored")
         assert entrepot.rss_peak() < LIMIT
 
 
@@ -85,7 +85,7 @@ IDLE = "2s"
 
 
 def dropped(entrepot: Entrepot, reason: str, times: int = 1) -> None:
-    line = f'idle_dropped client=127.0.0.1 reason="{reason}"'
+    line = f'client_dropped client=127.0.0.1 reason="{reason}"'
     eventually(lambda: entrepot.log.count(line) >= times, within=20, what=line)
 
 
@@ -125,7 +125,7 @@ def test_clients_that_say_nothing_are_dropped(
     dropped(entrepot, "no whole request came", 4)
     dropped(entrepot, "no further request came")
     dropped(entrepot, "the request's body does not go on")
-    assert b"idle_dropped" in entrepot.local("/healthz").body
+    assert b"client_dropped" in entrepot.local("/healthz").body
 
 
 def _ended_after_a_byte(sock: socket.socket) -> bool:

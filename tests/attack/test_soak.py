@@ -28,7 +28,7 @@ _PATIENCE = 180
 _IDLE_FILES, _IDLE_THREADS = 90, 16
 """What may stay open: pooled connections, 32 to a registry at most, and the executors' threads."""
 
-_HARMLESS = ("mismatch", "fetch_broken", "cut", "no_room")
+_HARMLESS = ("digest_mismatched", "fetch_broken", "transfer_cut", "store_full")
 """Warnings that such a load brings about."""
 
 

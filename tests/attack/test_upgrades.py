@@ -248,7 +248,7 @@ def test_a_tunnel_that_is_half_closed_ends_when_idle(proxy: Entrepot, web: Fault
         gate.wait(60)
 
     web.routes[PATH] = wait
-    line = 'idle_dropped client=127.0.0.1 reason="nothing passed the tunnel"'
+    line = 'client_dropped client=127.0.0.1 reason="nothing passed the tunnel"'
     try:
         with roads(proxy) as socks:
             for sock in socks:

@@ -33,17 +33,17 @@ NAMES = {fault.name: fault for fault in FAULTS}
 HARMED = {
     "manifest: cut, always": ("manifest 502", "the connection broke off"),
     "layer: cut, always at the same byte": ("layer cut", "the connection broke off"),
-    "manifest: wrong bytes": ("manifest 502", "mismatch"),
+    "manifest: wrong bytes": ("manifest 502", "digest_mismatched"),
     "config: wrong bytes": ("config cut", "do not hash to the digest"),
     "layer: wrong bytes": ("layer cut", "do not hash to the digest"),
     "layer: too short": ("layer cut", "do not hash to the digest"),
     "layer: too long": ("layer cut", "do not hash to the digest"),
     "layer: Content-Length too large": ("layer cut", "the connection broke off"),
     "layer: Content-Length too small": ("layer cut", "do not hash to the digest"),
-    "manifest: Content-Length too small": ("manifest 502", "mismatch"),
+    "manifest: Content-Length too small": ("manifest 502", "digest_mismatched"),
     "layer: no Content-Length, and cut": ("layer cut", "do not hash to the digest"),
-    "manifest: no Content-Length, and cut": ("manifest 502", "mismatch"),
-    "manifest: lying Docker-Content-Digest": ("manifest 502", "mismatch"),
+    "manifest: no Content-Length, and cut": ("manifest 502", "digest_mismatched"),
+    "manifest: lying Docker-Content-Digest": ("manifest 502", "digest_mismatched"),
     "manifest: 103 for ever": ("manifest 502", "interim answers without end"),
     "layer: 100 for ever": ("layer 502", "interim answers without end"),
     "layer: header fields for ever": ("layer 502", "too many header fields"),
@@ -156,7 +156,9 @@ class Run:
 
     def lines(self, fault: Fault) -> list[str]:
         """What the log says of a fault's repository that is not well."""
-        of = re.compile(f" of=(https://)?{re.escape(fault.host)}(/v2)?/{fault.slug}[ /]")
+        of = re.compile(
+            f" (repository|url)=(https://)?{re.escape(fault.host)}(/v2)?/{fault.slug}[ /]"
+        )
         return [line for line in self.entrepot.log.splitlines() if of.search(line)]
 
     def stop(self) -> None:
@@ -236,6 +238,6 @@ def test_nobody_is_tried_for_who_has_left(run: Run) -> None:
     with run.entrepot.client().tunnel(HOST) as tls:
         tls.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
         server.await_request(path=path)
-    told = f"of=https://{HOST}{path} "
+    told = f"url=https://{HOST}{path} "
     eventually(lambda: told in run.entrepot.log, within=10, what="given up")
     assert len(server.of(path=path)) == 1

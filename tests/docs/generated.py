@@ -9,6 +9,7 @@ from pathlib import Path
 
 from docs.pages import DOCS, ROOT, Page, marks
 from entrepot.config.options import OPTIONS, Option
+from entrepot.events.documentation import counters_table, markdown_table
 from test_layers import PACKAGE, ROOMS
 
 
@@ -59,6 +60,8 @@ def _sentence(file: Path) -> str:
 
 BLOCKS: dict[str, tuple[Page, Callable[[], str]]] = {
     "options": (DOCS["configuration"], options),
+    "events": (DOCS["operations"], markdown_table),
+    "counters": (DOCS["operations"], counters_table),
     "rooms": (DOCS["architecture"], rooms),
 }
 """Each by its name: the page where it stands, and what writes it."""

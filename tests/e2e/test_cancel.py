@@ -106,7 +106,7 @@ def test_no_client_sees_that_upstream_broke_off(
     assert second[1] <= large.size - cut_after + 1
     assert entrepot.counter("blob_misses") == len(image.blobs)  # the client asked only once
     assert entrepot.counter("blob_collapsed") == 0
-    assert entrepot.counter("cut") == 0
+    assert entrepot.counter("transfer_cut") == 0
 
 
 def test_an_error_of_our_own_leaves_the_connection_in_order(

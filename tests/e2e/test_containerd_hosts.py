@@ -126,7 +126,7 @@ def test_a_private_image_comes_from_the_registry_itself(
     check(containerd.pull(name, "--hosts-dir", str(certs), user="alice:wonderland"))
     asked = upstreams.requests(mark)
     assert asked.blob_bytes == sum(blob.size for blob in image.blobs)
-    assert proxy.counter("probed") == 1
-    assert proxy.counter("stored") == 0
+    assert proxy.counter("host_probed") == 1
+    assert proxy.counter("blob_stored") == 0
     assert "wonderland" not in proxy.log
     assert containerd.pull(name, "--hosts-dir", str(certs)).returncode != 0

@@ -92,7 +92,7 @@ def test_a_second_pull_takes_no_blob_and_no_manifest_from_upstream(
     image = images.image("newer clients", SIZES, compression="zstd")
     name = "registry.example.test/public/newer:1"
     assert_cold_then_warm(client, entrepot, upstreams, name, image)
-    assert "cut client=" not in entrepot.log
+    assert "transfer_cut client=" not in entrepot.log
 
 
 @pytest.mark.slow
@@ -122,7 +122,7 @@ def test_a_kubelets_pull_by_parallel_ranges_fetches_each_blob_once(
     mark = upstreams.mark()
     client.cri_pull(name)
     assert upstreams.requests(mark).of(kind="blob", method="GET") == ()
-    assert "cut client=" not in entrepot.log
+    assert "transfer_cut client=" not in entrepot.log
 
 
 @pytest.mark.slow

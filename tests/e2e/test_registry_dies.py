@@ -78,7 +78,7 @@ def test_a_warm_pull_needs_no_registry(
     any_client.remove(name)
     with upstreams.down():
         check(any_client.pull(name))
-    assert entrepot.counter("stale") >= 1
+    assert entrepot.counter("tag_stale") >= 1
 
 
 def test_a_black_hole_is_waited_for_once(

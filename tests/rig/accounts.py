@@ -6,7 +6,7 @@ What it was asked is on its record by host and path.
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
-from entrepot.events import Events
+from entrepot.events.log import Events
 from entrepot.http_client.client import Follow, Upstream
 from entrepot.http_client.response import Reply, Target
 from entrepot.protocol.credential import Account

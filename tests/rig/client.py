@@ -125,7 +125,7 @@ class Client:
             counters: dict[str, int] = json.loads(connection.getresponse().read())["counters"]
         finally:
             connection.close()
-        return counters.get("stored", 0)
+        return counters.get("blob_stored", 0)
 
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
         return self.request("GET", url, headers)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from entrepot.auth.grants import Access
 from entrepot.auth.token_servers import Realms
-from entrepot.events import Events
+from entrepot.events.log import Events
 from entrepot.http_client.client import Upstream
 from entrepot.protocol.identifiers import HostPort, Origin
 from entrepot.storage.store import Store

@@ -142,11 +142,11 @@ class Entrepot:
 
     def await_put_right(self) -> None:
         """Wait until it has looked through what an end without order left."""
-        eventually(lambda: self.counter("put_right"), within=60, what="put right")
+        eventually(lambda: self.counter("store_recovered"), within=60, what="put right")
 
     def await_stored(self, digests: Iterable[str]) -> None:
         """Wait until these blobs are stored: until then a request for one follows its fetch."""
-        lines = [f"stored digest={digest}" for digest in digests]
+        lines = [f"blob_stored digest={digest}" for digest in digests]
         what = f"{len(lines)} blobs stored"
         eventually(lambda: all(line in self.log for line in lines), within=20, what=what)
 

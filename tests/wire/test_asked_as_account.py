@@ -244,7 +244,7 @@ def test_a_wrong_account_is_as_none(
     assert [answer.status for answer in refused] == [401]
     assert b"UNAUTHORIZED" in refused[0].body
     assert refused[0].headers["WWW-Authenticate"].startswith("Bearer realm=")
-    assert "login_refused by=https://auth.example.test account=alice" in entrepot.log
+    assert "login_refused host=https://auth.example.test account=alice" in entrepot.log
     assert "looking-glass" not in entrepot.log
 
 

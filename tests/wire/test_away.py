@@ -230,7 +230,7 @@ def test_a_registry_that_wants_rest_is_left_alone(
     assert (cold.status, text in cold.body.decode()) == (429, True)
     assert cold.headers["Retry-After"] == "120"
     (line,) = (line for line in entrepot.log.splitlines() if " rate_limited " in line)
-    assert "host=https://fault.example.test limit=100 window=21600s do=" in line
+    assert "host=https://fault.example.test limit=100 window=21600s hint=" in line
     upstream = upstreams_of(entrepot)[FAULT]
     assert upstream["state"] == "resting"
     figures = upstream["ratelimit"]

@@ -164,7 +164,7 @@ def test_everything_goes_through_squid(
     """Fetches, tokens, content networks, what passes through and what is tunnelled; warm too."""
     entrepot = start_entrepot(upstream_proxy=squid.url(scheme, host), resolve=leading)
     use(entrepot.client(), image, entrepot.stranger(upstreams.web_authority.pem))
-    assert entrepot.counter("stored") >= len(image.blobs)
+    assert entrepot.counter("blob_stored") >= len(image.blobs)
     assert entrepot.terminate() == 0
     eventually(
         lambda: {one.url for one in squid.passed()[mark:]} >= USED, within=10, what="all logged"

@@ -143,5 +143,5 @@ def test_a_proxy_that_is_this_one_is_left_out(start_entrepot: "StartEntrepot") -
     entrepot = start_entrepot()
     entrepot.daemon._env["HTTPS_PROXY"] = entrepot.url  # noqa: SLF001 the port is known now
     entrepot.restart()
-    assert 'proxy_ignored of=HTTPS_PROXY reason="it is this proxy itself"' in entrepot.log
+    assert 'proxy_ignored variable=HTTPS_PROXY reason="it is this proxy itself"' in entrepot.log
     assert entrepot.client().get("https://hub.example.test/v2/").status == 200

@@ -88,7 +88,7 @@ def test_a_registry_that_is_away(
             assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
         assert error["code"] == "UNAVAILABLE"
     log = entrepot.log
-    assert "upstream_failed of=https://away.example.test/v2/app/tags/list reason=" in log
+    assert "upstream_failed url=https://away.example.test/v2/app/tags/list reason=" in log
     assert log.count(" upstream_failed ") == 3
     assert log.count(" upstream_away host=https://away.example.test state=down ") == 1
     head = client.head(f"https://{AWAY}/v2/app/tags/list")
@@ -128,7 +128,7 @@ def test_a_registry_in_trouble(entrepot: Entrepot, client: Client, faults: Fault
         answer = client.get("https://fault.example.test/v2/app/tags/list?secret=1")
         assert (name, answer.status) == (name, 502)
         assert problem(answer)["message"] == f"upstream: https://fault.example.test: {reason}"
-        line = f'upstream_failed of=https://fault.example.test/v2/app/tags/list reason="{reason}"'
+        line = f'upstream_failed url=https://fault.example.test/v2/app/tags/list reason="{reason}"'
         assert line in entrepot.log
     assert "upstream_away" not in entrepot.log  # it does answer
     assert "secret" not in entrepot.log

@@ -197,7 +197,7 @@ def test_a_plain_http_registry_is_cached(
     url = f"http://plain.example.test:5000/v2/rig/blobs/{image.layers[0].digest}"
     mark = upstreams.mark()
     first = client.get(url)
-    eventually(lambda: "stored digest=" in entrepot.log, within=10, what="stored")
+    eventually(lambda: "blob_stored digest=" in entrepot.log, within=10, what="stored")
     second = client.get(url)
     assert first.body == second.body == image.layers[0].read()
     assert second.cache_status == "entrepot; hit"

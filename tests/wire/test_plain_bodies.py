@@ -148,7 +148,7 @@ def test_a_client_that_leaves_is_let_go(proxy: Entrepot, stalled: Stalled) -> No
     stalled.socket.close()
     eventually(lambda: is_let_go(proxy, stalled), within=10, what="let go")
     proxy.terminate()
-    assert "cut_at_exit" not in proxy.log
+    assert "transfers_unfinished" not in proxy.log
 
 
 def test_a_client_that_takes_nothing_is_dropped(proxy: Entrepot, stalled: Stalled) -> None:

@@ -196,7 +196,7 @@ def test_a_push_that_the_registry_refuses_at_its_end(client: Client, entrepot: E
     assert put(client, begin(client, "pushes/wrong", {}), wrong, BLOB, OCTETS) == 400
     for digest in (wrong, DIGEST):
         assert client.get(f"{HUB}/v2/pushes/wrong/blobs/{digest}").status == 404
-    assert (_partials(entrepot), entrepot.counter("stored")) == ([], 0)
+    assert (_partials(entrepot), entrepot.counter("blob_stored")) == ([], 0)
 
 
 def test_a_registry_that_takes_in_what_it_should_not(
@@ -207,7 +207,7 @@ def test_a_registry_that_takes_in_what_it_should_not(
     assert put(client, begin(client, "app", {}, FAULT), DIGEST, BLOB[1:], OCTETS) == 201
     eventually(lambda: "push_unkept" in entrepot.log, within=10, what="push_unkept")
     assert client.get(f"{FAULT}/v2/app/blobs/{DIGEST}").status == 404
-    assert (_partials(entrepot), entrepot.counter("stored")) == ([], 0)
+    assert (_partials(entrepot), entrepot.counter("blob_stored")) == ([], 0)
 
 
 def test_a_restart_in_the_middle_of_an_upload(

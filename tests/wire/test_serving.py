@@ -26,7 +26,7 @@ LIMIT = 150 * MIB
 
 def stored(entrepot: Entrepot, blobs: int = 1) -> None:
     """Wait until that many blobs have been stored."""
-    eventually(lambda: entrepot.log.count("stored digest=") >= blobs, within=30, what="stored")
+    eventually(lambda: entrepot.log.count("blob_stored digest=") >= blobs, within=30, what="stored")
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_a_client_that_has_read_enough_is_no_warning(
     eventually(lambda: entrepot.counter("client_left") == 6, within=20, what="all have left")
     gate.open()
     stored(entrepot)
-    assert entrepot.counter("cut") == 0
+    assert entrepot.counter("transfer_cut") == 0
     assert " WARNING " not in entrepot.log
 
 

@@ -33,7 +33,7 @@ def content(seed: str, size: int) -> bytes:
 
 def stored(entrepot: Entrepot, count: int) -> None:
     """Wait until so many blobs have been committed."""
-    eventually(lambda: entrepot.counter("stored") == count, within=20, what=f"{count} stored")
+    eventually(lambda: entrepot.counter("blob_stored") == count, within=20, what=f"{count} stored")
 
 
 def pulls(client: Client, image: Image) -> bool:
@@ -83,7 +83,7 @@ def test_a_full_disk_stops_no_pull(
     faults.publish(cold, "app", "1")
     assert pulls(client, cold)
     assert pulls(client, cold)
-    assert entrepot.log.count(" no_room ") + entrepot.log.count(" store_failed ") in (1, 2)
+    assert entrepot.log.count(" store_full ") + entrepot.log.count(" store_failed ") in (1, 2)
 
 
 def test_a_disk_that_fills_in_the_middle_stops_no_pull(
@@ -113,7 +113,7 @@ def test_a_blob_beyond_the_limit_is_served_and_not_stored(
     for _ in range(2):
         answer = client.get(FAULT + path)
         assert (answer.body, "hit" in answer.cache_status) == (body, False)
-    assert entrepot.counter("stored") == 0
+    assert entrepot.counter("blob_stored") == 0
     eventually(
         lambda: not list((entrepot.data / "partial").iterdir()), within=10, what="nothing left"
     )

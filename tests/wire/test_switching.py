@@ -109,8 +109,8 @@ def test_the_articles_file_is_enough(
     assert upstreams.requests(mark).blob_gets == ()
     assert proxy.client().get("https://registry-1.docker.io/v2/").status in (200, 401)
 
-    (said,) = (line for line in proxy.log.splitlines() if " registry_config " in line)
-    assert said.endswith(f"INFO registry_config file={file} unused={UNUSED}")
+    (said,) = (line for line in proxy.log.splitlines() if " registry_config_read " in line)
+    assert said.endswith(f"INFO registry_config_read file={file} unused={UNUSED}")
     assert f"data={root}/entrepot " in proxy.log
     assert stat.S_IMODE((root / "entrepot").stat().st_mode) == 0o700
     assert sorted(path.name for path in root.iterdir()) == ["docker", "entrepot"]

@@ -122,7 +122,7 @@ def test_a_registry_is_cached(
         assert [a.body for a in (first, second)] == [layer.read()] * 2
         assert second.cache_status == "entrepot; hit"
         assert not world.upstreams.requests(mark)
-        assert f"probed host=https://{host} registry=True" in entrepot.log
+        assert f"host_probed host=https://{host} is_registry=True" in entrepot.log
 
 
 def test_the_log_names_the_listener(entrepot: Entrepot) -> None:
@@ -178,7 +178,7 @@ def test_another_host_inside_is_refused(world: World, entrepot: Entrepot) -> Non
     client = client_of(world, 4, entrepot.ca_pem)
     answer = client.get(f"https://{HUB}/v2/", {"Host": REGISTRY})
     assert answer.status == 421
-    assert "misdirected" in entrepot.log
+    assert "request_misdirected" in entrepot.log
 
 
 def test_a_plain_registry_is_found_by_host(
@@ -243,7 +243,7 @@ def test_a_connection_that_nobody_redirected_is_refused(
     answer = exchange(world.networks.clients.connect(gateway, TRANSPARENT), request)
     assert answer.startswith(b"HTTP/1.1 421")
     assert b"scripts/redirect.sh" in answer
-    assert "not_redirected client=" in entrepot.log
+    assert "redirect_missing client=" in entrepot.log
     assert "Traceback" not in entrepot.log
 
 
@@ -293,7 +293,7 @@ def test_the_machine_itself_is_a_client(world: World, local: Entrepot) -> None:
         web = world.upstreams.web_authority.client_context()
         client = RedirectedClient(world.networks.gateway, world.at(family), web)
         assert client.get(f"https://{WEB}/").body == WEB_BODY
-    assert "redirect_loop" not in local.log
+    assert "redirect_looped" not in local.log
 
 
 def test_a_loop_is_broken(world: World, entrepot: Entrepot, folder: Path) -> None:
@@ -305,7 +305,7 @@ def test_a_loop_is_broken(world: World, entrepot: Entrepot, folder: Path) -> Non
             address = world.at(family)[GREETER]
             connection = world.networks.gateway.connect(address, 443)
             assert exchange(connection, b"EHLO me\n") == b""
-        assert proxy.log.count("redirect_loop host=") == 2
+        assert proxy.log.count("redirect_looped host=") == 2
 
 
 def test_a_tunnel_ends_when_nothing_passes(world: World, entrepot: Entrepot, folder: Path) -> None:
@@ -320,7 +320,7 @@ def test_a_tunnel_ends_when_nothing_passes(world: World, entrepot: Entrepot, fol
             with suppress(ConnectionResetError):
                 while connection.recv(1000):
                     pass
-        dropped = 'idle_dropped client=10.77.1.2 reason="nothing passed the tunnel"'
+        dropped = 'client_dropped client=10.77.1.2 reason="nothing passed the tunnel"'
         eventually(lambda: dropped in proxy.log, within=5, what="said")
 
 

@@ -25,7 +25,8 @@ from entrepot.endpoints.account_requests import Behalf
 from entrepot.endpoints.mirror import Mirrors
 from entrepot.endpoints.own_pages import Pages
 from entrepot.endpoints.ping_and_token import Logins
-from entrepot.events import Events, log_to_stderr
+from entrepot.events.log import Events, log_to_stderr
+from entrepot.events.table import Event
 from entrepot.http_client.client import Upstream
 from entrepot.http_client.connect.own_addresses import Listeners, is_itself
 from entrepot.http_client.connect.ssrf_guard import Destinations
@@ -98,7 +99,7 @@ class Engine:
         """What the upstream proxy is told, by which a loop is known (RFC 9110 section 7.6.3)."""
         if config.registry_config is not None:
             unused = ",".join(config.unused)
-            self.events.info("registry_config", file=config.registry_config, unused=unused)
+            self.events.log(Event.REGISTRY_CONFIG_READ, file=config.registry_config, unused=unused)
         mirrored = [mirror.registry for mirror in config.mirror if mirror.registry is not None]
         self.destinations = Destinations(
             _steady, listed=config.registry, resolve=config.resolve, mirrored=mirrored
@@ -145,10 +146,10 @@ class Engine:
         if self._scrubber is not None:
             self._scrubber.start()
         if foundation.authority.expires_within(datetime.now(UTC), WARN_DAYS):
-            self.events.warn(
-                "authority_expires",
-                at=foundation.authority.expires.isoformat(),
-                run="entrepot ca create --force",
+            self.events.log(
+                Event.AUTHORITY_EXPIRES,
+                expires=foundation.authority.expires.isoformat(),
+                hint="entrepot ca create --force",
             )
 
     async def close(self) -> None:
@@ -163,7 +164,12 @@ class Engine:
 def _find_accounts(config: Config, events: Events) -> Accounts:
     """The accounts of the configuration and of docker's. Raises ValueError."""
     for file in exposed_files(config.accounts):
-        events.warn("password_readable", file=file, by="others", run=f"chmod 600 {file}")
+        events.log(
+            Event.PASSWORD_READABLE,
+            file=file,
+            reason="others can read it",
+            hint=f"chmod 600 {file}",
+        )
 
     def make_helper(name: str, server: str) -> CredentialHelper:
         return CredentialHelper(name, server, events, _steady)
@@ -172,7 +178,7 @@ def _find_accounts(config: Config, events: Events) -> Accounts:
     if config.docker_config is not None:
         docker = read_docker_config(config.docker_config, make_helper)
     for key in docker.skipped:
-        events.warn("docker_config_skipped", file=config.docker_config, key=key)
+        events.log(Event.DOCKER_CONFIG_SKIPPED, file=config.docker_config, key=key)
     return Accounts(config.accounts, docker.found)
 
 
@@ -186,7 +192,7 @@ def _past_itself(config: Config, events: Events) -> Config:
         return config
     if not proxy.by_environment:
         raise StartError(f"upstream_proxy {proxy.url} is this proxy itself")
-    events.warn("proxy_ignored", of="HTTPS_PROXY", reason="it is this proxy itself")
+    events.log(Event.PROXY_IGNORED, variable="HTTPS_PROXY", reason="it is this proxy itself")
     return replace(config, upstream_proxy=None)
 
 

@@ -1,7 +1,8 @@
 """Which clients are served at all."""
 
 from entrepot.config.networks import Network, is_in
-from entrepot.events import Events
+from entrepot.events.log import Events
+from entrepot.events.table import Event
 
 _MOST_NAMED = 1000
 
@@ -19,8 +20,8 @@ class ClientAllowlist:
         if not self._networks or is_in(client, self._networks):
             return None
         if client in self._named or len(self._named) >= _MOST_NAMED:
-            self._events.count("client_refused")
+            self._events.count(Event.CLIENT_REFUSED)
         else:
             self._named.add(client)
-            self._events.warn("client_refused", client=client, reason="not in allow_client")
+            self._events.log(Event.CLIENT_REFUSED, client=client, reason="not in allow_client")
         return f"the proxy does not serve {client}"

@@ -18,7 +18,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from entrepot.events import Events
+from entrepot.events.log import Events
+from entrepot.events.table import Event
 from entrepot.protocol.credential import Kind, Login
 
 DEADLINE_SECONDS = 10.0
@@ -62,10 +63,10 @@ class CredentialHelper:
         try:
             self._login = ask(self.program, self._server)
         except HelperError as error:
-            self._events.warn(
-                "credential_helper_failed",
+            self._events.log(
+                Event.CREDENTIAL_HELPER_FAILED,
                 helper=self.program,
-                server=self._server,
+                registry=self._server,
                 reason=error,
             )
         self._asked = self._clock()

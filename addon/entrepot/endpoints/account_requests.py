@@ -21,6 +21,7 @@ from urllib.parse import parse_qs
 from entrepot.auth.accounts import Accounts
 from entrepot.auth.token_requests import is_anonymous
 from entrepot.auth.token_servers import Realms, are_related, named_server
+from entrepot.events.table import Event
 from entrepot.http_client.response import UpstreamError, unavailable
 from entrepot.protocol.forwarded_fields import are_plain
 from entrepot.protocol.identifiers import is_repository_name
@@ -78,7 +79,7 @@ class Behalf:
                 request, (*fields, ("Accept-Encoding", "identity")), None
             )
         except UpstreamError as error:
-            self._context.events.warn("upstream_failed", of=request.origin, reason=error)
+            self._context.events.log(Event.UPSTREAM_FAILED, host=request.origin, reason=error)
             return unavailable(error, "fwd=bypass", f"detail={endpoint.detail}")
         return await self._context.relay.answer(
             request, reply, how=("fwd=bypass", f"detail={endpoint.detail}")

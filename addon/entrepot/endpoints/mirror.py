@@ -24,6 +24,7 @@ from entrepot.config.mirror_spec import (
     split_path,
 )
 from entrepot.endpoints.catalog import Listing
+from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.response import UpstreamError, unavailable
 from entrepot.protocol.credential import NOBODY
@@ -108,10 +109,10 @@ class Mirrors:
             return refused.answer
         except DestinationError as error:
             events, client = self._context.events, request.client
-            events.warn("not_led", client=client, of=request.path, reason=error)
+            events.log(Event.DESTINATION_REFUSED, client=client, path=request.path, reason=error)
             return _unreachable().answer
         except UpstreamError as error:
-            self._context.events.warn("upstream_failed", of=request.path, reason=error)
+            self._context.events.log(Event.UPSTREAM_FAILED, path=request.path, reason=error)
             return unavailable(error, "fwd=miss")
 
     async def _answer(self, received: Request, mirror: Mirror) -> Answer:

@@ -24,6 +24,8 @@ from dataclasses import dataclass, replace
 from entrepot.auth import token_requests
 from entrepot.auth.token_servers import Realms
 from entrepot.endpoints.account_requests import Behalf
+from entrepot.events.counters import Counter
+from entrepot.events.table import Event
 from entrepot.http_client.response import Reply, UpstreamError, unavailable
 from entrepot.protocol.forwarded_fields import are_plain
 from entrepot.protocol.headers import parse_challenges
@@ -146,7 +148,7 @@ class Logins:
                 return await self._token(request, content)
             return await self._behalf.pinged(request, await self._ping(request))
         except UpstreamError as error:
-            self._context.events.warn("upstream_failed", of=request.origin, reason=error)
+            self._context.events.log(Event.UPSTREAM_FAILED, host=request.origin, reason=error)
             detail = "token" if self._is_for_a_token(request) else "ping"
             return unavailable(error, "fwd=bypass", f"detail={detail}")
 
@@ -200,7 +202,7 @@ class Logins:
             form = content if request.method == "POST" else None
             reply = await self._send(request, form, brief=brief)
         except UpstreamError as error:
-            self._context.events.warn("upstream_failed", of=request.origin, reason=error)
+            self._context.events.log(Event.UPSTREAM_FAILED, host=request.origin, reason=error)
             self._hosts.doubt(request.origin, request.client)
             return self._token_of_ours(request)
         if reply.status in _UNFIT:
@@ -257,7 +259,7 @@ class Logins:
                 await asyncio.sleep(_PAUSE_SECONDS)
                 answer = await self._anonymous_ping(request, None)
         except UpstreamError as error:
-            self._context.events.warn("upstream_failed", of=origin, reason=error)
+            self._context.events.log(Event.UPSTREAM_FAILED, host=origin, reason=error)
             return self._go_on(request)
         if answer.status in FAILURES:
             answer.close()
@@ -283,7 +285,7 @@ class Logins:
             known = self._known(request.origin)
         if known is None:  # it was not fit for all
             return await self._own_ping(request, brief=True)
-        self._context.events.count("ping_hits")
+        self._context.events.count(Counter.PING_HITS)
         return known.answer(self._context.clock())
 
     async def _own_ping(self, request: Request, *, brief: bool = False) -> Answer:

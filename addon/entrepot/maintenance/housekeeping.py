@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from entrepot.events.table import Event
 from entrepot.storage.store import StoreError
 from entrepot.upstream.context import Context
 
@@ -57,7 +58,7 @@ class Upkeep:
         try:
             work()
         except StoreError as error:
-            self._context.events.warn_once("upkeep_failed", reason=error)
+            self._context.events.log_once(Event.UPKEEP_FAILED, reason=error)
 
     def _expire(self) -> None:
         store = self._context.store

@@ -9,6 +9,8 @@ import os
 import threading
 from functools import partial as bind
 
+from entrepot.events.counters import Counter
+from entrepot.events.table import Event
 from entrepot.protocol.identifiers import Digest
 from entrepot.storage.objects import Listed
 from entrepot.storage.rehash import damage_of
@@ -51,7 +53,7 @@ class Scrubber:
             try:
                 self._look_through()
             except StoreError as error:
-                self._context.events.warn_once("scrub_failed", reason=error)
+                self._context.events.log_once(Event.SCRUB_FAILED, reason=error)
             except (_StoppedError, RuntimeError):  # the store's thread has ended
                 return
             pause = min(_PAUSE_SECONDS, self._seconds)
@@ -79,7 +81,7 @@ class Scrubber:
             damage = damage_of(file, digest, self._pace)
         finally:
             os.close(file)
-        context.events.count("scrubbed")
+        context.events.count(Counter.BLOB_SCRUBBED)
         if damage is None:
             context.store_thread.run_from_thread(lambda: store.verified(digest, state))
         else:

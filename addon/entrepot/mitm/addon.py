@@ -22,6 +22,7 @@ from entrepot.app.composition import Engine, Foundation, StartError
 from entrepot.config.load import load_config
 from entrepot.config.mirror_spec import Mirror, name_of
 from entrepot.config.settings import Config, ConfigError
+from entrepot.events.table import Event
 from entrepot.http_client.connect.own_addresses import Listeners
 from entrepot.mitm import options
 from entrepot.mitm.dispatch import quicken
@@ -132,9 +133,12 @@ class Entrepot:
         parts.destinations.listeners = Listeners(
             address[:2] for server in proxyserver.servers for address in server.listen_addrs
         )
-        parts.events.info(
-            "listening",
-            **_listeners(proxyserver.servers, self._running.mirror_modes),
+        roads = _listeners(proxyserver.servers, self._running.mirror_modes)
+        parts.events.log(
+            Event.LISTENING,
+            on=roads.get("on"),
+            transparent=roads.get("transparent"),
+            mirrors=roads.get("mirrors"),
             data=foundation.config.data,
             limit=f"{foundation.store.limit / 1024**3:.1f}GiB",
             ca_sha256=foundation.authority.fingerprint,
@@ -146,7 +150,7 @@ class Entrepot:
             return
         self._running.draining = True
         if left := await self._running.idle(DRAIN_SECONDS):
-            self._running.parts().events.warn("cut_at_exit", transfers=left)
+            self._running.parts().events.log(Event.TRANSFERS_UNFINISHED, transfers=left)
         await self._running.parts().close()
 
 

@@ -6,6 +6,7 @@ from mitmproxy import connection
 
 from entrepot.app.composition import Engine
 from entrepot.config.mirror_spec import Mirror
+from entrepot.events.log import Events
 from entrepot.upstream.discovery.interception import Role
 
 
@@ -27,6 +28,10 @@ class Running:
         if self.engine is None:
             raise RuntimeError("the cache has not started")
         return self.engine
+
+    def events(self) -> Events:
+        """The log, which a failure needs before the engine runs too."""
+        return Events() if self.engine is None else self.engine.events
 
     def begin(self) -> None:
         """Count something that a stop should wait for."""

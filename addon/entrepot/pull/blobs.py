@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from entrepot.auth.credentials import Credential
+from entrepot.events.counters import Counter
 from entrepot.http_client.response import UpstreamError
 from entrepot.protocol.identifiers import Digest, Repository
 from entrepot.protocol.messages import Answer, Body, BodyError, Request, error_answer
@@ -177,7 +178,7 @@ class Blobs:
         elif not _may_follow(download, shown):
             await download.retired.wait()
         else:
-            self._context.events.count("blob_collapsed")
+            self._context.events.count(Counter.BLOB_COLLAPSED)
             if shown is not None:
                 fetches.claim(key, Claim(wanted.repository, wanted.who, shown.asked))
             led = fetches.join(key, wanted.repository)
@@ -185,7 +186,7 @@ class Blobs:
         return None
 
     def _hit(self, request: Request, digest: Digest, found: StoredBlob, *status: str) -> Answer:
-        self._context.events.count("blob_hits")
+        self._context.events.count(Counter.BLOB_HITS)
         content = Content(
             digest,
             found.media_type,

@@ -6,6 +6,8 @@ finds the part that answers, and takes in what passes by: a manifest that a clie
 deleted, a challenge, a token that was handed out.
 """
 
+from entrepot.events.counters import Counter
+from entrepot.events.table import Event
 from entrepot.http_client.response import AbandonedError, UpstreamError, unavailable
 from entrepot.protocol.identifiers import Digest, Repository, Tag
 from entrepot.protocol.messages import Answer, Request, cache_status, error_answer
@@ -56,10 +58,10 @@ class Cache:
             else:
                 answer = await self._manifests.answer(request, repository, endpoint.reference)
         except AbandonedError as error:
-            self._context.events.count("upstream_abandoned")
+            self._context.events.count(Counter.UPSTREAM_ABANDONED)
             return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
         except UpstreamError as error:
-            self._context.events.warn("upstream_failed", of=repository, reason=error)
+            self._context.events.log(Event.UPSTREAM_FAILED, repository=repository, reason=error)
             return unavailable(error, "fwd=miss")
         if answer.status == 401 and self._outage.wants_token(request):
             answer.close()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from entrepot.auth.credentials import Credential
 from entrepot.auth.grants import Asked
+from entrepot.events.counters import Counter
+from entrepot.events.table import Event
 from entrepot.http_client.client import Follow
 from entrepot.http_client.response import Reply, Target
 from entrepot.protocol.forwarded_fields import forwarded
@@ -165,7 +167,7 @@ class Fetches:
             download.start()
             self.running[key] = download
             self.claim(key, Claim(repository, who, asked))
-            context.events.count("blob_misses")
+            context.events.count(Counter.BLOB_MISSES)
             began = True
             return led
         finally:
@@ -199,18 +201,18 @@ class Fetches:
         try:
             size = download.accept(reply)
         except Broken as error:
-            context.events.warn("fetch_broken", digest=download.digest, reason=error, kept=0)
+            context.events.log(Event.FETCH_BROKEN, digest=download.digest, reason=error, kept=0)
             return False
         except OSError as error:
-            context.events.warn_once("store_failed", reason=storage_reason(error))
+            context.events.log_once(Event.STORE_FAILED, reason=storage_reason(error))
             return False
         if not make_way({**self.running, **self._beginning}, key[0]):
-            context.events.warn_once("downloads_full", of=key[0], digest=download.digest)
+            context.events.log_once(Event.DOWNLOADS_FULL, registry=key[0], digest=download.digest)
             return False
         self._beginning[key] = download
         granted = await self._admit(download.path, size)
         if not granted:
-            context.events.warn_once("no_room", digest=download.digest, size=size)
+            context.events.log_once(Event.STORE_FULL, digest=download.digest, size=size)
         return granted
 
     async def _admit(self, path: Path, size: int | None) -> bool:
@@ -251,11 +253,11 @@ class Fetches:
             )
 
         def reopen(offset: int) -> Reply:
-            context.events.count("resumed_fetches")
+            context.events.count(Counter.RESUMED_FETCHES)
             return ask(_range_from(offset))
 
         def part(reply: Reply, start: int, stop: int) -> Reply:
-            context.events.count("parallel_fetches")
+            context.events.count(Counter.PARALLEL_FETCHES)
             wanted = ("Range", f"bytes={start}-{stop - 1}")
             fields = (*(pair for pair in reply.asked if pair[0].lower() != "range"), wanted)
             found = get(reply.target, reply.reach, fields)
@@ -277,13 +279,13 @@ class Fetches:
                 clock=context.clock,
             )
         except OSError as error:
-            context.events.warn_once("store_failed", reason=storage_reason(error))
+            context.events.log_once(Event.STORE_FAILED, reason=storage_reason(error))
             return None
 
     async def _unstored(self, request: Request, reply: Reply, digest: Digest) -> Answer:
         """Serve a blob that cannot be stored: upstream's bytes, verified on their way."""
         context = self._context
-        context.events.count("blob_unstored")
+        context.events.count(Counter.BLOB_UNSTORED)
         if wants_part(request) or reply.status != 200:
             reply.close()
             part: Fields = tuple(("Range", value) for value in request.values("Range"))
@@ -292,7 +294,9 @@ class Fetches:
                 return await context.relay.answer(request, reply)
         if reply.length == 0 and digest != Digest.of(b"", digest.algorithm):
             reply.close()
-            context.events.warn("mismatch", digest=digest, of=request.origin, reason="empty")
+            context.events.log(
+                Event.DIGEST_MISMATCHED, digest=digest, registry=request.origin, reason="empty"
+            )
             return error_answer(502, "DIGEST_INVALID", f"upstream sent nothing for {digest}")
         headers: Fields = (
             ("Content-Type", reply.value("Content-Type") or "application/octet-stream"),
@@ -344,9 +348,9 @@ class Fetches:
         try:
             context.store_thread.run_from_thread(commit)
         except (StoreError, RuntimeError) as problem:
-            events.warn_once("store_failed", reason=problem)
+            events.log_once(Event.STORE_FAILED, reason=problem)
         else:
-            events.info("stored", digest=digest, size=download.size, of=repository)
+            events.log(Event.BLOB_STORED, digest=digest, size=download.size, repository=repository)
 
     def _report(self, repository: Repository, download: Download, error: Exception) -> None:
         useless = isinstance(error, MismatchError | OSError) or download.written == 0
@@ -355,14 +359,14 @@ class Fetches:
             download.path.unlink(missing_ok=True)
         if isinstance(error, GaveWay):
             digest = download.digest
-            self._context.events.info(
-                "gave_way", digest=digest, of=repository, reason=error, kept=kept
+            self._context.events.log(
+                Event.FETCH_YIELDED, digest=digest, repository=repository, reason=error, kept=kept
             )
             return
-        self._context.events.warn(
-            "mismatch" if isinstance(error, MismatchError) else "fetch_broken",
+        self._context.events.log(
+            Event.DIGEST_MISMATCHED if isinstance(error, MismatchError) else Event.FETCH_BROKEN,
             digest=download.digest,
-            of=repository,
+            repository=repository,
             reason=storage_reason(error) if isinstance(error, OSError) else error,
             kept=kept,
         )

@@ -12,6 +12,8 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from entrepot.events.counters import Counter
+from entrepot.events.table import Event
 from entrepot.protocol.identifiers import Digest
 from entrepot.protocol.messages import Body
 from entrepot.storage.records import StoredBlob
@@ -53,7 +55,7 @@ class Checks:
                 damage = await context.threads.call(lambda: damage_of(file, digest))
         finally:
             os.close(file)
-        context.events.count("verified")
+        context.events.count(Counter.BLOB_REHASHED)
         if damage is None:
             await context.store_thread.run(lambda: store.verified(digest, state), None)
             return True
@@ -75,7 +77,7 @@ class Checks:
         context = self._context
 
         async def resume(given: int) -> Body:
-            context.events.warn("blob_lost", digest=digest, at=start + given)
+            context.events.log(Event.BLOB_LOST, digest=digest, offset=start + given)
             await context.store_thread.run(lambda: context.store.doubt(digest), None)
             return await elsewhere(given)
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 from entrepot.auth.credentials import Credential
 from entrepot.auth.grants import Asked
+from entrepot.events.counters import Counter
+from entrepot.events.table import Event
 from entrepot.http_client.response import Reply, UpstreamError
 from entrepot.protocol.headers import normalise_accept
 from entrepot.protocol.identifiers import Digest, Reference, Repository, Tag
@@ -87,7 +89,7 @@ class Manifests:
                 return await self._by_digest(request, repository, reference, who)
             return await self._by_tag(request, repository, reference, who)
         except _NoManifestError as error:
-            self._context.events.warn("upstream_failed", of=repository, reason=error)
+            self._context.events.log(Event.UPSTREAM_FAILED, repository=repository, reason=error)
             how = cache_status("fwd=miss", "fwd-status=200")
             return error_answer(502, "MANIFEST_INVALID", f"upstream: {error}").adding(how)
 
@@ -188,7 +190,9 @@ class Manifests:
         """What a tag was when upstream last answered, marked as such (RFC 7234 section 5.5)."""
         self._outage.serves(repository, kept.digest, kept.manifest.listed)
         age = max(0.0, self._context.wall() - kept.checked)
-        self._context.events.info("stale", tag=tag.name, of=repository, confirmed=f"{age:.0f}s_ago")
+        self._context.events.log(
+            Event.TAG_STALE, tag=tag.name, repository=repository, age=f"{age:.0f}s"
+        )
         answer = self._hit(request, kept.digest, kept.manifest, "hit", "detail=stale", age=age)
         text = f"the registry does not answer; it last confirmed this tag {age:.0f} s ago"
         return answer.adding(("Warning", f'299 entrepot "{text}"'))
@@ -270,7 +274,7 @@ class Manifests:
         *status: str,
         age: float | None = None,
     ) -> Answer:
-        self._context.events.count("manifest_hits")
+        self._context.events.count(Counter.MANIFEST_HITS)
         stored_ago = self._context.wall() - found.stored
         content = Content(
             digest,
@@ -381,7 +385,7 @@ class Manifests:
             reply.close()
             if attempts <= 1 or not (error.passing and request.is_awaited()):
                 raise
-            context.events.count("upstream_retries")
+            context.events.count(Counter.UPSTREAM_RETRIES)
             return await self._fetch(
                 request, repository, reference, who, patient=patient, attempts=attempts - 1
             )
@@ -415,7 +419,9 @@ class Manifests:
         claimed = reference if isinstance(reference, Digest) else said_digest(reply.headers)
         digest = Digest.of(content, claimed.algorithm if claimed else "sha256")
         if claimed is not None and digest != claimed:
-            context.events.warn("mismatch", digest=claimed, of=repository, reason="manifest")
+            context.events.log(
+                Event.DIGEST_MISMATCHED, digest=claimed, repository=repository, reason="manifest"
+            )
             context.access.deny(repository, who)
             message = f"upstream sent a manifest that is not {claimed}"
             return error_answer(502, "DIGEST_INVALID", message)
@@ -436,7 +442,7 @@ class Manifests:
         kept = await context.store_thread.run(keep, otherwise=False)
         access.allow(repository, who, (digest,), asked)
         access.extend(repository, who, digest, lambda: listed_digests(content))
-        context.events.count("manifest_misses")
+        context.events.count(Counter.MANIFEST_MISSES)
         whole = Content(digest, media_type, len(content), lambda _start, _stop: content)
         answer = content_answer(
             request, whole, "fwd=miss", "stored" if kept else "detail=unstored", ranges=False

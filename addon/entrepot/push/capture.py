@@ -12,6 +12,7 @@ first pull by tag asks by HEAD, whatever it accepts itself.
 
 import asyncio
 
+from entrepot.events.table import Event
 from entrepot.protocol.headers import normalise_accept
 from entrepot.protocol.identifiers import Digest, Repository, Tag
 from entrepot.protocol.messages import Fields, Request, said_digest
@@ -91,7 +92,9 @@ class Pushes:
         digest = Digest.of(content, names[0].algorithm if names else "sha256")
         media_type = manifest_type(request.value("Content-Type") or "", content)
         if media_type is None or any(name != digest for name in names):
-            self._context.events.info("push_unkept", of=repository, reason="an unusual manifest")
+            self._context.events.log(
+                Event.PUSH_UNKEPT, repository=repository, reason="an unusual manifest"
+            )
             return
 
         def keep() -> None:

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial as bind
 
+from entrepot.events.table import Event
 from entrepot.protocol.identifiers import Digest, Repository
 from entrepot.protocol.messages import Fields, Request, field_values, said_digest
 from entrepot.push.draft_files import Draft, Drafts
@@ -164,11 +165,14 @@ class Uploads:
         finally:
             draft.close()
             self._pushed.discard(pushed)
-        of, digest = pushed.repository, pushed.digest
+        repository, digest, events = pushed.repository, pushed.digest, context.events
         if problem is not None:
-            context.events.info("push_unkept", digest=digest, of=of, reason=problem)
+            events.log(Event.PUSH_UNKEPT, digest=digest, repository=repository, reason=problem)
         elif not pushed.deleted:
-            context.events.info("stored", digest=digest, size=draft.size, of=of, by="push")
+            size = draft.size
+            events.log(
+                Event.BLOB_STORED, digest=digest, size=size, repository=repository, cause="push"
+            )
 
     def _commit(self, pushed: _Pushed) -> str | None:
         """Store a verified draft, on the store's thread; why not."""

@@ -39,7 +39,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 import diskcache
 
 from entrepot.auth.grants import PUBLIC_SECONDS
-from entrepot.events import Events
+from entrepot.events.log import Events
+from entrepot.events.table import Event
 from entrepot.protocol.credential import ANYONE
 from entrepot.protocol.identifiers import Digest, Origin, Reference, Repository, Tag
 from entrepot.storage.capacity import Fit, Room
@@ -167,17 +168,17 @@ class Store:
         cache, damage = database.open_cache(folder, policy, checked=checked)
         if damage is not None:
             self._recovered = False
-            self._events.warn(
-                "database_damaged",
+            self._events.log(
+                Event.DATABASE_DAMAGED,
                 file=folder / "cache.db",
                 reason=damage.reason,
                 moved_to=damage.moved_to or "nowhere",
-                now=_LOST[name],
+                outcome=_LOST[name],
             )
         return cache
 
     def _found_damaged(self, digest: Digest, reason: str) -> None:
-        self._events.warn("damaged", digest=digest, reason=reason, now="removed")
+        self._events.log(Event.OBJECT_DAMAGED, digest=digest, reason=reason, outcome="removed")
 
     def close(self) -> None:
         """Close the databases and let another process have the folder.
@@ -214,7 +215,7 @@ class Store:
         removed = self._guarded_call(recovery.rows)
         orphans = self._guarded_call(recovery.files)
         self._recovered = True
-        self._events.info("put_right", rows_removed=removed, files_removed=orphans)
+        self._events.log(Event.STORE_RECOVERED, rows_removed=removed, files_removed=orphans)
 
     @_guarded
     def _guarded_call(self, function: Callable[[], T]) -> T:

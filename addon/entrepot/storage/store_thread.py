@@ -9,7 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from entrepot.events import Events
+from entrepot.events.log import Events
+from entrepot.events.table import Event
 from entrepot.storage.store import Store, StoreBusyError, StoreError
 
 _REST_SECONDS = 10.0
@@ -38,10 +39,10 @@ class StoreThread:
             return await loop.run_in_executor(self._pool, function)
         except StoreBusyError as error:
             self._rests_until = self._clock() + _REST_SECONDS
-            self._events.warn_once("store_busy", reason=error)
+            self._events.log_once(Event.STORE_BUSY, reason=error)
             return otherwise
         except StoreError as error:
-            self._events.warn_once("store_failed", reason=error)
+            self._events.log_once(Event.STORE_FAILED, reason=error)
             return otherwise
 
     def run_from_thread(self, function: Callable[[], T]) -> T:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from entrepot.auth.grants import Access
-from entrepot.events import Events
+from entrepot.events.log import Events
 from entrepot.http_client.client import Upstream
 from entrepot.protocol.messages import Request
 from entrepot.storage.store import Store

@@ -11,7 +11,9 @@ from functools import partial
 from itertools import count
 
 from entrepot.auth.grants import Access
-from entrepot.events import Events
+from entrepot.events.counters import Counter
+from entrepot.events.log import Events
+from entrepot.events.table import Event
 from entrepot.http_client.client import Follow, Upstream
 from entrepot.http_client.response import Reply, Target, UpstreamError
 from entrepot.http_client.retry_after import parse_retry_after
@@ -129,14 +131,14 @@ class Gateway:
                 self._rest(request, reply)
                 pause = patience.pause(attempts, clock() - began, reply.status, after)
                 if pause is None or not await _still_awaited(request, pause):
-                    self._events.warn(
-                        "upstream_failed",
-                        of=f"{request.origin}{request.path}",
+                    self._events.log(
+                        Event.UPSTREAM_FAILED,
+                        url=f"{request.origin}{request.path}",
                         reason=f"it answered {reply.status}",
                     )
                     return reply
                 await self._threads.call(reply.drain, by=request)
-            self._events.count("upstream_retries")
+            self._events.count(Counter.UPSTREAM_RETRIES)
         raise AssertionError  # count() has no end
 
     async def pass_on(
@@ -233,7 +235,7 @@ class Gateway:
         answer must come in time, redirects and all.
         """
         origin, by = asked.origin, by or asked
-        self._events.count("upstream_requests")
+        self._events.count(Counter.UPSTREAM_REQUESTS)
         try:
             reply = await (self._in_time(by, send) if brief else self._threads.call(send, by=by))
         except UpstreamError as error:
@@ -263,12 +265,16 @@ class Gateway:
 
     def _limited(self, origin: Origin) -> None:
         """Say that a registry lets nobody pull any more, and what to do about it."""
-        self._events.count("rate_limits")
+        self._events.count(Counter.RATE_LIMITS)
         if not self._limits.is_news(origin, self._clock()):
             return
         last = self._limits.last.get(origin)
         figures = {} if last is None else last.known()
-        self._events.warn("rate_limited", host=origin, **figures, do=account_hint(origin))
+        limit, window, source = (figures.get(name) for name in ("limit", "window", "source"))
+        hint = account_hint(origin)
+        self._events.log(
+            Event.RATE_LIMITED, host=origin, limit=limit, window=window, source=source, hint=hint
+        )
 
     def _rest(self, request: Request, reply: Reply) -> None:
         """Believe a host that says how long it wants to be left alone (RFC 6585 section 4).

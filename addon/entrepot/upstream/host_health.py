@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from entrepot.events import Events
+from entrepot.events.log import Events
+from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.response import Reply, UpstreamError
 from entrepot.protocol.identifiers import Origin
@@ -72,7 +73,7 @@ class HostHealth:
             self._trials.pop(origin, None)
             self._reasons.pop(origin, None)
             if self.breakers.answered(origin):
-                self._events.info("upstream_back", host=origin)
+                self._events.log(Event.UPSTREAM_BACK, host=origin)
 
     def failed(self, error: UpstreamError, asked: Request | None = None) -> None:
         """Take in that upstream did not answer; ``asked`` is what will be tried again.
@@ -140,4 +141,4 @@ class HostHealth:
             del self._reasons[next(iter(self._reasons))]
         if self.breakers.failed(origin, self._clock(), connected=connected, slow=error.slow):
             state = self.breakers.states(self._clock())[origin]
-            self._events.warn("upstream_away", host=origin, state=state, reason=error)
+            self._events.log(Event.UPSTREAM_AWAY, host=origin, state=state, reason=error)

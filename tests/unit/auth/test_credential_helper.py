@@ -15,7 +15,7 @@ from entrepot.auth.credential_helper import (
     HelperError,
     ask,
 )
-from entrepot.events import Events
+from entrepot.events.log import Events
 from entrepot.protocol.credential import Kind, Login
 from rig.process import eventually
 
@@ -163,7 +163,7 @@ def test_a_failing_helper_rests_and_is_told_in_one_line(
     asked = Asked()
     assert [asked(), asked()] == [None, None]
     (line,) = caplog.messages
-    assert line.startswith(f"credential_helper_failed helper={PROGRAM} server={SERVER} ")
+    assert line.startswith(f"credential_helper_failed helper={PROGRAM} registry={SERVER} ")
     assert line.endswith('reason="it ended with status 3"')
     install(printing("alice", "one"))
     asked.now += REST_SECONDS

@@ -12,7 +12,7 @@ from entrepot.auth.grants import Access
 from entrepot.auth.token_servers import Realms
 from entrepot.endpoints.account_requests import Behalf
 from entrepot.endpoints.ping_and_token import Logins
-from entrepot.events import Events
+from entrepot.events.log import Events
 from entrepot.http_client.client import Upstream
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.http_client.response import UpstreamError

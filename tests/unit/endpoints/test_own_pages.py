@@ -19,7 +19,7 @@ def content(answer: Answer) -> bytes:
 def pages() -> Pages:
     return Pages(
         CERTIFICATE,
-        lambda: {"stored": 2, "blob_hits": 1},
+        lambda: {"blob_stored": 2, "blob_hits": 1},
         lambda: {"https://b.example.test": {"state": "down"}, "https://a.example.test": {}},
     )
 
@@ -37,9 +37,9 @@ def test_the_state_is_json_with_sorted_counters(pages: Pages) -> None:
     answer = pages.answer("GET", "/healthz?verbose=1")
     document = json.loads(content(answer))
     upstreams = {"https://a.example.test": {}, "https://b.example.test": {"state": "down"}}
-    counters = {"blob_hits": 1, "stored": 2}
+    counters = {"blob_hits": 1, "blob_stored": 2}
     assert document == {"status": "ok", "counters": counters, "upstreams": upstreams}
-    assert list(document["counters"]) == ["blob_hits", "stored"]
+    assert list(document["counters"]) == ["blob_hits", "blob_stored"]
 
 
 def test_the_front_page_names_the_others(pages: Pages) -> None:

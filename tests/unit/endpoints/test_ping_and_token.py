@@ -15,7 +15,7 @@ from entrepot.auth.token_servers import Realms
 from entrepot.endpoints import ping_and_token as rules
 from entrepot.endpoints.account_requests import Behalf
 from entrepot.endpoints.ping_and_token import LARGEST_FORM, REMEMBERED_SECONDS, Logins
-from entrepot.events import Events
+from entrepot.events.log import Events
 from entrepot.http_client.client import Upstream
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.protocol.identifiers import Origin

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from entrepot.auth.grants import Access
-from entrepot.events import Events
+from entrepot.events.log import Events
 from entrepot.http_client.client import Upstream
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.maintenance.housekeeping import Upkeep
@@ -72,7 +72,7 @@ def test_after_a_kill_it_is_put_right(tmp_path: Path) -> None:
     orphan.parent.mkdir(parents=True)
     orphan.write_bytes(b"renamed, but no row")
     with running(folder, clock, events):
-        eventually(lambda: events.counts["put_right"], within=20, what="put right")
+        eventually(lambda: events.counts["store_recovered"], within=20, what="put right")
         assert not orphan.exists()
     assert (folder / "clean").exists()
 
@@ -102,5 +102,5 @@ def test_an_end_in_the_middle_of_it_is_none_in_order(tmp_path: Path) -> None:
         upkeep.stop()
         held.set()
         waiting.join()
-    assert events.counts["put_right"] == 0
+    assert events.counts["store_recovered"] == 0
     assert not (folder / "clean").exists()

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.auth.grants import Access
-from entrepot.events import Events
+from entrepot.events.log import Events
 from entrepot.http_client.client import Upstream
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.protocol.identifiers import Digest, Origin, Repository
@@ -734,7 +734,7 @@ def test_wrong_bytes_are_cut_and_never_stored(run: Run, server: FaultServer) -> 
         assert not got.whole
         await world.settled()
         assert not list(world.store.partials.iterdir())
-        assert world.events.counts["mismatch"] == 1
+        assert world.events.counts["digest_mismatched"] == 1
         got = await world.get(BLOB)
         assert (got.body, got.how) == (DATA, "fwd=miss; stored")
 
@@ -1091,7 +1091,7 @@ def test_a_manifest_of_other_bytes_is_refused(run: Run, server: FaultServer, pat
             got = await world.get(path)
             assert (got.status, b"DIGEST_INVALID" in got.body) == (502, True)
             assert b"evil" not in got.body
-        assert world.events.counts["mismatch"] == 2
+        assert world.events.counts["digest_mismatched"] == 2
 
     run(scenario)
 
@@ -1309,7 +1309,7 @@ def test_a_download_that_hardly_moves_gives_its_room_to_another(
         world.now[0] += 30 if moves else 61
         got = await world.get(other)
         assert (got.body, got.how == "fwd=miss; stored") == (new, not moves)
-        assert world.events.counts["gave_way"] == (0 if moves else 1)
+        assert world.events.counts["fetch_yielded"] == (0 if moves else 1)
         gate.open()
         assert (await reading).body == data
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.auth.grants import Access
-from entrepot.events import Events
+from entrepot.events.log import Events
 from entrepot.http_client.client import Upstream
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.mitm.hooks.push_tee import tee
@@ -261,7 +261,11 @@ async def test_every_form_of_push_is_kept(start: Start, push: Push) -> None:
         await push(world)
         assert await world.bytes_of() == DATA
         assert await world.bytes_of(repository=OTHER) is None
-        assert (world.unfinished(), world.waiting(), world.events.counts["stored"]) == ([], 0, 1)
+        assert (world.unfinished(), world.waiting(), world.events.counts["blob_stored"]) == (
+            [],
+            0,
+            1,
+        )
         assert world.unclaimed()
 
 
@@ -444,7 +448,11 @@ async def test_whatever_is_odd_is_not_kept(start: Start, push: Push) -> None:
         await push(world)
         assert await world.bytes_of() is None
         await world.pushes.stop(5)
-        assert (world.unfinished(), world.waiting(), world.events.counts["stored"]) == ([], 0, 0)
+        assert (world.unfinished(), world.waiting(), world.events.counts["blob_stored"]) == (
+            [],
+            0,
+            0,
+        )
         assert world.unclaimed()
 
 
@@ -680,12 +688,12 @@ async def test_what_goes_wrong_here_does_not_reach_the_push(
         world.begin()
         watched = world.watch("PUT", f"{PLACE}?digest={DIGEST}")
         assert watched is not None
-        passed = tee(watched)
+        passed = tee(watched, world.events)
         assert passed(DATA[:1000]) == DATA[:1000]
         watched._sink = None  # type: ignore[assignment]  # noqa: SLF001 as no code of ours does
         with caplog.at_level("ERROR"):
             assert passed(DATA[1000:]) == DATA[1000:]
-        assert "taking in what is pushed failed" in caplog.text
+        assert 'hook_failed task="taking in what is pushed"' in caplog.text
         assert passed(b"") == b""
 
 

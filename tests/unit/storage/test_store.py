@@ -17,7 +17,7 @@ from typing import TypeVar
 import pytest
 from diskcache.core import MODE_PICKLE
 
-from entrepot.events import Events
+from entrepot.events.log import Events
 from entrepot.protocol.credential import ANYONE
 from entrepot.protocol.identifiers import Digest, Origin, Repository, Tag
 from entrepot.storage.index import INDEX_SECONDS
@@ -612,10 +612,10 @@ class Log:
 
     def looked_through(self, folder: Path) -> bool:
         """Whether a start finds something to look through."""
-        before = self.events.counts["put_right"]
+        before = self.events.counts["store_recovered"]
         with closing(Store(folder, LIMIT, events=self.events)) as store:
             recover(store)
-        return self.events.counts["put_right"] > before
+        return self.events.counts["store_recovered"] > before
 
 
 def test_a_folder_is_looked_through_after_an_end_without_order_only(folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.auth.grants import Access
-from entrepot.events import Events
+from entrepot.events.log import Events
 from entrepot.http_client.client import Follow, Upstream
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.http_client.response import UpstreamError

@@ -21,6 +21,7 @@ from typing import Any
 
 from mitmproxy import connection, ctx, http
 
+from entrepot.events.table import Event
 from entrepot.mitm.layers.body_layer import TUNNEL
 from entrepot.mitm.layers.redirected import Arrival
 from entrepot.mitm.layers.tunnel_layer import part_ways
@@ -131,8 +132,8 @@ class Idle:
 
     def _drop(self, watched: _Watched, reason: str) -> None:
         self._watched.pop(watched.client.id, None)
-        self._running.parts().events.info(
-            "idle_dropped", client=client_of(watched.client), reason=reason
+        self._running.parts().events.log(
+            Event.CLIENT_DROPPED, client=client_of(watched.client), reason=reason
         )
         # Not close(), which would wait until the client has taken all that is written.
         watched.transport.abort()

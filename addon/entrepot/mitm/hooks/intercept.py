@@ -1,19 +1,18 @@
 """Hooks of connections: intercept or tunnel, and which layer reads the bytes."""
 
 import contextlib
-import logging
 
 from mitmproxy import connection, http, tls
 from mitmproxy.proxy import layer
 
+from entrepot.events.counters import Counter
+from entrepot.events.table import Event
 from entrepot.mitm.hooks.proxyauth import ask_plainly
 from entrepot.mitm.layers import error_pages, translate
 from entrepot.mitm.layers.body_layer import TUNNEL, choose_layer
 from entrepot.mitm.lifecycle import Running, client_of
 from entrepot.protocol.identifiers import Origin
 from entrepot.upstream.discovery.interception import Role
-
-logger = logging.getLogger(__name__)
 
 _REFUSALS = ("unknown ca", "bad certificate", "certificate unknown", "unsupported certificate")
 """TLS alerts by which a client says that it does not accept our certificate."""
@@ -52,8 +51,8 @@ class Connections:
         try:
             interception = self._running.parts().interception
             return await interception.role(origin, client_of(flow.client_conn))
-        except Exception:
-            logger.exception("the decision on a CONNECT failed")
+        except Exception:  # noqa: BLE001 one failure must not end the others
+            self._running.events().log(Event.HOOK_FAILED, task="the decision on a CONNECT")
             return None
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
@@ -75,7 +74,7 @@ class Connections:
 
     def tls_failed_client(self, data: tls.TlsData) -> None:
         """Tunnel a client that refuses our certificate from now on."""
-        self._running.parts().events.count("handshake_failed")
+        self._running.parts().events.count(Counter.HANDSHAKE_FAILED)
         address = data.context.server.address
         error = data.conn.error or ""
         if address is None or not any(word in error for word in _REFUSALS):
@@ -86,12 +85,12 @@ class Connections:
             return
         parts, client = self._running.parts(), client_of(data.context.client)
         if parts.interception.certificate_refused(origin, client):
-            parts.events.warn(
-                "certificate_refused",
+            parts.events.log(
+                Event.CERTIFICATE_REFUSED,
                 client=client_of(data.context.client),
                 host=origin.authority,
-                tunnelled="10min",
-                do="run ca/install.sh on that client and restart its container engine",
+                outcome="tunnelled for 10min",
+                hint="run ca/install.sh on that client and restart its container engine",
             )
 
     def tls_failed_server(self, data: tls.TlsData) -> None:

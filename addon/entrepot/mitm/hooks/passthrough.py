@@ -10,6 +10,7 @@ from typing import Any
 from mitmproxy import connection, ctx, http, tls
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
+from entrepot.events.table import Event
 from entrepot.http_client.response import UpstreamError
 from entrepot.mitm.hooks.requests import ANSWERED, NOTE, Note, Way
 from entrepot.mitm.layers import translate
@@ -58,8 +59,8 @@ class Passing:
         if note is None or failure is None:
             return
         parts, origin = self._running.parts(), note.request.origin
-        parts.events.warn(
-            "upstream_failed", of=f"{origin}{note.request.path}", reason=failure.reason
+        parts.events.log(
+            Event.UPSTREAM_FAILED, url=f"{origin}{note.request.path}", reason=failure.reason
         )
         if flow.response is None and not failure.by_us:
             error = UpstreamError(

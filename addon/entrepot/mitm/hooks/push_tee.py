@@ -6,11 +6,12 @@ leaves it: what goes wrong here costs the cache a blob, never the push.
 """
 
 import contextlib
-import logging
 from collections.abc import Callable
 
 from mitmproxy import http
 
+from entrepot.events.log import Events
+from entrepot.events.table import Event
 from entrepot.mitm.hooks.requests import NOTE, Note, Way
 from entrepot.mitm.layers import translate
 from entrepot.mitm.lifecycle import Running
@@ -18,8 +19,6 @@ from entrepot.push.request_tap import Watched
 
 WATCHED = "entrepot.watched"
 """Key of ``flow.metadata``: the :class:`Watched` of a flow that is under way."""
-
-logger = logging.getLogger(__name__)
 
 
 class Pushed:
@@ -43,7 +42,7 @@ class Pushed:
             return
         flow.metadata[WATCHED] = watched
         if translate.has_content(flow):
-            flow.request.stream = tee(watched)
+            flow.request.stream = tee(watched, self._running.events())
         else:
             watched.add(b"")
 
@@ -64,14 +63,14 @@ class Pushed:
             watched.broken()
 
 
-def tee(watched: Watched) -> Callable[[bytes], bytes]:
+def tee(watched: Watched, events: Events) -> Callable[[bytes], bytes]:
     """Take in each piece that passes, and give it back."""
 
     def passed(data: bytes) -> bytes:
         try:
             watched.add(data)
-        except Exception:
-            logger.exception("taking in what is pushed failed")
+        except Exception:  # noqa: BLE001 one failure must not end the others
+            events.log(Event.HOOK_FAILED, task="taking in what is pushed")
             with contextlib.suppress(Exception):
                 watched.broken()
         return data

@@ -4,13 +4,13 @@ An exception in a hook would let the request go on unfiltered, so it becomes a 5
 promise 2 fails closed.
 """
 
-import logging
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from mitmproxy import http
 
 from entrepot.endpoints.ping_and_token import LARGEST_FORM
+from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.response import unavailable
 from entrepot.mitm.hooks.proxyauth import pardon
@@ -36,8 +36,6 @@ NOWHERE = Origin("http", SELF, 80)
 _TOO_LARGE = error_answer(405, "UNSUPPORTED", "a mirror is for pulling").adding(
     ("Allow", "GET, HEAD"), cache_status("detail=error")
 )
-
-logger = logging.getLogger(__name__)
 
 
 class Way(Enum):
@@ -153,8 +151,8 @@ class Requests:
         return Way.LOGINS if logins.takes(request, endpoint, size) else Way.PASS
 
     def _misdirected(self, flow: http.HTTPFlow, problem: str) -> None:
-        self._running.parts().events.warn(
-            "misdirected", client=client_of(flow.client_conn), reason=problem
+        self._running.parts().events.log(
+            Event.REQUEST_MISDIRECTED, client=client_of(flow.client_conn), reason=problem
         )
         message = f"{problem} is not the host that the connection was made to"
         self._refuse(flow, error_answer(421, "MISDIRECTED", message))
@@ -176,8 +174,8 @@ class Requests:
             warn(self._running, flow.client_conn, flow.request.host, flow.request.port, str(error))
             translate.put_answer(flow, refused(error))
             flow.metadata[ANSWERED] = True
-        except Exception:
-            logger.exception("the cache failed on a request")
+        except Exception:  # noqa: BLE001 one failure must not end the others
+            self._running.events().log(Event.HOOK_FAILED, task="the answer to a request")
             translate.put_answer(flow, error_answer(500, "UNKNOWN", "the cache failed"))
             flow.metadata[ANSWERED] = True
         finally:

@@ -6,6 +6,8 @@ from typing import Any
 
 from mitmproxy import connection, ctx, http
 
+from entrepot.events.counters import Counter
+from entrepot.events.table import Event
 from entrepot.mitm.layers.body_layer import BODY, Transfer
 from entrepot.mitm.layers.memory_budget import LEAST, Budget
 from entrepot.mitm.layers.sendfile import AT_ONCE, Sendfile
@@ -39,7 +41,7 @@ class Sending:
             transfer.cut = str(error)
             if transfer.client.id in self._transfers:  # else it is the client that has left
                 client = client_of(transfer.client)
-                self._running.parts().events.warn("cut", client=client, reason=error)
+                self._running.parts().events.log(Event.TRANSFER_CUT, client=client, reason=error)
         except (OSError, KeyError) as error:
             transfer.cut = f"the client has left: {error}"
             self._left(transfer.client)
@@ -76,7 +78,7 @@ class Sending:
     def _left(self, client: connection.Client) -> None:
         """Count a client that leaves a transfer; it may have read enough, so nothing is said."""
         if client.id in self._transfers:
-            self._running.parts().events.count("client_left")
+            self._running.parts().events.count(Counter.CLIENT_LEFT)
         self._ended(client)
 
     def _ended(self, client: connection.Client) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from mitmproxy import connection, http
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
+from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import Destinations
 from entrepot.mitm.hooks.upstream_proxy import ProxyPlace, way_to
 from entrepot.mitm.layers import translate
@@ -93,7 +94,9 @@ def foreseen(running: Running, client: connection.Client, host: str, port: int) 
 def warn(running: Running, client: connection.Client, host: str, port: int, why: str) -> None:
     """The line of the log for whoever was not led to a place."""
     place = f"{bracketed(host)}:{port}"
-    running.parts().events.warn("not_led", client=client_of(client), host=place, reason=why)
+    running.parts().events.log(
+        Event.DESTINATION_REFUSED, client=client_of(client), host=place, reason=why
+    )
 
 
 def refused(why: object) -> Answer:

@@ -1,7 +1,6 @@
 """Hooks of the transparent road: which redirected connections are looked into (see ``arrival``)."""
 
 import contextlib
-import logging
 import socket
 from ipaddress import ip_address
 from typing import Any, TypeAlias
@@ -10,6 +9,7 @@ from mitmproxy import connection, ctx, platform
 from mitmproxy.proxy import mode_specs
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
+from entrepot.events.table import Event
 from entrepot.mitm.hooks.ssrf_boundary import foreseen, warn
 from entrepot.mitm.hooks.upstream_proxy import way_to
 from entrepot.mitm.layers.error_pages import NOT_LED
@@ -18,8 +18,6 @@ from entrepot.mitm.layers.redirected import Arrival
 from entrepot.mitm.layers.request_head import Refusal
 from entrepot.mitm.lifecycle import Running, client_of
 from entrepot.protocol.identifiers import Origin, bracketed
-
-logger = logging.getLogger(__name__)
 
 _Place: TypeAlias = tuple[str, int]
 
@@ -93,17 +91,17 @@ class Transparent:
         if refusal is not None:
             return Refusal(403, refusal)
         if destination == arrival.came_in_at:
-            self._running.parts().events.warn("not_redirected", client=client_of(client))
+            self._running.parts().events.log(Event.REDIRECT_MISSING, client=client_of(client))
             return Refusal(421, "this port is for what scripts/redirect.sh redirects to it")
         why = foreseen(self._running, client, *destination)
         if why is not None:
             warn(self._running, client, *destination, why)
             return Refusal(403, f"{NOT_LED}: {why}")
         if client.peername is not None and self._is_ours(_place(client.peername), destination):
-            self._running.parts().events.warn(
-                "redirect_loop",
+            self._running.parts().events.log(
+                Event.REDIRECT_LOOPED,
                 host=f"{bracketed(destination[0])}:{destination[1]}",
-                do="exempt the proxy's user from the redirect: scripts/redirect.sh check",
+                hint="exempt the proxy's user from the redirect: scripts/redirect.sh check",
             )
             return Refusal(421, "the proxy's own connection was redirected to it")
         return None
@@ -116,8 +114,8 @@ class Transparent:
                 reach = destinations.named_by_client(wanted.host, wanted.port, client)
                 return wanted if await parts.hosts.is_registry(wanted, reach, client) else None
             role = await parts.interception.role(wanted, client)
-        except Exception:
-            logger.exception("the decision on a connection failed")
+        except Exception:  # noqa: BLE001 one failure must not end the others
+            self._running.events().log(Event.HOOK_FAILED, task="the decision on a connection")
             return None
         if role is None:
             return None

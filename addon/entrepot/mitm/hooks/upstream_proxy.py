@@ -13,6 +13,7 @@ from mitmproxy.net.server_spec import ServerSpec
 
 from entrepot.app.composition import Engine
 from entrepot.config.no_proxy import is_direct
+from entrepot.events.table import Event
 from entrepot.mitm.layers import error_pages
 from entrepot.mitm.layers.body_layer import TUNNEL
 from entrepot.mitm.layers.tunnel_layer import OVERDUE, is_on_its_way
@@ -164,11 +165,11 @@ class Roads:
         events, now = self._running.parts().events, asyncio.get_running_loop().time()
         self._said = {said: at for said, at in self._said.items() if now < at + _QUIET_SECONDS}
         if reason in self._said:
-            events.count("upstream_proxy_failed")
+            events.count(Event.UPSTREAM_PROXY_FAILED)
             return
         self._said[reason] = now
-        events.warn(
-            "upstream_proxy_failed",
+        events.log(
+            Event.UPSTREAM_PROXY_FAILED,
             client=client_of(flow.client_conn),
             host=f"{bracketed(flow.request.host)}:{flow.request.port}",
             reason=reason,

@@ -21,7 +21,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from typing import TypeVar
 
-from entrepot.events import Events
+from entrepot.events.log import Events
 from entrepot.http_client.client import Upstream
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.response import Reply, UpstreamError

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from entrepot.auth.token_servers import are_related
-from entrepot.events import Events
+from entrepot.events.log import Events
+from entrepot.events.table import Event
 from entrepot.protocol.credential import NOBODY, Account, Login
 from entrepot.protocol.identifiers import Origin
 
@@ -63,7 +64,7 @@ class AccountLogins:
             if news:
                 self._withheld.add(said)
         if news:
-            self._events.warn("login_withheld", host=registry, reason=reason)
+            self._events.log(Event.LOGIN_WITHHELD, registry=registry, reason=reason)
 
     def login(self, place: Place) -> Login | None:
         """What to show at a server; None where there is nothing that was not just refused."""
@@ -86,4 +87,4 @@ class AccountLogins:
             self._refused.move_to_end(place)
             while len(self._refused) > _MOST_REFUSED:
                 self._refused.popitem(last=False)
-        self._events.warn("login_refused", by=place.server, account=place.account.username)
+        self._events.log(Event.LOGIN_REFUSED, host=place.server, account=place.account.username)

@@ -14,6 +14,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
+from entrepot.events.counters import Counter
 from entrepot.http_client.client import Follow, Greeting
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.response import Reply, Target, UpstreamError
@@ -101,7 +102,7 @@ class ProbeTurns:
         async def turn() -> bool:
             async with self._places.one(asker.client) as has_place:
                 if not has_place:
-                    self._context.events.count("probes_refused")
+                    self._context.events.count(Counter.PROBES_REFUSED)
                     return otherwise
                 found, _ = await self._context.flights.once((what, origin, asker.reach), find)
                 return found

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 
 from entrepot.bounded_map import Shares
+from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.response import UpstreamError
 from entrepot.protocol.identifiers import HostPort, Origin
@@ -146,7 +147,7 @@ class RegistryHosts:
             await self._found(origin, asker.client)
         else:
             await self._found_none(origin, asker.client, seconds, was_one=was_one)
-        self._context.events.info("probed", host=origin, registry=verdict)
+        self._context.events.log(Event.HOST_PROBED, host=origin, is_registry=verdict)
         return verdict
 
     async def _probe(self, origin: Origin, asker: Asker, *, was_one: bool) -> tuple[bool, float]:

@@ -6,6 +6,7 @@ may be a sign that a server has become one, so it is looked at again then.
 """
 
 from entrepot.bounded_map import Shares
+from entrepot.events.table import Event
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.network_reach import Reach
 from entrepot.upstream.context import Context
@@ -54,11 +55,11 @@ class TlsFitness:
         if found.is_away and found.problem is not None:
             self._context.health.failed(found.problem)
         elif not fit:
-            self._context.events.warn(
-                "left_alone",
+            self._context.events.log(
+                Event.HOST_TUNNELLED,
                 host=origin,
                 reason=found.unfit or found.problem,
-                do="nothing; --registry HOST intercepts it all the same",
+                hint="nothing; --registry HOST intercepts it all the same",
             )
         self._known.put(origin, (fit, self._context.clock() + seconds), client)
         return found

@@ -123,7 +123,7 @@ def test_withholding_is_said_once(world: World, caplog: pytest.LogCaptureFixture
         world.send()
     lines = [line for line in caplog.messages if line.startswith("login_withheld")]
     assert lines == [
-        f'login_withheld host=https://{REGISTRY} reason="its token server is https://{EVIL}"'
+        f'login_withheld registry=https://{REGISTRY} reason="its token server is https://{EVIL}"'
     ]
 
 

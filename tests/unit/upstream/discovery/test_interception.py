@@ -118,7 +118,7 @@ def test_a_token_server_has_to_speak_http_1(
     server.routes = {"/": answer}
     with setting(tmp_path, reachable) as it:
         assert roles(it, seconds=(0.0,)) == [role]
-        assert it.events.counts["left_alone"] == (role is None)
+        assert it.events.counts["host_tunnelled"] == (role is None)
 
 
 def test_a_token_server_is_looked_at_once_an_hour(

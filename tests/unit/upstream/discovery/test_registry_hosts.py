@@ -67,7 +67,7 @@ def test_similar_names_are_not_known(
     """Other ports, other domains and content networks are asked, and tunnelled if silent."""
     with setting(tmp_path, nowhere) as it:
         assert not asyncio.run(it.hosts.is_registry(Origin("https", host, port)))
-        assert it.events.counts == {"probed": 1}
+        assert it.events.counts == {"host_probed": 1}
 
 
 def test_clients_that_come_at_once_cost_one_probe(
@@ -194,7 +194,7 @@ def test_a_registry_that_asks_for_a_certificate_is_none_to_us(
 
     with setting(tmp_path, reachable) as it:
         asyncio.run(scenario(it))
-        assert it.events.counts["left_alone"] == (1 if insist else 2)
+        assert it.events.counts["host_tunnelled"] == (1 if insist else 2)
     server.show(leaf.server_context())
 
 
@@ -218,7 +218,7 @@ def test_a_registry_that_is_doubted_is_looked_at_again(
         await doubted(it, registry=True)
         it.clock.now += 61
         await doubted(it, registry=False)
-        assert it.events.counts["left_alone"] == 1
+        assert it.events.counts["host_tunnelled"] == 1
 
     with setting(tmp_path, reachable) as it:
         asyncio.run(scenario(it))

@@ -1,0 +1,94 @@
+"""The fields of log lines: each name means the same in every line."""
+
+from typing import TypedDict
+
+
+class EventFields(TypedDict, total=False):
+    """What a line may say. A value is written as its text; None leaves the field out.
+
+    No value is a credential, a token, or a URL with a query.
+    """
+
+    # Who and where
+    client: object
+    """A client's address."""
+    host: object
+    """A server, as ``scheme://host[:port]``, or ``host:port`` as a client named it."""
+    registry: object
+    """A registry, as ``scheme://host[:port]``."""
+    account: object
+    """The user name of an account that is configured."""
+    # What was asked for
+    repository: object
+    """A repository, as ``host[:port]/name``."""
+    url: object
+    """What was asked of a host, without the query."""
+    path: object
+    """The path that was asked of a mirror."""
+    tag: object
+    """A tag of ``repository``."""
+    digest: object
+    """The digest of a blob or manifest."""
+    # How much, in bytes where no unit is said
+    size: object
+    """The size of a blob."""
+    kept: object
+    """What is kept of a download, to be continued."""
+    offset: object
+    """Where in a blob."""
+    limit: object
+    """The most that is allowed: of storage, or of pulls in a ``window``."""
+    window: object
+    """The time for which a registry's ``limit`` counts."""
+    source: object
+    """Whom a registry's ``limit`` counts: an address or an account."""
+    age: object
+    """How long ago the registry last confirmed what was served."""
+    transfers: object
+    """How many transfers."""
+    rows_removed: object
+    """How many rows of the store had no file."""
+    files_removed: object
+    """How many files of the store had no row."""
+    suppressed: object
+    """How often it happened since its last line, without a line."""
+    # Why, and what follows
+    reason: object
+    """Why, in words."""
+    cause: object
+    """What led to it, where that is not a pull: ``push``."""
+    state: object
+    """How a host is: ``down``, ``slow`` or ``resting``."""
+    is_registry: object
+    """Whether a host turned out to be a registry."""
+    outcome: object
+    """What the proxy did about it."""
+    hint: object
+    """What the administrator can do about it."""
+    task: object
+    """What the proxy was doing."""
+    # Configuration
+    file: object
+    """A file."""
+    moved_to: object
+    """Where a file is now."""
+    key: object
+    """A key in a file."""
+    unused: object
+    """Keys in a file that have no effect."""
+    variable: object
+    """An environment variable."""
+    helper: object
+    """The program that keeps logins."""
+    expires: object
+    """When a certificate ends, after ISO 8601."""
+    on: object
+    """Where clients of the forward proxy are accepted."""
+    transparent: object
+    """Where redirected clients are accepted."""
+    mirrors: object
+    """Where clients of mirrors are accepted."""
+    data: object
+    """The data folder."""
+    ca_sha256: object
+    """The fingerprint of the authority's certificate."""

@@ -1,0 +1,274 @@
+"""The table of everything that is logged; what is not in it cannot be.
+
+The list of events in ``docs/operations.md`` is made from it (``documentation.py``).
+"""
+
+import logging
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What there is to know of an event."""
+
+    level: int
+    fields: tuple[str, ...]
+    """What a line may say, by names of ``fields.EventFields``."""
+    meaning: str
+    """What happened, in one sentence, for an administrator. Markdown, as ``remedy``."""
+    remedy: str
+    """What to do, in one sentence; empty where there is nothing."""
+
+
+def info(fields: str, meaning: str, remedy: str = "") -> Row:
+    """Say something ordinary."""
+    return Row(logging.INFO, tuple(fields.split()), meaning, remedy)
+
+
+def warning(fields: str, meaning: str, remedy: str) -> Row:
+    """Say something that an administrator should look at."""
+    return Row(logging.WARNING, tuple(fields.split()), meaning, remedy)
+
+
+def error(fields: str, meaning: str, remedy: str) -> Row:
+    """Say that our own code failed; the line has a traceback."""
+    return Row(logging.ERROR, tuple(fields.split()), meaning, remedy)
+
+
+class Event(Enum):
+    """Each event with its row; a line begins with its name in lower case, a noun and a verb.
+
+    ``/healthz`` counts each by the same name.
+    """
+
+    # From start to stop
+    LISTENING = info(
+        "on transparent mirrors data limit ca_sha256",
+        "The proxy is ready; the fingerprint is what clients compare.",
+    )
+    REGISTRY_CONFIG_READ = info(
+        "file unused",
+        "`--registry-config` was read; what is `unused` has no effect here.",
+    )
+    DOCKER_CONFIG_SKIPPED = warning(
+        "file key",
+        "A login of `--docker-config` cannot be read, and is left out.",
+        "Log in again with docker, as that user.",
+    )
+    PASSWORD_READABLE = warning(
+        "file reason hint",
+        "A file with a password can be read by others; it is used all the same.",
+        "`chmod 600` that file, if nobody else has to read it.",
+    )
+    PROXY_IGNORED = warning(
+        "variable reason",
+        "The environment names this proxy as its own upstream proxy, which is left out.",
+        "Nothing; or unset the variable for the service.",
+    )
+    AUTHORITY_EXPIRES = warning(
+        "expires hint",
+        "The authority's certificate ends within 30 days.",
+        "`entrepot ca create --force` makes a new one, which the clients must install.",
+    )
+    TRANSFERS_UNFINISHED = warning(
+        "transfers",
+        "Transfers had not ended ten seconds after the stop, and were cut.",
+        "Nothing; a download is continued when it is next asked for.",
+    )
+    HOOK_FAILED = error(
+        "task",
+        "The proxy's own code failed on one request or connection; the others go on.",
+        "Report it, with the traceback that follows the line.",
+    )
+    # Clients
+    CLIENT_REFUSED = warning(
+        "client reason",
+        "`--allow-client` does not name this client; logged once of each.",
+        "`--allow-client`, if it may use the proxy.",
+    )
+    CLIENT_DROPPED = info(
+        "client reason",
+        "A client did nothing for the time of `--idle`; the reason says in what.",
+        "Nothing, or a longer `--idle`.",
+    )
+    CERTIFICATE_REFUSED = warning(
+        "client host outcome hint",
+        "The client does not trust the CA, or was not restarted since: that host is tunnelled for "
+        "that client for 10 minutes, so pulls work uncached.",
+        "`sh ca/install.sh check --url http://PROXY:3128` on the client, restart its engine, then "
+        "wait or restart the proxy.",
+    )
+    REQUEST_MISDIRECTED = warning(
+        "client reason",
+        "CONNECT, SNI and `Host` name different hosts; the client got status 421.",
+        "A client or a proxy in between is wrong: it must use one name.",
+    )
+    REDIRECT_MISSING = warning(
+        "client",
+        "A client uses the port of `--transparent` as its proxy.",
+        "Let it use the port of `--listen`.",
+    )
+    REDIRECT_LOOPED = warning(
+        "host hint",
+        "The rules of the firewall redirect what the proxy itself sends.",
+        "`sh scripts/redirect.sh install --local --user USER` with the user as whom it runs.",
+    )
+    DESTINATION_REFUSED = warning(
+        "client host path reason",
+        "A client wants to go where [nobody is led](security.md#where-nobody-is-led) from its "
+        "address, and got status 403, or 404 of a mirror.",
+        "`--registry HOST:PORT`, if it may.",
+    )
+    TRANSFER_CUT = warning(
+        "client reason",
+        "An answer had to be broken off before its end: the rest could not be had, or its digest "
+        "does not fit.",
+        "Nothing if the client's next try succeeds; else look at the reason.",
+    )
+    # Registries and other servers
+    HOST_PROBED = info(
+        "host is_registry",
+        "The proxy asked a host whether it is a registry; one that does not say so is tunnelled.",
+        "`--registry HOST` for a registry that does not say that it is one.",
+    )
+    HOST_TUNNELLED = warning(
+        "host reason hint",
+        "The host asks its clients for a certificate, which only they can show, or speaks no "
+        "HTTP/1.1, or the proxy cannot trust its certificate: it is tunnelled.",
+        "`--registry HOST`, if its clients need no certificate.",
+    )
+    UPSTREAM_FAILED = warning(
+        "host repository url path reason",
+        "A server gave no fit answer: it cannot be reached, its certificate is not trusted, it "
+        "breaks HTTP, it answers 5xx or 429, or it redirects to where nobody is led.",
+        "By the reason: `--upstream-ca` for a private CA, `--upstream-proxy` behind a corporate "
+        "proxy, `--resolve` for a wrong DNS, `--registry HOST` where a redirect may lead.",
+    )
+    UPSTREAM_AWAY = warning(
+        "host state reason",
+        "A host does not answer: what is stored is [served without it](outages.md).",
+        "Nothing; `upstream_back` says when it answers again.",
+    )
+    UPSTREAM_BACK = info(
+        "host",
+        "A host that was away answers again.",
+    )
+    UPSTREAM_PROXY_FAILED = warning(
+        "client host reason",
+        "The corporate proxy is down, hangs, or refuses the password (407) or the host (403); each "
+        "reason is logged once a minute.",
+        "See [Behind a corporate proxy](configuration.md#behind-a-corporate-proxy).",
+    )
+    RATE_LIMITED = warning(
+        "host limit window source hint",
+        "The registry lets nobody pull any more for a while, by these figures.",
+        "Configure [an account](accounts.md), which has a higher limit, or log in at the clients.",
+    )
+    TAG_STALE = info(
+        "tag repository age",
+        "The registry does not answer, so a tag was served as it last was.",
+        "Nothing; `--max-stale` bounds the age.",
+    )
+    LOGIN_REFUSED = warning(
+        "host account",
+        "A registry does not take an account's login, or not for this repository; clients get what "
+        "anybody gets.",
+        "A right password in `password_file` (no restart), or what the account may read.",
+    )
+    LOGIN_WITHHELD = warning(
+        "registry reason",
+        "The registry sends for tokens to a host that is not its own, or over plain HTTP.",
+        "`realm =` in the registry's table, if that host is to see the [login](accounts.md).",
+    )
+    CREDENTIAL_HELPER_FAILED = warning(
+        "helper registry reason",
+        "A program of `--docker-config` gave no login.",
+        "Run it by hand: `echo HOST \\| docker-credential-NAME get`.",
+    )
+    # Downloads and pushes
+    BLOB_STORED = info(
+        "digest size repository cause",
+        "A blob is on the disk, whole and verified; the next pull is a hit.",
+    )
+    DIGEST_MISMATCHED = warning(
+        "digest repository registry reason kept",
+        "The registry sent bytes that are not what the digest says; nothing was stored, the "
+        "transfer was cut.",
+        "Pull again; where it repeats, the registry's copy is damaged.",
+    )
+    FETCH_BROKEN = warning(
+        "digest repository reason kept",
+        "The registry broke off again and again, or its answers do not fit together.",
+        "The next pull goes on where it ended.",
+    )
+    FETCH_YIELDED = info(
+        "digest repository reason kept",
+        "A download brought less than 16 KiB a second for a minute, and nobody waited for it or "
+        "others needed its place; its clients went on from the registry.",
+        "Nothing: what came is kept, and continued.",
+    )
+    DOWNLOADS_FULL = warning(
+        "registry digest suppressed",
+        "256 downloads run, or 128 of that registry; the blob was served unstored.",
+        "Nothing.",
+    )
+    PUSH_UNKEPT = info(
+        "digest repository reason",
+        "The registry took in what a client pushed, but it was not stored here.",
+        "Nothing: the push is well, the first pull fetches.",
+    )
+    # The disk
+    STORE_FULL = warning(
+        "digest size suppressed",
+        "The blob is larger than the limit or the disk allows, or than what running downloads "
+        "leave; it was served unstored.",
+        "`--size`, or a larger disk.",
+    )
+    STORE_FAILED = warning(
+        "reason suppressed",
+        "The disk or the database does not work; pulls go on uncached.",
+        "Look at the disk, restart.",
+    )
+    STORE_BUSY = warning(
+        "reason suppressed",
+        "Another process holds the database; pulls go on uncached.",
+        "Look what else uses the data folder, restart.",
+    )
+    OBJECT_DAMAGED = warning(
+        "digest reason outcome",
+        "A stored object was not what it was any more; it was removed before it was served, and is "
+        "fetched again.",
+        "Where it repeats, look at the disk.",
+    )
+    BLOB_LOST = warning(
+        "digest offset",
+        "The disk failed while a blob was being sent; the rest came from the registry.",
+        "Look at the disk.",
+    )
+    STORE_RECOVERED = info(
+        "rows_removed files_removed",
+        "After a kill or a power cut: rows without their files and files without their rows were "
+        "removed.",
+    )
+    DATABASE_DAMAGED = warning(
+        "file reason moved_to outcome",
+        "At a start: a database could not be read; it lies beside the new one as "
+        "`cache.db.damaged`.",
+        "Nothing; look at the disk.",
+    )
+    UPKEEP_FAILED = warning(
+        "reason suppressed",
+        "The disk or the database does not work; what has expired stays for another hour.",
+        "Look at the disk, restart.",
+    )
+    SCRUB_FAILED = warning(
+        "reason suppressed",
+        "The scrubber could not read what is stored; it tries again later.",
+        "Look at the disk, restart.",
+    )
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self.label = self._name_.lower()
+        """The name as it is logged and counted."""
