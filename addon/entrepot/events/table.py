@@ -22,17 +22,17 @@ class Row:
 
 
 def info(fields: str, meaning: str, remedy: str = "") -> Row:
-    """Say something ordinary."""
+    """Give the row of what is ordinary."""
     return Row(logging.INFO, tuple(fields.split()), meaning, remedy)
 
 
 def warning(fields: str, meaning: str, remedy: str) -> Row:
-    """Say something that an administrator should look at."""
+    """Give the row of what an administrator should look at."""
     return Row(logging.WARNING, tuple(fields.split()), meaning, remedy)
 
 
 def error(fields: str, meaning: str, remedy: str) -> Row:
-    """Say that our own code failed; the line has a traceback."""
+    """Give the row of a failure of our own code, whose line has a traceback."""
     return Row(logging.ERROR, tuple(fields.split()), meaning, remedy)
 
 
@@ -124,7 +124,7 @@ class Event(Enum):
         "client reason",
         "An answer had to be broken off before its end: the rest could not be had, or its digest "
         "does not fit.",
-        "Nothing if the client's next try succeeds; else look at the reason.",
+        "Nothing, if the next try succeeds; else what the reason says.",
     )
     # Registries and other servers
     HOST_PROBED = info(
@@ -178,8 +178,9 @@ class Event(Enum):
     )
     LOGIN_WITHHELD = warning(
         "registry reason",
-        "The registry sends for tokens to a host that is not its own, or over plain HTTP.",
-        "`realm =` in the registry's table, if that host is to see the [login](accounts.md).",
+        "A registry is not shown an account's login: it sends for tokens to a host that is not its "
+        "own, or is reached by plain HTTP.",
+        "If it is to see the login, [say so](accounts.md#where-a-login-goes) in its table.",
     )
     CREDENTIAL_HELPER_FAILED = warning(
         "helper registry reason",
