@@ -96,7 +96,7 @@ from mitmproxy import connection, ctx, options, tls
 from mitmproxy.proxy.context import Context
 from mitmproxy.tools.dump import DumpMaster
 from OpenSSL import SSL
-from entrepot.mitm.handshakes import Handshakes
+from entrepot.mitm.hooks.tls_contexts import Handshakes
 
 def connect(server):
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
