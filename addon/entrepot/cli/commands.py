@@ -34,9 +34,9 @@ def _failed(reason: object) -> int:
 def _serve(args: argparse.Namespace) -> int:
     config = _config(args)
     # In this order, and not at the top: mitmproxy is most of what a start costs.
-    from entrepot.mitm.bare import leave_out_the_unused  # noqa: PLC0415
+    from entrepot.mitm.lean_imports import leave_out_unused_imports  # noqa: PLC0415
 
-    leave_out_the_unused()
+    leave_out_unused_imports()
     from entrepot.app.composition import StartError  # noqa: PLC0415
     from entrepot.mitm.master import serve  # noqa: PLC0415
 

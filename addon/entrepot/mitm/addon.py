@@ -1,10 +1,13 @@
-"""The addon: one life, and the hooks in parts.
+"""The addon: its start and stop, and the hooks in the order in which each event goes to them.
 
-A request goes: ``boundary`` refuses what leads where nobody may; ``connections`` decides intercept
-or tunnel after a CONNECT, ``transparent`` where a firewall redirected a connection; ``requests``
-answers what can be cached; ``passing`` watches what is not, ``pushed`` takes in what is pushed;
-``roads`` leads it past or by an upstream proxy; ``sending`` feeds the bodies that ``serving``
-streams; ``memory`` clears away what closed connections leave.
+A connection: ``ssrf_boundary`` refuses what leads where nobody may go; ``intercept`` decides
+between interception and a tunnel after a CONNECT, ``transparent.intercept`` where a firewall
+redirected it; ``certificate_refused`` tunnels for clients without our CA; ``idle_timeout`` drops
+who does nothing; ``tls_contexts`` makes handshakes cheap; ``gc`` clears away what is closed.
+
+A request: ``requests`` answers what can be cached; ``passthrough`` watches what is not,
+``push_tee`` keeps what is pushed; ``upstream_proxy`` sends it by the upstream proxy or past it,
+``connect_timeout`` gives up where nobody is; ``in_band.send_body`` feeds the bodies of answers.
 """
 
 import asyncio
@@ -25,20 +28,22 @@ from entrepot.config.settings import Config, ConfigError
 from entrepot.events.table import Event
 from entrepot.http_client.connect.own_addresses import Listeners
 from entrepot.mitm import options
-from entrepot.mitm.dispatch import quicken
-from entrepot.mitm.hooks.gc import Memory
-from entrepot.mitm.hooks.idle_timeout import Idle
-from entrepot.mitm.hooks.intercept import Connections
-from entrepot.mitm.hooks.passthrough import Passing
-from entrepot.mitm.hooks.push_tee import Pushed
+from entrepot.mitm.event_dispatch import remember_handlers
+from entrepot.mitm.gc import GarbageCollection
+from entrepot.mitm.hooks.certificate_refused import CertificateRefused
+from entrepot.mitm.hooks.connect_timeout import ConnectTimeout
+from entrepot.mitm.hooks.idle_timeout import IdleTimeout
+from entrepot.mitm.hooks.intercept import Intercept
+from entrepot.mitm.hooks.passthrough import Passthrough
+from entrepot.mitm.hooks.push_tee import PushTee
 from entrepot.mitm.hooks.requests import Requests
-from entrepot.mitm.hooks.send_body import Sending
-from entrepot.mitm.hooks.ssrf_boundary import Boundary, guard
-from entrepot.mitm.hooks.tls_contexts import Handshakes
-from entrepot.mitm.hooks.transparent import Transparent
-from entrepot.mitm.hooks.upstream_proxy import Loops, Roads
-from entrepot.mitm.lifecycle import Running
-from entrepot.mitm.resolving import resolve_on
+from entrepot.mitm.hooks.ssrf_boundary import SsrfBoundary, guard
+from entrepot.mitm.hooks.tls_contexts import TlsContexts
+from entrepot.mitm.hooks.upstream_proxy import ProxyLoops, UpstreamProxyRoute
+from entrepot.mitm.in_band.send_body import SendBody
+from entrepot.mitm.resolve_override import override_resolution
+from entrepot.mitm.state import ProxyState
+from entrepot.mitm.transparent.intercept import TransparentIntercept
 
 DRAIN_SECONDS = 10.0
 # Among mitmproxy's own, whose errors end a start; ours go another way by then (``events``).
@@ -53,21 +58,23 @@ class Entrepot:
 
     def __init__(self, foundation: Foundation | None = None) -> None:
         self._foundation = foundation
-        self._running = Running()
+        self._running = ProxyState()
         self._starting: asyncio.Task[None] | None = None
         self.addons = [
-            Loops(self._running),
-            Boundary(self._running),
-            Connections(self._running),
-            Transparent(self._running),
-            Idle(self._running),
-            Handshakes(),
+            ProxyLoops(self._running),
+            SsrfBoundary(self._running),
+            Intercept(self._running),
+            CertificateRefused(self._running),
+            TransparentIntercept(self._running),
+            IdleTimeout(self._running),
+            TlsContexts(),
             Requests(self._running),
-            Passing(self._running),
-            Roads(self._running),
-            Pushed(self._running),
-            Sending(self._running),
-            Memory(),
+            ConnectTimeout(self._running),
+            Passthrough(self._running),
+            UpstreamProxyRoute(self._running),
+            PushTee(self._running),
+            SendBody(self._running),
+            GarbageCollection(),
         ]
 
     def load(self, loader: Any) -> None:
@@ -99,7 +106,7 @@ class Entrepot:
         self._running.engine = Engine(foundation)
         self._running.mirror_modes = options.mirror_modes(foundation.config.mirror)
         loop = asyncio.get_running_loop()
-        resolve_on(loop, foundation.config.resolve)
+        override_resolution(loop, foundation.config.resolve)
         guard(loop, self._running.engine.destinations)
         ctx.options.update(
             **options.needed(foundation.config, ctx.options),
@@ -117,7 +124,7 @@ class Entrepot:
     def running(self) -> None:
         """Listen where we were told to, and say in one line that the proxy is there."""
         if self._running.engine is not None:
-            quicken(ctx.master.addons)
+            remember_handlers(ctx.master.addons)
             if (no_h2c := ctx.master.addons.get("disableh2c")) is not None:
                 ctx.master.addons.remove(no_h2c)  # to us an upgrade to HTTP/2 is like any other
             self._starting = asyncio.create_task(self._listen())
@@ -149,7 +156,7 @@ class Entrepot:
         if self._running.engine is None:
             return
         self._running.draining = True
-        if left := await self._running.idle(DRAIN_SECONDS):
+        if left := await self._running.drained(DRAIN_SECONDS):
             self._running.parts().events.log(Event.TRANSFERS_UNFINISHED, transfers=left)
         await self._running.parts().close()
 

@@ -1,27 +1,30 @@
-"""Hooks of connections: intercept or tunnel, and which layer reads the bytes."""
+"""Intercept or tunnel: what becomes of a CONNECT, and which layer reads the bytes.
+
+A registry is intercepted, and its token server; all else is tunnelled blind. A host that turns out
+to refuse our TLS, as one that asks its clients for a certificate, is looked at again.
+"""
 
 import contextlib
 
 from mitmproxy import connection, http, tls
 from mitmproxy.proxy import layer
 
-from entrepot.events.counters import Counter
 from entrepot.events.table import Event
+from entrepot.mitm import translate
 from entrepot.mitm.hooks.proxyauth import ask_plainly
-from entrepot.mitm.layers import error_pages, translate
-from entrepot.mitm.layers.body_layer import TUNNEL, choose_layer
-from entrepot.mitm.lifecycle import Running, client_of
+from entrepot.mitm.layers import error_pages
+from entrepot.mitm.layers.connect_tunnel import TUNNEL
+from entrepot.mitm.layers.mitmproxy_errors import FAILURE, Failure
+from entrepot.mitm.layers.next_layer import choose_layer
+from entrepot.mitm.state import ProxyState, client_of
 from entrepot.protocol.identifiers import Origin
 from entrepot.upstream.discovery.interception import Role
 
-_REFUSALS = ("unknown ca", "bad certificate", "certificate unknown", "unsupported certificate")
-"""TLS alerts by which a client says that it does not accept our certificate."""
 
+class Intercept:
+    """Decides whether a connection is intercepted."""
 
-class Connections:
-    """Decides what becomes of a connection."""
-
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: ProxyState) -> None:
         self._running = running
         self._tunnels: set[str] = set()
 
@@ -72,34 +75,13 @@ class Connections:
         if client.sni is None and server.address is not None:
             client.sni = server.address[0]
 
-    def tls_failed_client(self, data: tls.TlsData) -> None:
-        """Tunnel a client that refuses our certificate from now on."""
-        self._running.parts().events.count(Counter.HANDSHAKE_FAILED)
-        address = data.context.server.address
-        error = data.conn.error or ""
-        if address is None or not any(word in error for word in _REFUSALS):
-            return
-        try:
-            origin = Origin.make("https", address[0], address[1])
-        except ValueError:
-            return
-        parts, client = self._running.parts(), client_of(data.context.client)
-        if parts.interception.certificate_refused(origin, client):
-            parts.events.log(
-                Event.CERTIFICATE_REFUSED,
-                client=client_of(data.context.client),
-                host=origin.authority,
-                outcome="tunnelled for 10min",
-                hint="run ca/install.sh on that client and restart its container engine",
-            )
-
     def tls_failed_server(self, data: tls.TlsData) -> None:
-        """Look again at a host that refused our TLS: it may want a certificate now."""
+        """Look again at a host whose handshake failed: it may want a client's certificate now."""
         self._doubt(data.context.client, data.context.server.address)
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """The same where it broke off: in TLS 1.3 a refusal comes after the handshake."""
-        failure: error_pages.Failure | None = flow.metadata.get(error_pages.FAILURE)
+        """Look again where a connection broke off: in TLS 1.3 a refusal follows the handshake."""
+        failure: Failure | None = flow.metadata.get(FAILURE)
         if flow.response is None and failure is not None and failure.connected:
             self._doubt(flow.client_conn, flow.server_conn.address)
 

@@ -15,9 +15,9 @@ from entrepot.app.composition import Engine
 from entrepot.config.no_proxy import is_direct
 from entrepot.events.table import Event
 from entrepot.mitm.layers import error_pages
-from entrepot.mitm.layers.body_layer import TUNNEL
-from entrepot.mitm.layers.tunnel_layer import OVERDUE, is_on_its_way
-from entrepot.mitm.lifecycle import Running, client_of
+from entrepot.mitm.layers.connect_tunnel import OVERDUE, TUNNEL, waits_for_proxy
+from entrepot.mitm.layers.mitmproxy_errors import FAILURE, Failure
+from entrepot.mitm.state import ProxyState, client_of
 from entrepot.protocol.identifiers import bracketed
 
 PATIENCE_FACTOR = 10
@@ -46,10 +46,10 @@ class ProxyPlace(tuple[str, int]):
     __slots__ = ()
 
 
-class Loops:
+class ProxyLoops:
     """Refuses what the upstream proxy leads back to us; comes before all others."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: ProxyState) -> None:
         self._running = running
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
@@ -69,10 +69,10 @@ class Loops:
         return any(own in value for value in flow.request.headers.get_all("via"))
 
 
-class Roads:
+class UpstreamProxyRoute:
     """Sends flows by the upstream proxy or past it; comes after ``Requests``."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: ProxyState) -> None:
         self._running = running
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
         self._said: dict[str, float] = {}
@@ -136,9 +136,9 @@ class Roads:
     def error(self, flow: http.HTTPFlow) -> None:
         """Log why the upstream proxy did not lead on."""
         waited = self._settle(flow.client_conn)
-        failure: error_pages.Failure | None = flow.metadata.get(error_pages.FAILURE)
+        failure: Failure | None = flow.metadata.get(FAILURE)
         refused = failure is not None and failure.by_proxy
-        if flow.error is not None and (refused or (waited and is_on_its_way(flow))):
+        if flow.error is not None and (refused or (waited and waits_for_proxy(flow))):
             self._complain(flow, flow.error.msg)
 
     def client_disconnected(self, client: connection.Client) -> None:
@@ -179,7 +179,7 @@ class Roads:
 def _give_up(flow: http.HTTPFlow) -> None:
     """End what a client's request waits for, where that is still the upstream proxy's tunnel."""
     handler: Any = ctx.master.addons.get("proxyserver").connections.get(flow.client_conn.id)
-    if handler is None or not is_on_its_way(flow):
+    if handler is None or not waits_for_proxy(flow):
         return
     flow.metadata[OVERDUE] = True
     for conn, io in handler.transports.items():

@@ -1,4 +1,4 @@
-"""mitmproxy's events, with the handlers of each looked up once instead of at every event.
+"""Dispatch of mitmproxy's events: the handlers of each are looked up once, not at every event.
 
 For every event mitmproxy asks each of its add-ons (forty of mitmdump's), and each of theirs,
 whether it has a handler. A client connection with one small answer has some twenty events, and
@@ -22,7 +22,7 @@ mitmproxy treats them so: an exception in one leaves out the rest of its group, 
 """
 
 
-def quicken(manager: AddonManager) -> None:
+def remember_handlers(manager: AddonManager) -> None:
     """Make ``manager`` remember who handles an event, until an add-on comes or goes."""
     dispatch = _Dispatch(manager)
     for name in ("register", "remove", "clear"):

@@ -4,7 +4,7 @@ from mitmproxy import http
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from entrepot.mitm.layers.body_layer import BODY
+from entrepot.mitm.in_band.chunk_loop import BODY
 from entrepot.protocol.identifiers import Origin, parse_host
 from entrepot.protocol.messages import Answer, Fields, Request, cache_status, end_to_end
 
@@ -73,7 +73,7 @@ def needs_chunks(answer: Answer) -> bool:
 
 
 def put_answer(flow: http.HTTPFlow, answer: Answer) -> None:
-    """Make ``answer`` the response of a flow; a body is sent in band (``serving``)."""
+    """Make ``answer`` the response of a flow; a body is sent in band (``in_band``)."""
     headers = http.Headers(
         [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
     )

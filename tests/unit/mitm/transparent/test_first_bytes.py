@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.mitm.layers.first_bytes import MOST_BYTES, Unclear, wanted
+from entrepot.mitm.transparent.first_bytes import MOST_BYTES, Unclear, wanted
 from entrepot.protocol.identifiers import Origin
 
 HEAD = b"GET /v2/ HTTP/1.1\r\nUser-Agent: docker\r\nHost: Plain.Example.test:5000\r\n\r\n"

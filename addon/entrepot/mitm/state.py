@@ -1,4 +1,4 @@
-"""What the hooks share: the running engine, and how much is under way."""
+"""The state that the hooks share: the running engine, and how many transfers are under way."""
 
 import asyncio
 
@@ -10,8 +10,8 @@ from entrepot.events.log import Events
 from entrepot.upstream.discovery.interception import Role
 
 
-class Running:
-    """The state of one proxy. No properties: mitmproxy reads every attribute of an addon."""
+class ProxyState:
+    """The state of one proxy. It has no properties: mitmproxy reads every attribute of an addon."""
 
     def __init__(self) -> None:
         self.engine: Engine | None = None
@@ -19,7 +19,7 @@ class Running:
         self.mirror_modes: dict[str, Mirror] = {}
         """The mirror of each listener, by what mitmproxy calls its mode."""
         self.roles: dict[str, Role] = {}
-        """As what the connections are intercepted (by the client connection's id) that are so."""
+        """As what each intercepted connection is, by the client connection's id."""
         self._busy = 0
         self._changed = asyncio.Event()
 
@@ -42,8 +42,8 @@ class Running:
         self._busy -= 1
         self._changed.set()
 
-    async def idle(self, seconds: float) -> int:
-        """Wait until nothing is under way; how much still is after ``seconds``."""
+    async def drained(self, seconds: float) -> int:
+        """Wait until nothing is under way, for a graceful stop; what still is after ``seconds``."""
         deadline = asyncio.get_running_loop().time() + seconds
         while self._busy:
             self._changed.clear()

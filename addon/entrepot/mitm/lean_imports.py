@@ -1,4 +1,4 @@
-"""mitmproxy without what a cache has no use for: most of a start was the import of it.
+"""mitmproxy imported without what a cache has no use for, which was most of a start.
 
 mitmproxy's package of add-ons imports all of them as soon as one is wanted, with a web framework,
 an LDAP client, filters and contents' views: 0.3 of 0.8 s of CPU (measured). Here the package is
@@ -22,7 +22,7 @@ _LATE = (
 )
 
 
-def leave_out_the_unused() -> None:
+def leave_out_unused_imports() -> None:
     """To be called before anything of mitmproxy is imported."""
     if _ADDONS not in sys.modules:
         _unrun(_ADDONS)

@@ -7,7 +7,7 @@ import weakref
 import pytest
 from mitmproxy import connection
 
-from entrepot.mitm.hooks.gc import Memory, pause_after
+from entrepot.mitm.gc import GarbageCollection, pause_after
 
 
 class Closed:
@@ -35,7 +35,7 @@ def test_what_was_closed_is_given_back_in_a_second() -> None:
         gc.collect()
         weakref.finalize(old, gone.set)
         del old
-        memory, one = Memory(), client()
+        memory, one = GarbageCollection(), client()
         gc.callbacks.append(note)
         for _ in range(10):
             memory.client_disconnected(one)

@@ -1,13 +1,13 @@
-"""Memory of closed connections, given back within a second.
+"""Garbage collection: the memory of closed connections is given back within a second.
 
 A connection's layers, its TLS state and its flows hang together in cycles: few objects, which hold
 hundreds of KiB. Python's collector goes by the number of objects and comes late: measured with 32
 clients, resident memory rose to 170 MiB, and stays at 116 MiB with this.
 
 A collection looks at all objects that may refer to others, and all clients wait for it. What grows
-with use is kept in bytes and numbers (see ``grants``), so that what it looks at are the connections
-that are open: 0.2 ms each, measured with 100 and 300. So with very many it looks mostly at the
-latest objects alone, and its part of the time is bounded.
+with use is kept in bytes and numbers (see ``auth.grant_memory``), so that what it looks at are the
+connections that are open: 0.2 ms each, measured with 100 and 300. With very many it looks mostly at
+the youngest generation alone, so that its part of the time is bounded.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _MOST_OF_TIME = 0.02
 _YOUNG = 1
 
 
-class Memory:
+class GarbageCollection:
     """Collects after connections have closed, once a second at most."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Hooks of the transparent road: which redirected connections are looked into (see ``arrival``)."""
+"""Which redirected connections are intercepted: those whose client names a registry."""
 
 import contextlib
 import socket
@@ -12,20 +12,20 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from entrepot.events.table import Event
 from entrepot.mitm.hooks.ssrf_boundary import foreseen, warn
 from entrepot.mitm.hooks.upstream_proxy import way_to
-from entrepot.mitm.layers.error_pages import NOT_LED
-from entrepot.mitm.layers.first_bytes import Unclear
-from entrepot.mitm.layers.redirected import Arrival
+from entrepot.mitm.layers.mitmproxy_errors import NOT_LED
 from entrepot.mitm.layers.request_head import Refusal
-from entrepot.mitm.lifecycle import Running, client_of
+from entrepot.mitm.state import ProxyState, client_of
+from entrepot.mitm.transparent.first_bytes import Unclear
+from entrepot.mitm.transparent.redirected_layer import RedirectedConnection
 from entrepot.protocol.identifiers import Origin, bracketed
 
 _Place: TypeAlias = tuple[str, int]
 
 
-class Transparent:
-    """Decides what becomes of a connection that a firewall redirected here."""
+class TransparentIntercept:
+    """Decides what becomes of a redirected connection: intercept, tunnel, or refuse."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: ProxyState) -> None:
         self._running = running
         self._outgoing: set[tuple[_Place, _Place]] = set()
         """Both ends, ours first, of the connections that mitmproxy has made to others."""
@@ -53,7 +53,7 @@ class Transparent:
         if isinstance(client.proxy_mode, mode_specs.TransparentMode):
             handler = ctx.master.addons.get("proxyserver").connections[client.id]
             came_in_at = handler.transports[client].writer.get_extra_info("sockname")
-            handler.layer = Arrival(handler.layer.context, _place(came_in_at))
+            handler.layer = RedirectedConnection(handler.layer.context, _place(came_in_at))
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
         """Remember a connection of our own: it must not come back to us."""
@@ -74,23 +74,23 @@ class Transparent:
             return (client, destination) in self._outgoing
         return any((ours[1], to) == (client[1], destination) for ours, to in self._outgoing)
 
-    async def entrepot_arrival(self, arrival: Arrival) -> None:
+    async def entrepot_redirected(self, redirected: RedirectedConnection) -> None:
         """Decide; whatever goes wrong means a tunnel (promise 4)."""
-        client = arrival.context.client
-        arrival.refusal = self._refusal(arrival)
-        if arrival.refusal is None and not isinstance(arrival.wanted, Unclear):
-            arrival.registry = await self._registry(arrival.wanted, client)
-        server = arrival.context.server
-        server.via = way_to(self._running.parts(), *_place(arrival.destination))
+        client = redirected.context.client
+        redirected.refusal = self._refusal(redirected)
+        if redirected.refusal is None and not isinstance(redirected.wanted, Unclear):
+            redirected.registry = await self._registry(redirected.wanted, client)
+        server = redirected.context.server
+        server.via = way_to(self._running.parts(), *_place(redirected.destination))
 
-    def _refusal(self, arrival: Arrival) -> Refusal | None:
-        client, destination = arrival.context.client, _place(arrival.destination)
+    def _refusal(self, redirected: RedirectedConnection) -> Refusal | None:
+        client, destination = redirected.context.client, _place(redirected.destination)
         if self._running.draining:
             return Refusal(503, "the cache is not running")
         refusal = self._running.parts().admission.refusal(client_of(client))
         if refusal is not None:
             return Refusal(403, refusal)
-        if destination == arrival.came_in_at:
+        if destination == redirected.came_in_at:
             self._running.parts().events.log(Event.REDIRECT_MISSING, client=client_of(client))
             return Refusal(421, "this port is for what scripts/redirect.sh redirects to it")
         why = foreseen(self._running, client, *destination)

@@ -1,9 +1,9 @@
-"""A connection that a firewall redirected here, until it is known whose it is (transparent road).
+"""The first layer of a redirected connection: it waits until its client has named a host.
 
-mitmproxy's transparent mode gives it the address that its client connected to. The client speaks
-first in what can be cached: TLS or HTTP, and names a host (``firstbytes``). The addon decides on
-that name. A registry is then reached by its *name*, as after a CONNECT: who has a name lead to a
-server of theirs gets nothing into the cache. All else is a blind tunnel to the client's address,
+mitmproxy's transparent mode knows the address that the client connected to. In what can be cached
+the client speaks first, TLS or HTTP, and names a host (``first_bytes``). The addon decides on that
+name (``intercept``). A registry is then reached by its *name*, as after a CONNECT: who has a name
+lead to a server of theirs gets nothing into the cache. All else is a blind tunnel to the address,
 also where the client says nothing for a while: there the server speaks first.
 
 Internals of mitmproxy 11.0 to 12.3, covered by ``tests/wire/test_transparent.py``.
@@ -19,24 +19,24 @@ from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.layers.http._upstream_proxy import HttpUpstreamProxy
 
 from entrepot.mitm.layers import error_pages
-from entrepot.mitm.layers.body_layer import ServingLayer
-from entrepot.mitm.layers.first_bytes import Unclear, wanted
-from entrepot.mitm.layers.parser_limits import inside_tls
+from entrepot.mitm.layers.http_layer import EntrepotHttpLayer
 from entrepot.mitm.layers.request_head import Refusal
+from entrepot.mitm.layers.tls_limits import intercepting_tls
+from entrepot.mitm.transparent.first_bytes import Unclear, wanted
 from entrepot.protocol.identifiers import Origin
 
-PATIENCE = 2.0
-"""Seconds for a client to say whom it wants. One that is slower is tunnelled, so uncached."""
+NAMED_WITHIN = 2.0
+"""Seconds for a client to name a host. One that is slower is tunnelled, so uncached."""
 
 
 @dataclass
-class EntrepotArrivalHook(commands.StartHook):
+class EntrepotRedirectedHook(commands.StartHook):
     """Ask the addon what becomes of a connection."""
 
-    arrival: "Arrival"
+    redirected: "RedirectedConnection"
 
 
-class Arrival(layer.Layer):
+class RedirectedConnection(layer.Layer):
     """The first layer of a redirected connection.
 
     The addon sets ``registry`` for a connection to look into, ``refusal`` for one to close, and
@@ -52,7 +52,7 @@ class Arrival(layer.Layer):
         self.registry: Origin | None = None
         self.refusal: Refusal | None = None
         self._received = b""
-        self._timer = commands.RequestWakeup(PATIENCE)
+        self._timer = commands.RequestWakeup(NAMED_WITHIN)
         self._child: layer.Layer | None = None
 
     @property
@@ -84,7 +84,7 @@ class Arrival(layer.Layer):
             yield from self._child.handle_event(event)
 
     def _decide(self) -> layer.CommandGenerator[None]:
-        yield EntrepotArrivalHook(self)
+        yield EntrepotRedirectedHook(self)
         if self.refusal is not None:
             answer = error_pages.raw(error_pages.text(self.refusal.status, self.refusal.reason))
             yield from self._end(answer if b" HTTP/1." in self._received else b"")
@@ -99,8 +99,8 @@ class Arrival(layer.Layer):
     def _inside(self, registry: Origin) -> layer.Layer:
         self.context.server.address = (registry.host, registry.port)
         if starts_like_tls_record(self._received):
-            return inside_tls(self.context)
-        return ServingLayer(self.context, HTTPMode.transparent)
+            return intercepting_tls(self.context)
+        return EntrepotHttpLayer(self.context, HTTPMode.transparent)
 
     def _tunnel(self) -> layer.Layer:
         if self.context.server.via is None:

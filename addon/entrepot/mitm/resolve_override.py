@@ -1,4 +1,4 @@
-"""``--resolve`` for the connections that mitmproxy makes itself.
+"""``--resolve``, an override of DNS as curl's, for the connections that mitmproxy makes itself.
 
 The address is replaced where names are resolved, not in the flow: mitmproxy reuses a server
 connection by the address that was asked for, and gives up after five that it cannot reuse.
@@ -10,7 +10,7 @@ from typing import Any
 from entrepot.config.addresses import Resolve
 
 
-def resolve_on(loop: asyncio.AbstractEventLoop, entries: tuple[Resolve, ...]) -> None:
+def override_resolution(loop: asyncio.AbstractEventLoop, entries: tuple[Resolve, ...]) -> None:
     """Let ``loop`` resolve the named hosts and ports as the entries say."""
     table = {(e.host, e.port): (e.address, e.target_port) for e in entries}
     original = loop.getaddrinfo

@@ -1,10 +1,10 @@
-"""Bounds on what a peer can make mitmproxy's layers hold, and on what they take for a message.
+"""HTTP/1: bounds on what a peer can make mitmproxy hold, and on what it takes for a message.
 
-Internals of mitmproxy 11.0 to 12.3, covered by ``tests/attack``. By itself mitmproxy collects a
-head, a TLS ClientHello, a chunk's first line and pipelined requests however long they become;
-trailers crash it; a TLS connection keeps a buffer as large as the largest piece ever sent on it; a
-request whose server ends TLS by an alert has no end; what follows a 101 loses its leading blank
-lines, or is framed in chunks.
+By itself mitmproxy collects a head, a chunk's first line and pipelined requests however long they
+become; it reads heads that others would read differently (``request_head``); trailers crash it; and
+it answers a malformed request by a page of HTML.
+
+Internals of mitmproxy 11.0 to 12.3, covered by ``tests/attack/test_hostile_clients.py``.
 """
 
 from typing import Any
@@ -29,19 +29,11 @@ from mitmproxy.proxy.layers.http._http1 import (
     TBodyReader,
     make_body_reader,
 )
-from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer
-from OpenSSL import SSL
 
 from entrepot.mitm.layers import request_head
-from entrepot.mitm.layers.error_pages import (
-    RefusedError,
-    fault_of_client,
-    raw,
-    refusal,
-    status_of,
-    unanswered,
-    understand,
-)
+from entrepot.mitm.layers.error_pages import RefusedError, raw, refusal, unanswered
+from entrepot.mitm.layers.mitmproxy_errors import fault_of_client, status_of, understand
+from entrepot.mitm.layers.upgrade import hand_on_bytes, is_upgraded
 
 _MOST_WAITING = request_head.MOST_BYTES + 64 * 1024
 """Bytes received but not yet looked at: a head, and what one read of the socket brings."""
@@ -50,14 +42,8 @@ _MOST_ANSWERED = 256 * 1024
 _MOST_DISCARDED = 64 * 1024 * 1024
 """Bytes of a body that are let go by behind an answer that refuses it."""
 
-_HELLO = 64 * 1024
-_PIECE = 64 * 1024
-"""Bytes encrypted at once. Records of 16 KiB by themselves took 1.4 times the CPU (measured)."""
-_PIECES = 8
-"""How many are handed on at once."""
 
-
-class BoundedServer(Http1Server):
+class BoundedHttp1Server(Http1Server):
     """HTTP/1 with a client, strict and bounded. Every error is told in words of ours."""
 
     def __init__(self, context: Context, *, oci: bool) -> None:
@@ -132,7 +118,7 @@ class BoundedServer(Http1Server):
 
     def make_pipe(self) -> layer.CommandGenerator[None]:
         """Hand on every byte behind an upgrade; mitmproxy would drop blank lines."""
-        yield from _piped(self) if _is_upgraded(self) else super().make_pipe()
+        yield from hand_on_bytes(self) if is_upgraded(self) else super().make_pipe()
 
     def _bounded(self) -> layer.CommandGenerator[None]:
         if len(self.buf) > _MOST_WAITING:
@@ -172,7 +158,7 @@ class BoundedServer(Http1Server):
             yield commands.CloseConnection(self.conn)
 
 
-class BoundedClient(Http1Client):
+class BoundedHttp1Client(Http1Client):
     """HTTP/1 with a server: a bounded head, and bytes as they are behind an upgrade."""
 
     def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
@@ -198,8 +184,8 @@ class BoundedClient(Http1Client):
             yield from super().send(event)
 
     def make_pipe(self) -> layer.CommandGenerator[None]:
-        """As :meth:`BoundedServer.make_pipe`."""
-        yield from _piped(self)
+        """As :meth:`BoundedHttp1Server.make_pipe`."""
+        yield from hand_on_bytes(self)
 
 
 class _MalformedError(Exception):
@@ -218,74 +204,3 @@ class _Reader:
             return self._read(received)
         except h11.ProtocolError:
             raise _MalformedError from None
-
-
-def _is_upgraded(connection: Http1Server) -> bool:
-    return connection.response is not None and connection.response.status_code == 101
-
-
-def _piped(connection: Http1Server | Http1Client) -> layer.CommandGenerator[None]:
-    connection.state = connection.passthrough
-    received = bytes(connection.buf.maybe_extract_at_most(len(connection.buf)) or b"")
-    if received:
-        yield from connection.passthrough(events.DataReceived(connection.conn, received))
-
-
-class BoundedTLS(ClientTLSLayer):
-    """TLS with a client, in bounded memory."""
-
-    def receive_handshake_data(
-        self, data: bytes
-    ) -> layer.CommandGenerator[tuple[bool, str | None]]:
-        """End a handshake whose ClientHello does not end."""
-        if not self.client_hello_parsed and len(self.recv_buffer) + len(data) > _HELLO:
-            self.recv_buffer.clear()
-            return False, "the ClientHello is too long"
-        return (yield from super().receive_handshake_data(data))
-
-    def start_tls(self) -> layer.CommandGenerator[None]:
-        """Let OpenSSL give back the buffers of its records, 34 KiB, while nothing is under way."""
-        yield from super().start_tls()
-        if self.tls is not None:
-            lib: Any = SSL._lib  # type: ignore[attr-defined] # noqa: SLF001 pyOpenSSL has no name
-            lib.SSL_set_mode(self.tls._ssl, SSL.MODE_RELEASE_BUFFERS)  # noqa: SLF001
-
-    def send_data(self, data: bytes) -> layer.CommandGenerator[None]:
-        """Encrypt piece by piece: OpenSSL's buffer stays as large as the largest ever was."""
-        view, sealed = memoryview(data), list[bytes]()
-        try:
-            for start in range(0, len(view), _PIECE):
-                self.tls.sendall(view[start : start + _PIECE])
-                sealed.append(self.tls.bio_read(2 * _PIECE))
-        except SSL.Error:
-            pass  # the other side has closed: what it would not read is dropped
-        for first in range(0, len(sealed), _PIECES):
-            yield commands.SendData(self.conn, b"".join(sealed[first : first + _PIECES]))
-
-
-class EndingTLS(ServerTLSLayer):
-    """TLS with a server, whose end is always told.
-
-    mitmproxy takes an alert for a close that it told of already, and the request waits for ever. In
-    TLS 1.3 a server that insists on a client's certificate sends one behind the handshake.
-    """
-
-    _is_told = False
-
-    def event_to_child(self, event: events.Event) -> layer.CommandGenerator[None]:
-        """Pass an event on."""
-        if isinstance(event, events.ConnectionClosed) and event.connection is self.conn:
-            self._is_told = True
-        yield from super().event_to_child(event)
-
-    def receive_close(self) -> layer.CommandGenerator[None]:
-        """Tell that the connection has ended, where that is news."""
-        if not self._is_told:
-            yield from self.event_to_child(events.ConnectionClosed(self.conn))
-
-
-def inside_tls(context: Context) -> ServerTLSLayer:
-    """The layers for TLS inside a CONNECT, as mitmproxy's own choice makes them."""
-    server = EndingTLS(context)
-    server.child_layer = BoundedTLS(context)
-    return server

@@ -1,4 +1,4 @@
-"""What the first bytes of a redirected connection say: whom its client wants to talk to.
+"""The host that the first bytes of a redirected connection name: by SNI, or by ``Host``.
 
 No CONNECT names the host there, so it is what the client itself names: by TLS in the SNI
 (RFC 6066 section 3), by plain HTTP in ``Host``. The address that it connected to names nobody.

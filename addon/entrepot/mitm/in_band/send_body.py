@@ -1,4 +1,4 @@
-"""Hooks of bodies sent in band (see ``serving``): the client's pace, and the next chunk."""
+"""Sending a body in band: the addon's half, which waits for the client and reads the next chunk."""
 
 import contextlib
 import socket
@@ -8,20 +8,20 @@ from mitmproxy import connection, ctx, http
 
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
-from entrepot.mitm.layers.body_layer import BODY, Transfer
-from entrepot.mitm.layers.memory_budget import LEAST, Budget
-from entrepot.mitm.layers.sendfile import AT_ONCE, Sendfile
-from entrepot.mitm.lifecycle import Running, client_of
+from entrepot.mitm.in_band.chunk_loop import BODY, Transfer
+from entrepot.mitm.in_band.memory_budget import LEAST, Budget
+from entrepot.mitm.in_band.sendfile import AT_ONCE, Sendfile
+from entrepot.mitm.state import ProxyState, client_of
 from entrepot.protocol.messages import BodyError
 
 _KERNEL = 512 * 1024
 """Bytes that the kernel holds unsent for a connection; by itself it takes 4 MB."""
 
 
-class Sending:
-    """Feeds transfers."""
+class SendBody:
+    """Feeds the bodies that ``chunk_loop`` sends."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: ProxyState) -> None:
         self._running = running
         self._transfers: dict[str, Transfer] = {}
         self._by_kernel: dict[str, Sendfile] = {}
