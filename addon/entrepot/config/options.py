@@ -1,7 +1,8 @@
 """The table of options, for every place where one can be said: command line, mitmproxy, TOML."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 from entrepot.config.addresses import Listen, Resolve, UpstreamProxy
 from entrepot.config.mirror_spec import Mirror
 from entrepot.config.networks import parse_network
-from entrepot.config.no_proxy import Bypass
+from entrepot.config.no_proxy import NoProxyEntry
 from entrepot.config.units import parse_duration, parse_rest, parse_size
 from entrepot.protocol.identifiers import HostPort, is_ip_address, parse_host
 
@@ -36,6 +37,13 @@ def parse_proxyauth(text: str) -> str:
     if text == "any" or file or text.startswith("ldap") or (colon == 1 and text[0] != ":"):
         return text
     raise ValueError("expected @FILE (of htpasswd), USER:PASSWORD without another colon, or ldap:…")
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """What to say of a name that is misspelt: the nearest one that is known, or all of them."""
+    if close := difflib.get_close_matches(name, known, n=1):
+        return f"did you mean {close[0]!r}?"
+    return f"expected one of {', '.join(known)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +147,7 @@ OPTIONS = (
         "repeatable",
         "HOST",
         "but this host, .domain, address or network directly (NO_PROXY)",
-        Bypass.parse,
+        NoProxyEntry.parse,
     ),
     Option("registry", "repeatable", "HOST[:PORT]", "always intercept this host", HostPort.parse),
     Option("docker_config", "str", "FILE", "use the logins of docker's config.json", parse_path),

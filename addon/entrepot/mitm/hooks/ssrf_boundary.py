@@ -1,4 +1,4 @@
-"""The SSRF boundary: through the proxy nobody gets where their own address could not, nor back to it.
+"""The SSRF boundary: no client gets where its own address could not, nor back to the proxy.
 
 It is the address that counts, not how it is written (``http_client.connect.ssrf_guard``). So it is
 decided where mitmproxy connects a socket to an address that was resolved. The hook before that says

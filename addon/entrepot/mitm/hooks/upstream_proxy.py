@@ -1,6 +1,6 @@
-"""Which of mitmproxy's own connections go through the upstream proxy, and as whom.
+"""The corporate proxy upstream: which of mitmproxy's connections go through it, and as whom.
 
-What passes through and what is tunnelled goes by the same rules as our own fetches. mitmproxy
+What passes through and what is tunnelled goes by the same NO_PROXY as our own fetches. mitmproxy
 decides by ``server_conn.via`` when it opens a connection, so each request sets it anew. The
 credentials go into CONNECT and into requests in absolute-form, never further than that proxy.
 """
@@ -20,7 +20,7 @@ from entrepot.mitm.layers.mitmproxy_errors import FAILURE, Failure
 from entrepot.mitm.state import ProxyState, client_of
 from entrepot.protocol.identifiers import bracketed
 
-PATIENCE_FACTOR = 10
+CONNECT_FACTOR = 10
 """How many times ``--connect-timeout`` the upstream proxy may take to open a tunnel, since it
 tries the addresses of a host in turn; mitmproxy itself would wait for ever."""
 
@@ -47,7 +47,7 @@ class ProxyPlace(tuple[str, int]):
 
 
 class ProxyLoops:
-    """Refuses what the upstream proxy leads back to us; comes before all others."""
+    """Breaks loops: refuses what the upstream proxy sends back to us. Comes before all others."""
 
     def __init__(self, running: ProxyState) -> None:
         self._running = running
@@ -70,7 +70,7 @@ class ProxyLoops:
 
 
 class UpstreamProxyRoute:
-    """Sends flows by the upstream proxy or past it; comes after ``Requests``."""
+    """Sends flows by the upstream proxy or past it; comes after ``Requests``, which may answer."""
 
     def __init__(self, running: ProxyState) -> None:
         self._running = running
@@ -78,14 +78,14 @@ class UpstreamProxyRoute:
         self._said: dict[str, float] = {}
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
-        """Choose the way of a CONNECT."""
+        """Choose for a CONNECT."""
         if not self._is_settled(flow):
             self._choose(flow)
             if flow.metadata.get(TUNNEL):
                 self._limit(flow)
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Choose the way of a request that passes through."""
+        """Choose for a request that passes through, and show the proxy who asks."""
         if self._is_settled(flow):
             return
         is_outer = flow.server_conn.address is None  # not inside of a CONNECT
@@ -122,15 +122,15 @@ class UpstreamProxyRoute:
     # An upstream proxy that fails
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """A connection is there."""
+        """Stop the clock: the upstream proxy has led on."""
         self._settle(flow.client_conn)
 
     def http_connected(self, flow: http.HTTPFlow) -> None:
-        """A tunnel is open."""
+        """Stop the clock of a tunnel."""
         self._settle(flow.client_conn)
 
     def http_connect_error(self, flow: http.HTTPFlow) -> None:
-        """The same for a tunnel."""
+        """Log why a tunnel was not opened."""
         self.error(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
@@ -142,13 +142,13 @@ class UpstreamProxyRoute:
             self._complain(flow, flow.error.msg)
 
     def client_disconnected(self, client: connection.Client) -> None:
-        """Wait for nothing more."""
+        """Forget a client that has left."""
         self._settle(client)
 
     def _limit(self, flow: http.HTTPFlow) -> None:
         if flow.server_conn.via is None:
             return
-        seconds = PATIENCE_FACTOR * self._running.parts().foundation.config.connect_timeout
+        seconds = CONNECT_FACTOR * self._running.parts().foundation.config.connect_timeout
         self._settle(flow.client_conn)
         timer = asyncio.get_running_loop().call_later(seconds, _give_up, flow)
         self._deadlines[flow.client_conn.id] = timer
