@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from entrepot.app.start_error import StartError
 from entrepot.auth.accounts import Accounts
 from entrepot.auth.client_allowlist import ClientAllowlist
 from entrepot.auth.credential_helper import CredentialHelper
@@ -44,10 +45,6 @@ from entrepot.upstream.discovery.registry_hosts import RegistryHosts
 from entrepot_ca import Authority, AuthorityError, ensure
 
 WARN_DAYS = 30
-
-
-class StartError(Exception):
-    """The proxy cannot start; the text is one line for the administrator."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ _SPEC = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*):([0-9]{1,5})(?:=(.*))?", re.DOTALL
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """Where a mirror listens (as `config.Listen`), and of which registry it is; None: of any."""
+    """Where a mirror listens (as `addresses.Listen`), and of which registry it is; None: of any."""
 
     host: str
     port: int

@@ -11,7 +11,7 @@ from entrepot.config.addresses import Listen, Resolve, UpstreamProxy
 from entrepot.config.mirror_spec import Mirror
 from entrepot.config.networks import parse_network
 from entrepot.config.no_proxy import NoProxyEntry
-from entrepot.config.units import parse_duration, parse_rest, parse_size
+from entrepot.config.units import parse_duration, parse_duration_or_never, parse_size
 from entrepot.protocol.identifiers import HostPort, is_ip_address, parse_host
 
 
@@ -115,13 +115,21 @@ OPTIONS = (
         "accept clients that a firewall redirects",
         Listen.parse,
     ),
-    Option("scrub", "str", "DURATION", "verify all that is stored this often", parse_rest),
+    Option(
+        "scrub", "str", "DURATION", "verify all that is stored this often", parse_duration_or_never
+    ),
     Option("idle", "str", "DURATION", "drop a client that does nothing (5min)", parse_duration),
     Option("connect_timeout", "str", "DURATION", "to connect to a registry (3s)", parse_duration),
     Option(
         "answer_timeout", "str", "DURATION", "for its answer, if one is held (5s)", parse_duration
     ),
-    Option("max_stale", "str", "DURATION", "oldest tag to serve when it fails (30d)", parse_rest),
+    Option(
+        "max_stale",
+        "str",
+        "DURATION",
+        "oldest tag to serve when it fails (30d)",
+        parse_duration_or_never,
+    ),
     Option("offline", "flag", "", "ask no registry; serve what is stored"),
     Option(
         "offline_private",
