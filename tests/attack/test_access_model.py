@@ -318,7 +318,7 @@ class AccessMachine(RuleBasedStateMachine):
         life=st.sampled_from([30, 100, 1000]),
     )
     def log_in(self, where: int, user: str | None, form: bool, life: int) -> None:  # noqa: FBT001
-        """Get a token, in view of the proxy, as ``mitm.passing`` watches it."""
+        """Get a token, in view of the proxy, as ``mitm.hooks.passthrough`` watches it."""
         if len(self.world.tokens) >= 8:
             return
         repository = self._repository(where)
