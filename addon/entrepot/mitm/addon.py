@@ -21,7 +21,8 @@ from mitmproxy import ctx, exceptions
 from mitmproxy.proxy.mode_servers import ServerInstance
 from mitmproxy.proxy.mode_specs import TransparentMode
 
-from entrepot.app.composition import Engine, Foundation
+from entrepot.app.composition import Engine
+from entrepot.app.foundation import Foundation
 from entrepot.app.start_error import StartError
 from entrepot.config.load import load_config
 from entrepot.config.mirror_spec import Mirror, name_of
