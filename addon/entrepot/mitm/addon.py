@@ -60,22 +60,22 @@ class Entrepot:
 
     def __init__(self, foundation: Foundation | None = None) -> None:
         self._foundation = foundation
-        self._running = ProxyState()
+        self._state = ProxyState()
         self._starting: asyncio.Task[None] | None = None
         self.addons = [
-            ProxyLoops(self._running),
-            SsrfBoundary(self._running),
-            Intercept(self._running),
-            CertificateRefused(self._running),
-            TransparentIntercept(self._running),
-            IdleTimeout(self._running),
+            ProxyLoops(self._state),
+            SsrfBoundary(self._state),
+            Intercept(self._state),
+            CertificateRefused(self._state),
+            TransparentIntercept(self._state),
+            IdleTimeout(self._state),
             TlsContexts(),
-            Requests(self._running),
-            ConnectTimeout(self._running),
-            Passthrough(self._running),
-            UpstreamProxyRoute(self._running),
-            PushTee(self._running),
-            SendBody(self._running),
+            Requests(self._state),
+            ConnectTimeout(self._state),
+            Passthrough(self._state),
+            UpstreamProxyRoute(self._state),
+            PushTee(self._state),
+            SendBody(self._state),
             GarbageCollection(),
         ]
 
@@ -87,11 +87,11 @@ class Entrepot:
 
     def configure(self, updated: set[str]) -> None:
         """Start at the first call, refuse what would break a promise at every later one."""
-        if self._running.engine is not None:
+        if self._state.engine is not None:
             if any(name.startswith("entrepot_") for name in updated):
                 raise exceptions.OptionsError("entrepot's options need a restart")
             try:
-                options.check(ctx.options, self._running.engine.foundation.config)
+                options.check(ctx.options, self._state.engine.foundation.config)
             except ConfigError as error:
                 raise exceptions.OptionsError(str(error)) from error
         else:
@@ -105,11 +105,11 @@ class Entrepot:
             logger.error("%s", error)  # noqa: TRY400 one clear line; mitmproxy ends on it
             return
         self._foundation = foundation
-        self._running.engine = Engine(foundation)
-        self._running.mirror_modes = options.mirror_modes(foundation.config.mirror)
+        self._state.engine = Engine(foundation)
+        self._state.mirror_modes = options.mirror_modes(foundation.config.mirror)
         loop = asyncio.get_running_loop()
         override_resolution(loop, foundation.config.resolve)
-        guard(loop, self._running.engine.destinations)
+        guard(loop, self._state.engine.destinations)
         ctx.options.update(
             **options.needed(foundation.config, ctx.options),
             **options.trusted_roots(foundation.bundle, foundation.roots.folder),
@@ -125,7 +125,7 @@ class Entrepot:
 
     def running(self) -> None:
         """Listen where we were told to, and say in one line that the proxy is there."""
-        if self._running.engine is not None:
+        if self._state.engine is not None:
             remember_handlers(ctx.master.addons)
             if (no_h2c := ctx.master.addons.get("disableh2c")) is not None:
                 ctx.master.addons.remove(no_h2c)  # to us an upgrade to HTTP/2 is like any other
@@ -137,12 +137,12 @@ class Entrepot:
         if not await proxyserver.setup_servers():
             ctx.master.shutdown()
             return
-        parts = self._running.parts()
+        parts = self._state.parts()
         foundation = parts.foundation
         parts.destinations.listeners = Listeners(
             address[:2] for server in proxyserver.servers for address in server.listen_addrs
         )
-        roads = _listeners(proxyserver.servers, self._running.mirror_modes)
+        roads = _listeners(proxyserver.servers, self._state.mirror_modes)
         parts.events.log(
             Event.LISTENING,
             on=roads.get("on"),
@@ -155,12 +155,12 @@ class Entrepot:
 
     async def done(self) -> None:
         """Let running transfers end, for at most ten seconds, then stop."""
-        if self._running.engine is None:
+        if self._state.engine is None:
             return
-        self._running.draining = True
-        if left := await self._running.drained(DRAIN_SECONDS):
-            self._running.parts().events.log(Event.TRANSFERS_UNFINISHED, transfers=left)
-        await self._running.parts().close()
+        self._state.draining = True
+        if left := await self._state.drained(DRAIN_SECONDS):
+            self._state.parts().events.log(Event.TRANSFERS_UNFINISHED, transfers=left)
+        await self._state.parts().close()
 
 
 def _listeners(

@@ -17,12 +17,12 @@ _ALERTS = ("unknown ca", "bad certificate", "certificate unknown", "unsupported 
 class CertificateRefused:
     """Notices clients that do not trust our CA."""
 
-    def __init__(self, running: ProxyState) -> None:
-        self._running = running
+    def __init__(self, state: ProxyState) -> None:
+        self._state = state
 
     def tls_failed_client(self, data: tls.TlsData) -> None:
         """Tunnel a client that refuses our certificate from now on."""
-        self._running.parts().events.count(Counter.HANDSHAKE_FAILED)
+        self._state.parts().events.count(Counter.HANDSHAKE_FAILED)
         address = data.context.server.address
         error = data.conn.error or ""
         if address is None or not any(word in error for word in _ALERTS):
@@ -31,7 +31,7 @@ class CertificateRefused:
             origin = Origin.make("https", address[0], address[1])
         except ValueError:
             return
-        parts, client = self._running.parts(), client_of(data.context.client)
+        parts, client = self._state.parts(), client_of(data.context.client)
         if parts.interception.certificate_refused(origin, client):
             parts.events.log(
                 Event.CERTIFICATE_REFUSED,

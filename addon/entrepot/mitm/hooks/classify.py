@@ -48,7 +48,7 @@ def passing(flow: http.HTTPFlow) -> Classified | None:
     return asked if asked is not None and asked.by is AnsweredBy.UPSTREAM else None
 
 
-async def classify(running: ProxyState, flow: http.HTTPFlow) -> Classified | None:
+async def classify(state: ProxyState, flow: http.HTTPFlow) -> Classified | None:
     """Say what a flow's request is; None for one to anything but a registry.
 
     What was meant for this proxy alone is taken off the request, and so is a login that is not to
@@ -59,8 +59,8 @@ async def classify(running: ProxyState, flow: http.HTTPFlow) -> Classified | Non
         return None
     for name in ("proxy-authorization", "proxy-connection"):
         flow.request.headers.pop(name, None)
-    role, received = await _role(running, flow, origin), translate.request_of(flow, origin)
-    logins = running.parts().logins
+    role, received = await _role(state, flow, origin), translate.request_of(flow, origin)
+    logins = state.parts().logins
     if role is Role.TOKENS and not logins.takes_for_token(received, translate.content_size(flow)):
         role = None
     if role is None:
@@ -72,28 +72,26 @@ async def classify(running: ProxyState, flow: http.HTTPFlow) -> Classified | Non
     if role is Role.TOKENS:
         return Classified(request, endpoint, AnsweredBy.LOGIN)
     if not translate.has_content(flow):
-        request = running.parts().behalf.take(request, endpoint)
-    return Classified(request, endpoint, _by(running, flow, request, endpoint))
+        request = state.parts().behalf.take(request, endpoint)
+    return Classified(request, endpoint, _by(state, flow, request, endpoint))
 
 
-async def _role(running: ProxyState, flow: http.HTTPFlow, origin: Origin) -> Role | None:
+async def _role(state: ProxyState, flow: http.HTTPFlow, origin: Origin) -> Role | None:
     """As what a host is looked into: what was decided for the connection, if anything was."""
-    role = running.roles.get(flow.client_conn.id)
+    role = state.roles.get(flow.client_conn.id)
     if role is not None and origin.scheme == "https":
         return role
     # To the proxy itself, in absolute-form.
-    parts, client = running.parts(), client_of(flow.client_conn)
+    parts, client = state.parts(), client_of(flow.client_conn)
     reach = parts.destinations.named_by_client(origin.host, origin.port, client)
     registry = await parts.hosts.is_registry(origin, reach, client)
     return Role.REGISTRY if registry else None
 
 
-def _by(
-    running: ProxyState, flow: http.HTTPFlow, request: Request, endpoint: Endpoint
-) -> AnsweredBy:
+def _by(state: ProxyState, flow: http.HTTPFlow, request: Request, endpoint: Endpoint) -> AnsweredBy:
     if Cache.is_cacheable(request.method, endpoint):
         return AnsweredBy.UPSTREAM if translate.has_content(flow) else AnsweredBy.CACHE
     if request.account is not None:
         return AnsweredBy.ACCOUNT
-    logins, size = running.parts().logins, translate.content_size(flow)
+    logins, size = state.parts().logins, translate.content_size(flow)
     return AnsweredBy.LOGIN if logins.takes(request, endpoint, size) else AnsweredBy.UPSTREAM

@@ -21,8 +21,8 @@ class ConnectTimeout:
     Comes after ``Requests``, which says what passes through.
     """
 
-    def __init__(self, running: ProxyState) -> None:
-        self._running = running
+    def __init__(self, state: ProxyState) -> None:
+        self._state = state
         self._expected: dict[str, http.HTTPFlow] = {}
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
 
@@ -36,7 +36,7 @@ class ConnectTimeout:
         flow = self._expected.get(data.client.id)
         if flow is None or data.server.via is not None or flow.server_conn.via is not None:
             return
-        seconds = self._running.parts().foundation.config.connect_timeout
+        seconds = self._state.parts().foundation.config.connect_timeout
         timer = asyncio.get_running_loop().call_later(seconds, _give_up, flow, data.server)
         self._deadlines[data.client.id] = timer
 

@@ -53,8 +53,8 @@ class _Watched:
 class IdleTimeout:
     """Watches the connections of clients, and drops those that are idle for ``--idle``."""
 
-    def __init__(self, running: ProxyState) -> None:
-        self._running = running
+    def __init__(self, state: ProxyState) -> None:
+        self._state = state
         self._watched: dict[str, _Watched] = {}
         self._watching: asyncio.Task[None] | None = None
 
@@ -119,7 +119,7 @@ class IdleTimeout:
             decouple_directions(watched.handler)
 
     async def _watch(self) -> None:
-        seconds = self._running.parts().foundation.config.idle
+        seconds = self._state.parts().foundation.config.idle
         while True:
             await asyncio.sleep(seconds / _LOOKS)
             for watched in list(self._watched.values()):
@@ -130,7 +130,7 @@ class IdleTimeout:
 
     def _drop(self, watched: _Watched, reason: str) -> None:
         self._watched.pop(watched.client.id, None)
-        self._running.parts().events.log(
+        self._state.parts().events.log(
             Event.CLIENT_DROPPED, client=client_of(watched.client), reason=reason
         )
         # Not close(), which would wait until the client has taken all that is written.

@@ -24,16 +24,16 @@ from entrepot.upstream.discovery.interception import Role
 class Intercept:
     """Decides whether a connection is intercepted."""
 
-    def __init__(self, running: ProxyState) -> None:
-        self._running = running
+    def __init__(self, state: ProxyState) -> None:
+        self._state = state
         self._tunnels: set[str] = set()
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """Decide whether a CONNECT is intercepted or tunnelled blind."""
-        if self._running.engine is None or self._running.draining:
+        if self._state.engine is None or self._state.draining:
             flow.response = error_pages.text(503, "the cache is not running")
             return
-        refusal = self._running.parts().admission.refusal(client_of(flow.client_conn))
+        refusal = self._state.parts().admission.refusal(client_of(flow.client_conn))
         if refusal is not None:
             flow.response = error_pages.text(403, refusal)
         ask_plainly(flow)  # mitmproxy may have asked for a password already
@@ -44,7 +44,7 @@ class Intercept:
             flow.metadata[TUNNEL] = True
             self._tunnels.add(flow.client_conn.id)
         else:
-            self._running.roles[flow.client_conn.id] = role
+            self._state.roles[flow.client_conn.id] = role
 
     async def _role(self, flow: http.HTTPFlow) -> Role | None:
         """As what to intercept; whatever goes wrong means a tunnel (promise 4)."""
@@ -52,10 +52,10 @@ class Intercept:
         if origin is None:
             return None
         try:
-            interception = self._running.parts().interception
+            interception = self._state.parts().interception
             return await interception.role(origin, client_of(flow.client_conn))
         except Exception:  # noqa: BLE001 one failure must not end the others
-            self._running.events().log(Event.HOOK_FAILED, task="the decision on a CONNECT")
+            self._state.events().log(Event.HOOK_FAILED, task="the decision on a CONNECT")
             return None
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
@@ -86,13 +86,13 @@ class Intercept:
             self._doubt(flow.client_conn, flow.server_conn.address)
 
     def _doubt(self, client: connection.Client, address: connection.Address | None) -> None:
-        if address is None or client.id not in self._running.roles:
+        if address is None or client.id not in self._state.roles:
             return
         with contextlib.suppress(ValueError):
             origin = Origin.make("https", address[0], address[1])
-            self._running.parts().hosts.doubt(origin, client_of(client))
+            self._state.parts().hosts.doubt(origin, client_of(client))
 
     def client_disconnected(self, client: connection.Client) -> None:
         """Forget what was known of a connection."""
         self._tunnels.discard(client.id)
-        self._running.roles.pop(client.id, None)
+        self._state.roles.pop(client.id, None)

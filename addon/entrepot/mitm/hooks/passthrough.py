@@ -19,8 +19,8 @@ from entrepot.protocol.routes import Blob, Manifest
 class Passthrough:
     """Watches responses that are not ours, and what becomes of the requests for them."""
 
-    def __init__(self, running: ProxyState) -> None:
-        self._running = running
+    def __init__(self, state: ProxyState) -> None:
+        self._state = state
 
     async def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Stream what passes through, and learn from it."""
@@ -32,7 +32,7 @@ class Passthrough:
         if asked is None:
             return
         response.headers.add(*cache_status("fwd=bypass", f"detail={asked.endpoint.detail}"))
-        parts, request = self._running.parts(), asked.request
+        parts, request = self._state.parts(), asked.request
         parts.context.health.answered(request.origin)
         if response.status_code == 401:
             challenges = response.headers.get_all("www-authenticate")
@@ -46,7 +46,7 @@ class Passthrough:
         asked, failure = passing(flow), _failure_of(flow)
         if asked is None or failure is None:
             return
-        parts, origin = self._running.parts(), asked.request.origin
+        parts, origin = self._state.parts(), asked.request.origin
         parts.events.log(
             Event.UPSTREAM_FAILED, url=f"{origin}{asked.request.path}", reason=failure.reason
         )

@@ -24,15 +24,15 @@ WATCHED = "entrepot.watched"
 class PushTee:
     """Hands what is pushed to the cache too; comes after ``Requests``, which says what passes."""
 
-    def __init__(self, running: ProxyState) -> None:
-        self._running = running
+    def __init__(self, state: ProxyState) -> None:
+        self._state = state
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Watch a request of a push, before its body comes."""
         asked = passing(flow)
         if asked is None:
             return
-        parts = self._running.parts()
+        parts = self._state.parts()
         if parts.foundation.config.no_keep_pushed:
             return
         watched = parts.cache.pushes.watch(
@@ -42,7 +42,7 @@ class PushTee:
             return
         flow.metadata[WATCHED] = watched
         if translate.has_content(flow):
-            flow.request.stream = tee(watched, self._running.events())
+            flow.request.stream = tee(watched, self._state.events())
         else:
             watched.add(b"")
 

@@ -34,14 +34,14 @@ _BODY_AT_MIRROR = error_answer(405, "UNSUPPORTED", "a mirror is for pulling").ad
 class Requests:
     """Answers requests, or lets them through."""
 
-    def __init__(self, running: ProxyState) -> None:
-        self._running = running
+    def __init__(self, state: ProxyState) -> None:
+        self._state = state
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Look at a request before its body comes; none is held but a small form for a token."""
-        if self._running.engine is None:
+        if self._state.engine is None:
             return
-        refusal = self._running.engine.admission.refusal(client_of(flow.client_conn))
+        refusal = self._state.engine.admission.refusal(client_of(flow.client_conn))
         if refusal is not None:
             self._refuse(flow, error_answer(403, "DENIED", refusal))
             return
@@ -55,7 +55,7 @@ class Requests:
             return
         if flow.request.host == SELF:
             return
-        asked = await classify(self._running, flow)
+        asked = await classify(self._state, flow)
         if asked is None:
             flow.request.stream = True
             return
@@ -74,7 +74,7 @@ class Requests:
 
         What the engine answers asks by itself, and knows that too.
         """
-        health, origin = self._running.parts().context.health, asked.request.origin
+        health, origin = self._state.parts().context.health, asked.request.origin
         if asked.by in (AnsweredBy.UPSTREAM, AnsweredBy.ACCOUNT) and health.offline:
             return error_answer(503, "UNAVAILABLE", "the proxy is offline")
         if asked.by is AnsweredBy.UPSTREAM and not health.may_ask(origin, spare=False):
@@ -83,7 +83,7 @@ class Requests:
         return None
 
     def _misdirected(self, flow: http.HTTPFlow, problem: str) -> None:
-        self._running.parts().events.log(
+        self._state.parts().events.log(
             Event.REQUEST_MISDIRECTED, client=client_of(flow.client_conn), reason=problem
         )
         message = f"{problem} is not the host that the connection was made to"
@@ -99,24 +99,24 @@ class Requests:
         """Answer what can be cached, and what is addressed to the proxy itself."""
         if flow.response is not None or flow.error is not None:
             return
-        self._running.begin()
+        self._state.begin()
         try:
             await self._answer(flow)
         except DestinationError as error:
-            warn(self._running, flow.client_conn, flow.request.host, flow.request.port, str(error))
+            warn(self._state, flow.client_conn, flow.request.host, flow.request.port, str(error))
             translate.put_answer(flow, refused(error))
             flow.metadata[ANSWERED] = True
         except Exception:  # noqa: BLE001 one failure must not end the others
-            self._running.events().log(Event.HOOK_FAILED, task="the answer to a request")
+            self._state.events().log(Event.HOOK_FAILED, task="the answer to a request")
             translate.put_answer(flow, error_answer(500, "UNKNOWN", "the cache failed"))
             flow.metadata[ANSWERED] = True
         finally:
-            self._running.end()
+            self._state.end()
 
     async def _answer(self, flow: http.HTTPFlow) -> None:
         asked: Classified | None = flow.metadata.get(CLASSIFIED)
         if flow.request.host == SELF:
-            answer = self._running.parts().pages.answer(flow.request.method, flow.request.path)
+            answer = self._state.parts().pages.answer(flow.request.method, flow.request.path)
         elif translate.is_to_a_mirror(flow):
             answer = await self._answer_at_mirror(flow)
         elif asked is None or flow.request.stream:
@@ -126,7 +126,7 @@ class Requests:
             self._check_destination(flow, answer)
             if answer.status == 401:
                 challenges = field_values(answer.headers, "WWW-Authenticate")
-                interception = self._running.parts().interception
+                interception = self._state.parts().interception
                 interception.sent(asked.request.client, asked.request.origin, challenges)
         if flow.request.http_version == "HTTP/1.0" and translate.needs_chunks(answer):
             answer.close()
@@ -140,20 +140,20 @@ class Requests:
         The answer may be that to another client, which was.
         """
         host, port = flow.request.host, flow.request.port
-        why = foreseen(self._running, flow.client_conn, host, port)
+        why = foreseen(self._state, flow.client_conn, host, port)
         if why is not None:
             answer.close()
             raise DestinationError(why)
 
     async def _answer_at_mirror(self, flow: http.HTTPFlow) -> Answer:
-        parts, request = self._running.parts(), translate.request_of(flow, NOWHERE)
+        parts, request = self._state.parts(), translate.request_of(flow, NOWHERE)
         if request.path != "/v2" and not request.path.startswith("/v2/"):
             return parts.pages.answer(request.method, request.path)
-        mirror = self._running.mirror_modes[flow.client_conn.proxy_mode.full_spec]
+        mirror = self._state.mirror_modes[flow.client_conn.proxy_mode.full_spec]
         return await parts.mirrors.answer(request, mirror)
 
     async def _answer_registry(self, asked: Classified, content: bytes) -> Answer:
-        parts, request = self._running.parts(), asked.request
+        parts, request = self._state.parts(), asked.request
         if asked.by is AnsweredBy.ACCOUNT and isinstance(asked.endpoint, Tags | Referrers):
             answer = await parts.behalf.list(request, asked.endpoint)
         elif isinstance(asked.endpoint, Blob | Manifest) and asked.by is not AnsweredBy.LOGIN:

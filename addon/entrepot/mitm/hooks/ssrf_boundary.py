@@ -47,8 +47,8 @@ def guard(loop: asyncio.AbstractEventLoop, destinations: Destinations) -> None:
 class SsrfBoundary:
     """Refuses destinations; comes before all hooks that would ask there."""
 
-    def __init__(self, running: ProxyState) -> None:
-        self._running = running
+    def __init__(self, state: ProxyState) -> None:
+        self._state = state
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
         """Refuse a CONNECT before its host is asked whether it is a registry."""
@@ -62,9 +62,9 @@ class SsrfBoundary:
     def server_connect(self, data: ServerConnectionHookData) -> None:
         """Note for the task that opens this connection who named its destination."""
         address = data.server.address
-        if self._running.engine is None or address is None or isinstance(address, ProxyPlace):
+        if self._state.engine is None or address is None or isinstance(address, ProxyPlace):
             return
-        destinations = self._running.engine.destinations
+        destinations = self._state.engine.destinations
         _reach.set(destinations.named_by_client(address[0], address[1], client_of(data.client)))
 
     def server_connect_error(self, data: ServerConnectionHookData) -> None:
@@ -72,30 +72,30 @@ class SsrfBoundary:
         address, reason = data.server.address, understand(data.server.error or "").reason
         if address is not None and NOT_LED in reason:
             why = reason.removeprefix(f"{NOT_LED}: ")
-            warn(self._running, data.client, address[0], address[1], why)
+            warn(self._state, data.client, address[0], address[1], why)
 
     def _foresee(self, flow: http.HTTPFlow) -> None:
-        if self._running.engine is None or flow.response is not None or flow.error is not None:
+        if self._state.engine is None or flow.response is not None or flow.error is not None:
             return
         host, port = flow.request.host, flow.request.port
-        why = foreseen(self._running, flow.client_conn, host, port)
+        why = foreseen(self._state, flow.client_conn, host, port)
         if why is not None:
-            warn(self._running, flow.client_conn, host, port, why)
+            warn(self._state, flow.client_conn, host, port, why)
             translate.put_answer(flow, refused(why))
 
 
-def foreseen(running: ProxyState, client: connection.Client, host: str, port: int) -> str | None:
+def foreseen(state: ProxyState, client: connection.Client, host: str, port: int) -> str | None:
     """Why a client is not led to a place, as far as it is known before it is resolved."""
-    parts = running.parts()
+    parts = state.parts()
     reach = parts.destinations.named_by_client(host, port, client_of(client))
     elsewhere = way_to(parts, host, port) is not None
     return parts.destinations.foreseen(reach, host, port, elsewhere=elsewhere)
 
 
-def warn(running: ProxyState, client: connection.Client, host: str, port: int, why: str) -> None:
+def warn(state: ProxyState, client: connection.Client, host: str, port: int, why: str) -> None:
     """The line of the log for whoever was not led to a place."""
     place = f"{bracketed(host)}:{port}"
-    running.parts().events.log(
+    state.parts().events.log(
         Event.DESTINATION_REFUSED, client=client_of(client), host=place, reason=why
     )
 

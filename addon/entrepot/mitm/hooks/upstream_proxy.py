@@ -49,8 +49,8 @@ class ProxyPlace(tuple[str, int]):
 class ProxyLoops:
     """Breaks loops: refuses what the upstream proxy sends back to us. Comes before all others."""
 
-    def __init__(self, running: ProxyState) -> None:
-        self._running = running
+    def __init__(self, state: ProxyState) -> None:
+        self._state = state
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
         """Refuse a CONNECT of our own."""
@@ -63,17 +63,17 @@ class ProxyLoops:
             error_pages.refuse(flow, error_pages.refusal(508, _LOOP, flow.request, oci=False))
 
     def _is_ours(self, flow: http.HTTPFlow) -> bool:
-        if self._running.engine is None or self._running.parts().proxy is None:
+        if self._state.engine is None or self._state.parts().proxy is None:
             return False
-        own = self._running.parts().via
+        own = self._state.parts().via
         return any(own in value for value in flow.request.headers.get_all("via"))
 
 
 class UpstreamProxyRoute:
     """Sends flows by the upstream proxy or past it; comes after ``Requests``, which may answer."""
 
-    def __init__(self, running: ProxyState) -> None:
-        self._running = running
+    def __init__(self, state: ProxyState) -> None:
+        self._state = state
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
         self._said: dict[str, float] = {}
 
@@ -106,15 +106,15 @@ class UpstreamProxyRoute:
 
     def _is_settled(self, flow: http.HTTPFlow) -> bool:
         """Whether nothing is to be chosen: there is an answer, or no upstream proxy."""
-        if self._running.engine is None or self._running.parts().proxy is None:
+        if self._state.engine is None or self._state.parts().proxy is None:
             return True
         return flow.error is not None or flow.response is not None
 
     def _choose(self, flow: http.HTTPFlow) -> None:
-        flow.server_conn.via = way_to(self._running.parts(), flow.request.host, flow.request.port)
+        flow.server_conn.via = way_to(self._state.parts(), flow.request.host, flow.request.port)
 
     def _identify(self, request: http.Request) -> None:
-        parts = self._running.parts()
+        parts = self._state.parts()
         request.headers["Via"] = parts.via
         if parts.proxy is not None and parts.proxy.authorization is not None:
             request.headers["Proxy-Authorization"] = parts.proxy.authorization
@@ -148,7 +148,7 @@ class UpstreamProxyRoute:
     def _limit(self, flow: http.HTTPFlow) -> None:
         if flow.server_conn.via is None:
             return
-        seconds = CONNECT_FACTOR * self._running.parts().foundation.config.connect_timeout
+        seconds = CONNECT_FACTOR * self._state.parts().foundation.config.connect_timeout
         self._settle(flow.client_conn)
         timer = asyncio.get_running_loop().call_later(seconds, _give_up, flow)
         self._deadlines[flow.client_conn.id] = timer
@@ -162,7 +162,7 @@ class UpstreamProxyRoute:
 
     def _complain(self, flow: http.HTTPFlow, reason: str) -> None:
         """Log a reason once a minute: every connection through a dead proxy has the same one."""
-        events, now = self._running.parts().events, asyncio.get_running_loop().time()
+        events, now = self._state.parts().events, asyncio.get_running_loop().time()
         self._said = {said: at for said, at in self._said.items() if now < at + _QUIET_SECONDS}
         if reason in self._said:
             events.count(Event.UPSTREAM_PROXY_FAILED)

@@ -21,8 +21,8 @@ _KERNEL = 512 * 1024
 class SendBody:
     """Feeds the bodies that ``chunk_loop`` sends."""
 
-    def __init__(self, running: ProxyState) -> None:
-        self._running = running
+    def __init__(self, state: ProxyState) -> None:
+        self._state = state
         self._transfers: dict[str, Transfer] = {}
         self._by_kernel: dict[str, Sendfile] = {}
         self._budget = Budget()
@@ -41,7 +41,7 @@ class SendBody:
             transfer.cut = str(error)
             if transfer.client.id in self._transfers:  # else it is the client that has left
                 client = client_of(transfer.client)
-                self._running.parts().events.log(Event.TRANSFER_CUT, client=client, reason=error)
+                self._state.parts().events.log(Event.TRANSFER_CUT, client=client, reason=error)
         except (OSError, KeyError) as error:
             transfer.cut = f"the client has left: {error}"
             self._left(transfer.client)
@@ -50,7 +50,7 @@ class SendBody:
 
     def _begin(self, transfer: Transfer) -> None:
         self._transfers[transfer.client.id] = transfer
-        self._running.begin()
+        self._state.begin()
         if transfer.plain and transfer.body.stretch(1) is not None:
             transport = _writer(transfer.client).transport
             self._by_kernel[transfer.client.id] = Sendfile(transport)
@@ -78,7 +78,7 @@ class SendBody:
     def _left(self, client: connection.Client) -> None:
         """Count a client that leaves a transfer; it may have read enough, so nothing is said."""
         if client.id in self._transfers:
-            self._running.parts().events.count(Counter.CLIENT_LEFT)
+            self._state.parts().events.count(Counter.CLIENT_LEFT)
         self._ended(client)
 
     def _ended(self, client: connection.Client) -> None:
@@ -86,7 +86,7 @@ class SendBody:
         if by_kernel := self._by_kernel.pop(client.id, None):
             by_kernel.close()
         if self._transfers.pop(client.id, None) is not None:
-            self._running.end()
+            self._state.end()
 
     def error(self, flow: http.HTTPFlow) -> None:
         """Let go of a body whose client left before it began."""

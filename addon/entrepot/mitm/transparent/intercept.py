@@ -25,8 +25,8 @@ _Place: TypeAlias = tuple[str, int]
 class TransparentIntercept:
     """Decides what becomes of a redirected connection: intercept, tunnel, or refuse."""
 
-    def __init__(self, running: ProxyState) -> None:
-        self._running = running
+    def __init__(self, state: ProxyState) -> None:
+        self._state = state
         self._outgoing: set[tuple[_Place, _Place]] = set()
         """Both ends, ours first, of the connections that mitmproxy has made to others."""
 
@@ -36,7 +36,7 @@ class TransparentIntercept:
         The kernel knows no original address of it, where it tracks no connections at all, and
         mitmproxy would close each with a line of its own.
         """
-        engine, original = self._running.engine, platform.original_addr
+        engine, original = self._state.engine, platform.original_addr
         if engine is None or engine.foundation.config.transparent is None:
             return
 
@@ -81,24 +81,24 @@ class TransparentIntercept:
         if redirected.refusal is None and not isinstance(redirected.wanted, Unclear):
             redirected.registry = await self._registry(redirected.wanted, client)
         server = redirected.context.server
-        server.via = way_to(self._running.parts(), *_place(redirected.destination))
+        server.via = way_to(self._state.parts(), *_place(redirected.destination))
 
     def _refusal(self, redirected: RedirectedConnection) -> Refusal | None:
         client, destination = redirected.context.client, _place(redirected.destination)
-        if self._running.draining:
+        if self._state.draining:
             return Refusal(503, "the cache is not running")
-        refusal = self._running.parts().admission.refusal(client_of(client))
+        refusal = self._state.parts().admission.refusal(client_of(client))
         if refusal is not None:
             return Refusal(403, refusal)
         if destination == redirected.came_in_at:
-            self._running.parts().events.log(Event.REDIRECT_MISSING, client=client_of(client))
+            self._state.parts().events.log(Event.REDIRECT_MISSING, client=client_of(client))
             return Refusal(421, "this port is for what scripts/redirect.sh redirects to it")
-        why = foreseen(self._running, client, *destination)
+        why = foreseen(self._state, client, *destination)
         if why is not None:
-            warn(self._running, client, *destination, why)
+            warn(self._state, client, *destination, why)
             return Refusal(403, f"{NOT_LED}: {why}")
         if client.peername is not None and self._is_ours(_place(client.peername), destination):
-            self._running.parts().events.log(
+            self._state.parts().events.log(
                 Event.REDIRECT_LOOPED,
                 host=f"{bracketed(destination[0])}:{destination[1]}",
                 hint="exempt the proxy's user from the redirect: scripts/redirect.sh check",
@@ -107,19 +107,19 @@ class TransparentIntercept:
         return None
 
     async def _registry(self, wanted: Origin, conn: connection.Client) -> Origin | None:
-        parts, client = self._running.parts(), client_of(conn)
+        parts, client = self._state.parts(), client_of(conn)
         try:
             if wanted.scheme == "http":
-                destinations = self._running.parts().destinations
+                destinations = self._state.parts().destinations
                 reach = destinations.named_by_client(wanted.host, wanted.port, client)
                 return wanted if await parts.hosts.is_registry(wanted, reach, client) else None
             role = await parts.interception.role(wanted, client)
         except Exception:  # noqa: BLE001 one failure must not end the others
-            self._running.events().log(Event.HOOK_FAILED, task="the decision on a connection")
+            self._state.events().log(Event.HOOK_FAILED, task="the decision on a connection")
             return None
         if role is None:
             return None
-        self._running.roles[conn.id] = role
+        self._state.roles[conn.id] = role
         return wanted
 
 
