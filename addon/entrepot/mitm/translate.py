@@ -1,4 +1,4 @@
-"""Between mitmproxy's flows and the engine's plain values."""
+"""Translation between mitmproxy's flows and the engine's values: requests in, answers out."""
 
 from mitmproxy import http
 from mitmproxy.net.http import status_codes

@@ -32,7 +32,7 @@ class Unclear(Enum):
 
 
 def wanted(received: bytes, port: int) -> Origin | Unclear:
-    """Whom a client wants that has sent these bytes to somebody's ``port``."""
+    """The origin that a client asks for by these bytes, the first that it sent to ``port``."""
     if len(received) < 3:
         return Unclear.YET
     by = _by_hello if starts_like_tls_record(received) else _by_head
