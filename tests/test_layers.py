@@ -52,7 +52,6 @@ MOST_LINES = 300
 STILL_LONG = frozenset(
     {
         "authorization.py",
-        "body_layer.py",
         "capacity.py",
         "client.py",
         "download.py",

@@ -17,8 +17,8 @@ import pytest
 from docs.generated import BLOCKS
 from docs.pages import CONTRIBUTING, DOCS, LINKED, PAGES, README, ROOT, Page
 from entrepot.auth.accounts import Accounts
+from entrepot.config.load import load_config
 from entrepot.config.options import OPTIONS
-from entrepot.config.settings import Config
 from entrepot.events.counters import Counter
 from entrepot.events.fields import EventFields
 from entrepot.events.table import Event
@@ -209,7 +209,7 @@ def test_the_file_is_a_configuration(tmp_path: Path) -> None:
     example = _example("configuration")
     file = tmp_path / "entrepot.toml"
     file.write_text(example)
-    config = Config.load({"config": str(file)}, {}, tmp_path, False)  # noqa: FBT003
+    config = load_config({"config": str(file)}, {}, tmp_path, False)  # noqa: FBT003
     assert {name: getattr(config, name) for name in tomllib.loads(example)}.keys() <= {
         option.name for option in OPTIONS
     }
@@ -220,7 +220,7 @@ def test_the_accounts_are_a_configuration(tmp_path: Path) -> None:
     secret, file = tmp_path / "secret", tmp_path / "entrepot.toml"
     secret.write_text("x")
     file.write_text(_example("accounts").replace("/etc/entrepot/docker-hub", str(secret)))
-    config = Config.load({"config": str(file)}, {"ACME_PASSWORD": "x"}, tmp_path, False)  # noqa: FBT003
+    config = load_config({"config": str(file)}, {"ACME_PASSWORD": "x"}, tmp_path, False)  # noqa: FBT003
     accounts = Accounts(config.accounts)
     hub, other = (f"https://{host}" for host in ("index.docker.io", "registry.example.com:5000"))
     found = [

@@ -35,6 +35,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from attack.access_windows import Header, History, Kept
 from attack.reference_registry import (
     ACCOUNT,
     BLOB_DIGESTS,
@@ -52,8 +53,8 @@ from entrepot.auth.grants import Access
 from entrepot.events.log import Events
 from entrepot.http_client.client import Upstream
 from entrepot.http_client.connect.trust_store import Roots
-from entrepot.protocol.credential import ANYONE, Account
-from entrepot.protocol.identifiers import Digest, Origin, Repository, Tag
+from entrepot.protocol.credential import Account
+from entrepot.protocol.identifiers import Digest, Repository, Tag
 from entrepot.protocol.messages import Answer, BodyError, Fields, Request
 from entrepot.protocol.routes import Blob, Manifest, parse_endpoint
 from entrepot.pull.cache import Cache
@@ -61,14 +62,9 @@ from entrepot.storage.store import Store
 from entrepot.upstream.context import Context
 
 SHORT_EXAMPLES, STEPS = 40, 40
-PLAIN_SECONDS, TOKEN_SECONDS, PUBLIC_SECONDS = 60.0, 300.0, 600.0
-NEVER = float("-inf")
 TAGS = ("1", "2")
 WHERE = st.integers(0, 2 * len(REGISTRIES) - 1)
 BLOCKED_SECONDS = 0.05
-
-Header = str | None
-Object = tuple[Repository, Digest]
 
 
 @dataclass(slots=True)
@@ -94,151 +90,6 @@ class Got:
     @property
     def how(self) -> str:
         return self.fields.get("cache-status", "")
-
-
-class History:
-    """Until when the reference allowed whom what; kept as exactly as the windows are."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._own: dict[tuple[Header, Object], float] = {}
-        self._public: dict[Object, float] = {}
-        self._ever: set[tuple[str, Object]] = set()
-        """What such were ever allowed since they were last refused it."""
-
-    def headers(self) -> list[Header]:
-        return [None, "Basic alice", "Basic bob", "Basic robot", ACCOUNT, *self.tokens()]
-
-    def tokens(self) -> list[str]:
-        return [f"Bearer {token}" for token in self._world.tokens]
-
-    def take(self, until: float | None = None) -> None:
-        """Note what is allowed now, and will be ``until`` then if only time passes."""
-        for repository in self._world.repositories:
-            for header in self.headers():
-                end = min(until or self._world.now, self._end(header))
-                for digest in CONTENT:
-                    if self._world.covers(header, repository, digest):
-                        self._own[header, (repository, digest)] = end
-                        if self.is_anonymous(header):
-                            self._public[repository, digest] = end
-                        if (label := self.label(header)) is not None:
-                            self._ever.add((label, (repository, digest)))
-
-    def refused(
-        self, header: Header, repository: Repository, gone: Digest | None, *, for_all: bool
-    ) -> None:
-        """A refusal that the cache saw ends what it remembers: of one object where that is gone.
-
-        ``for_all``: it says that nobody else who asks so would be answered otherwise.
-        """
-
-        def ends(one: Object) -> bool:
-            return one[0] == repository and gone in (None, one[1])
-
-        for other, one in list(self._own):
-            if other == header and ends(one):
-                del self._own[other, one]
-        if for_all and self.is_anonymous(header):
-            for one in [one for one in self._public if ends(one)]:
-                del self._public[one]
-        if for_all:
-            label = self.label(header)
-            ended = {(whose, one) for whose, one in self._ever if whose == label and ends(one)}
-            self._ever -= ended
-        self.take()
-
-    def deleted(self, repository: Repository, digest: Digest) -> None:
-        """A deletion that the cache saw does so for everybody."""
-        for header in self.headers():
-            self._own.pop((header, (repository, digest)), None)
-        self._public.pop((repository, digest), None)
-        self._ever -= {(label, (repository, digest)) for label in (ANYONE, ACCOUNT)}
-        self.take()
-
-    def allows(self, header: Header, repository: Repository, digest: Digest) -> bool:
-        """Whether the reference allows it now, or did so within the window."""
-        now, one = self._world.now, (repository, digest)
-        if digest not in self._world.repositories[repository].ever:
-            return False  # what is only listed is not there to be had
-        if self._world.covers(header, repository, digest):
-            return True
-        window = PLAIN_SECONDS if self._end(header) == float("inf") else TOKEN_SECONDS
-        own = self._own.get((header, one), NEVER) > now - window and now < self._end(header)
-        return own or self._public.get(one, NEVER) > now - PUBLIC_SECONDS
-
-    def allowed_ever(self, header: Header, repository: Repository, digest: Digest) -> bool:
-        """Whether it may be given while the registry fails."""
-        labels = {ANYONE, self.label(header) or ANYONE}
-        return self.allows(header, repository, digest) or any(
-            (label, (repository, digest)) in self._ever for label in labels
-        )
-
-    def label(self, header: Header) -> str | None:
-        """As whom a client is remembered: as anybody, as the account, or as nobody."""
-        if header == ACCOUNT:
-            return ACCOUNT
-        return ANYONE if self.is_anonymous(header) else None
-
-    def is_anonymous(self, header: Header) -> bool:
-        token = self._token(header)
-        return header is None or (token is not None and token.user is None)
-
-    def _end(self, header: Header) -> float:
-        token = self._token(header)
-        return token.expires if token is not None else float("inf")
-
-    def _token(self, header: Header) -> Token | None:
-        return self._world.tokens.get((header or "").removeprefix("Bearer "))
-
-
-class Kept:
-    """What must be given while a registry fails: to who shows no login, and to the account."""
-
-    def __init__(self) -> None:
-        self._held: set[tuple[Origin, Digest]] = set()
-        self._objects: set[tuple[Header, Object]] = set()
-        self._tags: dict[tuple[Header, Repository, str], Digest] = {}
-
-    def given(
-        self, header: Header, repository: Repository, digest: Digest, how: str, *, asked: bool
-    ) -> None:
-        """An object was given; the registry itself said so where it was ``asked``."""
-        if how.endswith("fwd=miss; stored"):
-            self._held.add((repository.origin, digest))
-        if asked and header in (None, ACCOUNT) and (repository.origin, digest) in self._held:
-            self._objects.add((header, (repository, digest)))
-
-    def tag_given(
-        self, header: Header, repository: Repository, tag: str, digest: Digest, how: str
-    ) -> None:
-        """The same of a tag, to whoever: it is known to be that now, and not what it was."""
-        self.given(header, repository, digest, how, asked=True)
-        for key, known in list(self._tags.items()):
-            if key[1:] == (repository, tag) and known != digest:
-                del self._tags[key]
-        if (header, (repository, digest)) in self._objects:
-            self._tags[header, repository, tag] = digest
-
-    def refused(self, header: Header, repository: Repository, gone: Digest | str | None) -> None:
-        """Such were refused all of a repository, or one object, or a tag."""
-        for other, one in list(self._objects):
-            if other == header and one[0] == repository and gone in (None, one[1]):
-                self._objects.remove((other, one))
-        for key, digest in list(self._tags.items()):
-            if key[:2] == (header, repository) and gone in (None, key[2], digest):
-                del self._tags[key]
-
-    def deleted(self, repository: Repository, digest: Digest) -> None:
-        """An object was deleted, in view of the cache."""
-        for header in (None, ACCOUNT):
-            self.refused(header, repository, digest)
-
-    def objects(self) -> list[tuple[Header, Object]]:
-        return sorted(self._objects, key=str)
-
-    def tags(self) -> list[tuple[tuple[Header, Repository, str], Digest]]:
-        return sorted(self._tags.items(), key=str)
 
 
 class Parts:
@@ -318,7 +169,7 @@ class AccessMachine(RuleBasedStateMachine):
         life=st.sampled_from([30, 100, 1000]),
     )
     def log_in(self, where: int, user: str | None, form: bool, life: int) -> None:  # noqa: FBT001
-        """Get a token, in view of the proxy, as ``mitm.passing`` watches it."""
+        """Get a token, in view of the proxy, as ``mitm.hooks.passthrough`` watches it."""
         if len(self.world.tokens) >= 8:
             return
         repository = self._repository(where)

@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from entrepot.cli import commands, main  # noqa: F401 all that a start imports
-from entrepot.mitm.bare import leave_out_the_unused
+from entrepot.cli import main, run, serve  # noqa: F401 all that a start imports
+from entrepot.mitm.lean_imports import leave_out_unused_imports
 
-leave_out_the_unused()
+leave_out_unused_imports()
 from entrepot.mitm import master  # noqa: E402, F401
 
 PR_SET_PDEATHSIG = 1

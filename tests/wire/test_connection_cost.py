@@ -22,7 +22,7 @@ from mitmproxy.proxy import server_hooks
 from mitmproxy.test import tflow
 from mitmproxy.proxy.layers.http import HttpResponseHook
 from mitmproxy.tools.dump import DumpMaster
-from entrepot.mitm.dispatch import quicken
+from entrepot.mitm.event_dispatch import remember_handlers
 
 asked, heard = collections.Counter(), []
 
@@ -57,7 +57,7 @@ class Flows(Listener):
 
 async def main():
     addons = DumpMaster(options.Options(), with_termlog=False, with_dumper=False).addons
-    quicken(addons)
+    remember_handlers(addons)
     client = connection.Client(peername=("127.0.0.1", 1), sockname=("127.0.0.1", 2))
 
     async def happens():
@@ -96,7 +96,7 @@ from mitmproxy import connection, ctx, options, tls
 from mitmproxy.proxy.context import Context
 from mitmproxy.tools.dump import DumpMaster
 from OpenSSL import SSL
-from entrepot.mitm.handshakes import Handshakes
+from entrepot.mitm.hooks.tls_contexts import TlsContexts
 
 def connect(server):
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -117,7 +117,7 @@ async def main():
     DumpMaster(options.Options(), with_termlog=False, with_dumper=False)
     ctx.options.update(confdir=sys.argv[1])
     now = datetime.now(UTC)
-    handshakes = Handshakes(lambda: now)
+    handshakes = TlsContexts(lambda: now)
 
     def begin():
         client = connection.Client(peername=("127.0.0.1", 1), sockname=("127.0.0.1", 2))

@@ -32,9 +32,9 @@ TELL = {"PYTHONPROFILEIMPORTTIME": "1"}
 UNDECLARED = """
 import ast, asyncio, re, sys
 from pathlib import Path
-from entrepot.mitm.bare import leave_out_the_unused
+from entrepot.mitm.lean_imports import leave_out_unused_imports
 
-leave_out_the_unused()
+leave_out_unused_imports()
 from entrepot.config.settings import Config
 from entrepot.mitm import master
 
@@ -59,9 +59,9 @@ asyncio.run(main())
 """
 
 USED = """
-from entrepot.mitm.bare import leave_out_the_unused
+from entrepot.mitm.lean_imports import leave_out_unused_imports
 
-leave_out_the_unused()
+leave_out_unused_imports()
 import aioquic.tls, ruamel.yaml, sys
 from mitmproxy import optmanager
 

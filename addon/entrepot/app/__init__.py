@@ -1,1 +1,1 @@
-"""Everything that one running proxy consists of, put together from a configuration."""
+"""What one running proxy is made of: what it finds on disk, and how its parts are put together."""

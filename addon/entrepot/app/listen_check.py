@@ -3,7 +3,7 @@
 import socket
 from contextlib import ExitStack
 
-from entrepot.app.composition import StartError
+from entrepot.app.start_error import StartError
 from entrepot.config.addresses import Listen
 from entrepot.config.mirror_spec import Mirror
 from entrepot.config.settings import Config

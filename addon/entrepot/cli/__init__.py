@@ -1,1 +1,1 @@
-"""The command ``entrepot``."""
+"""The command ``entrepot``: a module for each of its commands."""

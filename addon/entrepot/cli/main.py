@@ -15,7 +15,7 @@ from entrepot.config.options import OPTIONS, Option
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its exit code."""
     args = _parser().parse_args(arguments)
-    from entrepot.cli.commands import run  # noqa: PLC0415 see above
+    from entrepot.cli.run import run  # noqa: PLC0415 see above
 
     return run(args)
 

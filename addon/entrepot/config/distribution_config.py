@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from entrepot.config.addresses import Listen
 from entrepot.config.registry_tables import is_exposed
-from entrepot.config.settings import ConfigError, Layer
+from entrepot.config.settings import ConfigError, ConfigFile
 from entrepot.config.strict_yaml import LARGEST, Plain, read
 from entrepot.protocol.identifiers import Origin
 
@@ -47,7 +47,7 @@ _URL = re.compile(r"(https?://[^/?#@]+)(?:/v2)?/?", re.IGNORECASE | re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
 
-def read_file(file: Path, environ: Mapping[str, str]) -> Layer:
+def read_distribution_config(file: Path, environ: Mapping[str, str]) -> ConfigFile:
     """Read a file and what overrides it. Raises ConfigError, one line without secrets."""
     text, exposed = _read_text(file)
     try:
@@ -58,7 +58,7 @@ def read_file(file: Path, environ: Mapping[str, str]) -> Layer:
     if exposed and keys.in_file(_PASSWORD):
         todo = f"chmod 600 {quote(str(file))}"
         raise ConfigError(f"{file} holds a password and others can read it: {todo}")
-    return Layer(file, values, unused=tuple(dict.fromkeys(keys.unused())))
+    return ConfigFile(file, values, unused=tuple(dict.fromkeys(keys.unused())))
 
 
 class _Keys:

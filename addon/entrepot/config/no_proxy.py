@@ -1,4 +1,4 @@
-"""Which hosts are reached without the upstream proxy: the grammar of ``NO_PROXY``.
+"""NO_PROXY: which hosts are reached past the corporate proxy upstream, and its grammar.
 
 As Go's programs read it, docker and containerd among them (``golang.org/x/net/http/httpproxy``);
 curl differs where a name begins with a dot, which for curl stands for the name itself too.
@@ -27,8 +27,8 @@ _SEPARATORS = re.compile(r"[\s,]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Bypass:
-    """What is reached directly: a network, or a domain; neither stands for every host."""
+class NoProxyEntry:
+    """One entry: a network, or a domain; neither stands for every host."""
 
     network: IPv4Network | IPv6Network | None = None
     domain: str | None = None
@@ -68,23 +68,23 @@ class Bypass:
         return host.endswith(f".{self.domain}") or (host == self.domain and not self.below_only)
 
 
-def parse_no_proxy(text: str) -> tuple[Bypass, ...]:
+def parse_no_proxy(text: str) -> tuple[NoProxyEntry, ...]:
     """Read the environment's list; what is no entry is left out, as other programs do."""
     found = []
     for entry in filter(None, _SEPARATORS.split(text)):
         with contextlib.suppress(ValueError):
-            found.append(Bypass.parse(entry))
+            found.append(NoProxyEntry.parse(entry))
     return tuple(found)
 
 
-def is_direct(bypasses: Iterable[Bypass], host: str, port: int) -> bool:
+def is_direct(entries: Iterable[NoProxyEntry], host: str, port: int) -> bool:
     """Whether a host, in any spelling, is reached without the upstream proxy."""
     with contextlib.suppress(ValueError):
         host = parse_host(host)
     address = _address(host)
     if host == "localhost" or (address is not None and address.is_loopback):
         return True
-    return any(one.covers(host, port) for one in bypasses)
+    return any(one.covers(host, port) for one in entries)
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:

@@ -1,7 +1,8 @@
 """The table of options, for every place where one can be said: command line, mitmproxy, TOML."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,8 +10,8 @@ from typing import Any, Literal
 from entrepot.config.addresses import Listen, Resolve, UpstreamProxy
 from entrepot.config.mirror_spec import Mirror
 from entrepot.config.networks import parse_network
-from entrepot.config.no_proxy import Bypass
-from entrepot.config.units import parse_duration, parse_rest, parse_size
+from entrepot.config.no_proxy import NoProxyEntry
+from entrepot.config.units import parse_duration, parse_duration_or_never, parse_size
 from entrepot.protocol.identifiers import HostPort, is_ip_address, parse_host
 
 
@@ -36,6 +37,13 @@ def parse_proxyauth(text: str) -> str:
     if text == "any" or file or text.startswith("ldap") or (colon == 1 and text[0] != ":"):
         return text
     raise ValueError("expected @FILE (of htpasswd), USER:PASSWORD without another colon, or ldap:…")
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """What to say of a name that is misspelt: the nearest one that is known, or all of them."""
+    if close := difflib.get_close_matches(name, known, n=1):
+        return f"did you mean {close[0]!r}?"
+    return f"expected one of {', '.join(known)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +115,21 @@ OPTIONS = (
         "accept clients that a firewall redirects",
         Listen.parse,
     ),
-    Option("scrub", "str", "DURATION", "verify all that is stored this often", parse_rest),
+    Option(
+        "scrub", "str", "DURATION", "verify all that is stored this often", parse_duration_or_never
+    ),
     Option("idle", "str", "DURATION", "drop a client that does nothing (5min)", parse_duration),
     Option("connect_timeout", "str", "DURATION", "to connect to a registry (3s)", parse_duration),
     Option(
         "answer_timeout", "str", "DURATION", "for its answer, if one is held (5s)", parse_duration
     ),
-    Option("max_stale", "str", "DURATION", "oldest tag to serve when it fails (30d)", parse_rest),
+    Option(
+        "max_stale",
+        "str",
+        "DURATION",
+        "oldest tag to serve when it fails (30d)",
+        parse_duration_or_never,
+    ),
     Option("offline", "flag", "", "ask no registry; serve what is stored"),
     Option(
         "offline_private",
@@ -139,7 +155,7 @@ OPTIONS = (
         "repeatable",
         "HOST",
         "but this host, .domain, address or network directly (NO_PROXY)",
-        Bypass.parse,
+        NoProxyEntry.parse,
     ),
     Option("registry", "repeatable", "HOST[:PORT]", "always intercept this host", HostPort.parse),
     Option("docker_config", "str", "FILE", "use the logins of docker's config.json", parse_path),

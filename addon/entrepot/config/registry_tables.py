@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from entrepot.config.networks import Network, parse_network
-from entrepot.config.suggestions import nearest
+from entrepot.config.options import nearest
 from entrepot.protocol.credential import Account, Login
 from entrepot.protocol.identifiers import HostPort, Origin, is_repository_name
 

@@ -36,6 +36,6 @@ def parse_duration(text: str) -> float:
     raise ValueError(f"expected a duration such as 30d, 1.5h, 5min, 90s or 300, got {text!r}")
 
 
-def parse_rest(text: str) -> float:
+def parse_duration_or_never(text: str) -> float:
     """Read a duration, or `0` for never."""
     return 0.0 if text == "0" else parse_duration(text)

@@ -15,15 +15,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from entrepot.auth.accounts import Accounts
-from entrepot.config.mirror_spec import (
-    Mirror,
-    name_of,
-    namespaces,
-    registry_named,
-    relinked,
-    split_path,
-)
+from entrepot.config.mirror_spec import Mirror, name_of
 from entrepot.endpoints.catalog import Listing
+from entrepot.endpoints.ns_parameter import namespaces, registry_named, relinked, split_path
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.response import UpstreamError, unavailable

@@ -1,13 +1,13 @@
 """The proxy's own pages, for requests that are addressed to it instead of through it.
 
 ``/ca.pem`` is the certificate (never the key) for ``ca/install.sh``; ``/healthz`` is for
-monitors and says what was counted.
+monitors (:mod:`healthz`).
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from entrepot.endpoints.healthz import state
 from entrepot.protocol.messages import Answer, Fields, error_answer
 
 _HELP = """\
@@ -36,12 +36,8 @@ class Pages:
             case "/ca.pem":
                 return _page(method, "application/x-pem-file", self.certificate)
             case "/healthz":
-                state = {
-                    "status": "ok",
-                    "counters": dict(sorted(self.counters().items())),
-                    "upstreams": dict(sorted(self.upstreams().items())),
-                }
-                return _page(method, "application/json", json.dumps(state).encode() + b"\n")
+                content = state(self.counters(), self.upstreams())
+                return _page(method, "application/json", content)
             case "/":
                 return _page(method, "text/plain; charset=utf-8", _HELP.encode())
             case _:

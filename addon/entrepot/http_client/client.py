@@ -27,7 +27,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ProxyError, SSLErr
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from entrepot.config.addresses import Resolve, UpstreamProxy
-from entrepot.config.no_proxy import Bypass, is_direct
+from entrepot.config.no_proxy import NoProxyEntry, is_direct
 from entrepot.http_client.connect.mutual_tls import CertificateRequests
 from entrepot.http_client.connect.ssrf_guard import DestinationError, Destinations
 from entrepot.http_client.connect.trust_store import Roots
@@ -93,7 +93,7 @@ class Upstream:
         *,
         resolve: tuple[Resolve, ...] = (),
         proxy: UpstreamProxy | None = None,
-        no_proxy: tuple[Bypass, ...] = (),
+        no_proxy: tuple[NoProxyEntry, ...] = (),
         via: str | None = None,
         connect_seconds: float = CONNECT_SECONDS,
         read_seconds: float = READ_SECONDS,

@@ -1,10 +1,13 @@
-"""The addon: one life, and the hooks in parts.
+"""The addon: its start and stop, and the hooks in the order in which each event goes to them.
 
-A request goes: ``boundary`` refuses what leads where nobody may; ``connections`` decides intercept
-or tunnel after a CONNECT, ``transparent`` where a firewall redirected a connection; ``requests``
-answers what can be cached; ``passing`` watches what is not, ``pushed`` takes in what is pushed;
-``roads`` leads it past or by an upstream proxy; ``sending`` feeds the bodies that ``serving``
-streams; ``memory`` clears away what closed connections leave.
+A connection: ``ssrf_boundary`` refuses what leads where nobody may go; ``intercept`` decides
+between interception and a tunnel after a CONNECT, ``transparent.intercept`` where a firewall
+redirected it; ``certificate_refused`` tunnels for clients without our CA; ``idle_timeout`` drops
+who does nothing; ``tls_contexts`` makes handshakes cheap; ``gc`` clears away what is closed.
+
+A request: ``requests`` answers what can be cached; ``passthrough`` watches what is not,
+``push_tee`` keeps what is pushed; ``upstream_proxy`` sends it by the upstream proxy or past it,
+``connect_timeout`` gives up where nobody is; ``in_band.send_body`` feeds the bodies of answers.
 """
 
 import asyncio
@@ -18,27 +21,31 @@ from mitmproxy import ctx, exceptions
 from mitmproxy.proxy.mode_servers import ServerInstance
 from mitmproxy.proxy.mode_specs import TransparentMode
 
-from entrepot.app.composition import Engine, Foundation, StartError
+from entrepot.app.composition import Engine
+from entrepot.app.foundation import Foundation
+from entrepot.app.start_error import StartError
 from entrepot.config.load import load_config
 from entrepot.config.mirror_spec import Mirror, name_of
 from entrepot.config.settings import Config, ConfigError
 from entrepot.events.table import Event
 from entrepot.http_client.connect.own_addresses import Listeners
 from entrepot.mitm import options
-from entrepot.mitm.dispatch import quicken
-from entrepot.mitm.hooks.gc import Memory
-from entrepot.mitm.hooks.idle_timeout import Idle
-from entrepot.mitm.hooks.intercept import Connections
-from entrepot.mitm.hooks.passthrough import Passing
-from entrepot.mitm.hooks.push_tee import Pushed
+from entrepot.mitm.event_dispatch import remember_handlers
+from entrepot.mitm.gc import GarbageCollection
+from entrepot.mitm.hooks.certificate_refused import CertificateRefused
+from entrepot.mitm.hooks.connect_timeout import ConnectTimeout
+from entrepot.mitm.hooks.idle_timeout import IdleTimeout
+from entrepot.mitm.hooks.intercept import Intercept
+from entrepot.mitm.hooks.passthrough import Passthrough
+from entrepot.mitm.hooks.push_tee import PushTee
 from entrepot.mitm.hooks.requests import Requests
-from entrepot.mitm.hooks.send_body import Sending
-from entrepot.mitm.hooks.ssrf_boundary import Boundary, guard
-from entrepot.mitm.hooks.tls_contexts import Handshakes
-from entrepot.mitm.hooks.transparent import Transparent
-from entrepot.mitm.hooks.upstream_proxy import Loops, Roads
-from entrepot.mitm.lifecycle import Running
-from entrepot.mitm.resolving import resolve_on
+from entrepot.mitm.hooks.ssrf_boundary import SsrfBoundary, guard
+from entrepot.mitm.hooks.tls_contexts import TlsContexts
+from entrepot.mitm.hooks.upstream_proxy import ProxyLoops, UpstreamProxyRoute
+from entrepot.mitm.in_band.send_body import SendBody
+from entrepot.mitm.resolve_override import override_resolution
+from entrepot.mitm.state import ProxyState
+from entrepot.mitm.transparent.intercept import TransparentIntercept
 
 DRAIN_SECONDS = 10.0
 # Among mitmproxy's own, whose errors end a start; ours go another way by then (``events``).
@@ -53,21 +60,23 @@ class Entrepot:
 
     def __init__(self, foundation: Foundation | None = None) -> None:
         self._foundation = foundation
-        self._running = Running()
+        self._state = ProxyState()
         self._starting: asyncio.Task[None] | None = None
         self.addons = [
-            Loops(self._running),
-            Boundary(self._running),
-            Connections(self._running),
-            Transparent(self._running),
-            Idle(self._running),
-            Handshakes(),
-            Requests(self._running),
-            Passing(self._running),
-            Roads(self._running),
-            Pushed(self._running),
-            Sending(self._running),
-            Memory(),
+            ProxyLoops(self._state),
+            SsrfBoundary(self._state),
+            Intercept(self._state),
+            CertificateRefused(self._state),
+            TransparentIntercept(self._state),
+            IdleTimeout(self._state),
+            TlsContexts(),
+            Requests(self._state),
+            ConnectTimeout(self._state),
+            Passthrough(self._state),
+            UpstreamProxyRoute(self._state),
+            PushTee(self._state),
+            SendBody(self._state),
+            GarbageCollection(),
         ]
 
     def load(self, loader: Any) -> None:
@@ -78,11 +87,11 @@ class Entrepot:
 
     def configure(self, updated: set[str]) -> None:
         """Start at the first call, refuse what would break a promise at every later one."""
-        if self._running.engine is not None:
+        if self._state.engine is not None:
             if any(name.startswith("entrepot_") for name in updated):
                 raise exceptions.OptionsError("entrepot's options need a restart")
             try:
-                options.check(ctx.options, self._running.engine.foundation.config)
+                options.check(ctx.options, self._state.engine.foundation.config)
             except ConfigError as error:
                 raise exceptions.OptionsError(str(error)) from error
         else:
@@ -96,11 +105,11 @@ class Entrepot:
             logger.error("%s", error)  # noqa: TRY400 one clear line; mitmproxy ends on it
             return
         self._foundation = foundation
-        self._running.engine = Engine(foundation)
-        self._running.mirror_modes = options.mirror_modes(foundation.config.mirror)
+        self._state.engine = Engine(foundation)
+        self._state.mirror_modes = options.mirror_modes(foundation.config.mirror)
         loop = asyncio.get_running_loop()
-        resolve_on(loop, foundation.config.resolve)
-        guard(loop, self._running.engine.destinations)
+        override_resolution(loop, foundation.config.resolve)
+        guard(loop, self._state.engine.destinations)
         ctx.options.update(
             **options.needed(foundation.config, ctx.options),
             **options.trusted_roots(foundation.bundle, foundation.roots.folder),
@@ -116,8 +125,8 @@ class Entrepot:
 
     def running(self) -> None:
         """Listen where we were told to, and say in one line that the proxy is there."""
-        if self._running.engine is not None:
-            quicken(ctx.master.addons)
+        if self._state.engine is not None:
+            remember_handlers(ctx.master.addons)
             if (no_h2c := ctx.master.addons.get("disableh2c")) is not None:
                 ctx.master.addons.remove(no_h2c)  # to us an upgrade to HTTP/2 is like any other
             self._starting = asyncio.create_task(self._listen())
@@ -128,12 +137,12 @@ class Entrepot:
         if not await proxyserver.setup_servers():
             ctx.master.shutdown()
             return
-        parts = self._running.parts()
+        parts = self._state.parts()
         foundation = parts.foundation
         parts.destinations.listeners = Listeners(
             address[:2] for server in proxyserver.servers for address in server.listen_addrs
         )
-        roads = _listeners(proxyserver.servers, self._running.mirror_modes)
+        roads = _listeners(proxyserver.servers, self._state.mirror_modes)
         parts.events.log(
             Event.LISTENING,
             on=roads.get("on"),
@@ -146,12 +155,12 @@ class Entrepot:
 
     async def done(self) -> None:
         """Let running transfers end, for at most ten seconds, then stop."""
-        if self._running.engine is None:
+        if self._state.engine is None:
             return
-        self._running.draining = True
-        if left := await self._running.idle(DRAIN_SECONDS):
-            self._running.parts().events.log(Event.TRANSFERS_UNFINISHED, transfers=left)
-        await self._running.parts().close()
+        self._state.draining = True
+        if left := await self._state.drained(DRAIN_SECONDS):
+            self._state.parts().events.log(Event.TRANSFERS_UNFINISHED, transfers=left)
+        await self._state.parts().close()
 
 
 def _listeners(

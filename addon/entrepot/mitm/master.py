@@ -1,6 +1,7 @@
-"""mitmproxy's master with what a cache needs, for ``entrepot serve``; mitmdump has one of its own.
+"""mitmproxy's master with the add-ons that a cache needs, for ``entrepot serve``.
 
-``bare`` comes first: by it the import of an add-on is not that of all.
+``mitmdump`` has one of its own. ``lean_imports`` comes before this: the import of one add-on is
+that of all otherwise.
 """
 
 import asyncio
@@ -20,8 +21,9 @@ from mitmproxy.addons import (
 )
 from mitmproxy.master import Master
 
-from entrepot.app.composition import Foundation, StartError
+from entrepot.app.foundation import Foundation
 from entrepot.app.listen_check import try_to_listen
+from entrepot.app.start_error import StartError
 from entrepot.config.settings import Config
 from entrepot.mitm.addon import Entrepot
 

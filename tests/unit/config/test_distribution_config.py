@@ -7,10 +7,10 @@ import pytest
 
 from entrepot.auth.accounts import Accounts
 from entrepot.config.addresses import Listen
-from entrepot.config.distribution_config import read_file
+from entrepot.config.distribution_config import read_distribution_config
 from entrepot.config.load import load_config
 from entrepot.config.mirror_spec import Mirror
-from entrepot.config.settings import Config, ConfigError, Layer
+from entrepot.config.settings import Config, ConfigError, ConfigFile
 from entrepot.protocol.credential import Account
 from entrepot.protocol.identifiers import HostPort, Origin
 
@@ -48,11 +48,11 @@ HUB = "proxy: {remoteurl: https://registry-1.docker.io}\n"
 
 def load(
     folder: Path, text: str, environ: Mapping[str, str] = NO_VARIABLES, *, mode: int = 0o600
-) -> Layer:
+) -> ConfigFile:
     file = folder / "config.yml"
     file.write_text(text)
     file.chmod(mode)
-    return read_file(file, environ)
+    return read_distribution_config(file, environ)
 
 
 def test_the_articles_file(tmp_path: Path) -> None:
@@ -261,10 +261,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         (Path("/dev/zero"), "larger than 64 KiB"),
     ):
         with pytest.raises(ConfigError, match=said):
-            read_file(file, {})
+            read_distribution_config(file, {})
     (tmp_path / "latin").write_bytes("log: \xe9".encode("latin-1"))
     with pytest.raises(ConfigError, match="is no UTF-8 text"):
-        read_file(tmp_path / "latin", {})
+        read_distribution_config(tmp_path / "latin", {})
 
 
 def configure(folder: Path, text: str, given: Mapping[str, str], **environ: str) -> Config:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.config.no_proxy import Bypass, is_direct, parse_no_proxy
+from entrepot.config.no_proxy import NoProxyEntry, is_direct, parse_no_proxy
 
 TABLE = [
     ("*", "example.com", 443, True),
@@ -46,7 +46,7 @@ TABLE = [
 @pytest.mark.parametrize(("entry", "host", "port", "direct"), TABLE)
 def test_an_entry_covers_what_it_means(entry: str, host: str, port: int, direct: bool) -> None:  # noqa: FBT001
     """As Go's programs read it; a name is taken in any spelling."""
-    assert is_direct([Bypass.parse(entry)], host, port) is direct
+    assert is_direct([NoProxyEntry.parse(entry)], host, port) is direct
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_this_machine_is_never_behind_another_proxy(host: str) -> None:
 def test_what_is_no_entry_is_refused(text: str) -> None:
     """An option says what it wants, and quotes what it got."""
     with pytest.raises(ValueError, match="expected") as caught:
-        Bypass.parse(text)
+        NoProxyEntry.parse(text)
     assert repr(text) in str(caught.value)
 
 
@@ -74,10 +74,10 @@ def test_the_environments_list_is_read_as_others_read_it() -> None:
     """Commas, blanks or both; what is no entry does no harm to the rest."""
     found = parse_no_proxy(" a.example, .b.example\t10.0.0.0/8,,http://no,c.example:5000 ")
     assert found == (
-        Bypass(domain="a.example"),
-        Bypass(domain="b.example", below_only=True),
-        Bypass.parse("10.0.0.0/8"),
-        Bypass(domain="c.example", port=5000),
+        NoProxyEntry(domain="a.example"),
+        NoProxyEntry(domain="b.example", below_only=True),
+        NoProxyEntry.parse("10.0.0.0/8"),
+        NoProxyEntry(domain="c.example", port=5000),
     )
     assert parse_no_proxy("") == ()
 
@@ -86,15 +86,15 @@ def test_the_environments_list_is_read_as_others_read_it() -> None:
 def test_nothing_is_raised_but_value_error(text: str, host: str, port: int) -> None:
     """Whatever stands in the environment or in a CONNECT, there is an answer."""
     with contextlib.suppress(ValueError):
-        Bypass.parse(text).covers(host, port)
+        NoProxyEntry.parse(text).covers(host, port)
     assert isinstance(is_direct(parse_no_proxy(text), host, port), bool)
 
 
 @given(st.from_regex(r"[a-z]{1,8}(\.[a-z]{1,8}){0,3}", fullmatch=True), st.integers(1, 65535))
 def test_a_domain_holds_itself_and_all_below(domain: str, port: int) -> None:
     """And with a dot before it all below only."""
-    assert is_direct([Bypass.parse(domain)], domain, port)
-    assert is_direct([Bypass.parse(domain)], f"x.{domain}", port)
-    assert is_direct([Bypass.parse(f".{domain}")], f"x.{domain}", port)
-    assert is_direct([Bypass.parse(f".{domain}")], domain, port) is (domain == "localhost")
-    assert not is_direct([Bypass.parse(domain)], f"x{domain}", port)
+    assert is_direct([NoProxyEntry.parse(domain)], domain, port)
+    assert is_direct([NoProxyEntry.parse(domain)], f"x.{domain}", port)
+    assert is_direct([NoProxyEntry.parse(f".{domain}")], f"x.{domain}", port)
+    assert is_direct([NoProxyEntry.parse(f".{domain}")], domain, port) is (domain == "localhost")
+    assert not is_direct([NoProxyEntry.parse(domain)], f"x{domain}", port)

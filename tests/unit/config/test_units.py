@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.config.units import parse_duration, parse_rest, parse_size
+from entrepot.config.units import parse_duration, parse_duration_or_never, parse_size
 
 
 @pytest.mark.parametrize(
@@ -92,5 +92,5 @@ def test_duration_is_refused(text: str) -> None:
 
 
 def test_scrubbing_may_be_off() -> None:
-    assert parse_rest("0") == 0
-    assert parse_rest("30d") == 2592000
+    assert parse_duration_or_never("0") == 0
+    assert parse_duration_or_never("30d") == 2592000

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from entrepot.config.addresses import Resolve, UpstreamProxy
-from entrepot.config.no_proxy import Bypass
+from entrepot.config.no_proxy import NoProxyEntry
 from entrepot.http_client.client import MAX_REDIRECTS, REDIRECTS, Follow, Greeting, Upstream
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.http_client.response import Reply, Target, UpstreamError
@@ -375,7 +375,7 @@ def test_what_is_reached_past_a_proxy_is_found_by_resolve(
             Resolve(OTHER_NAME, 443, "127.0.0.1", 9),
         ),
         proxy=UpstreamProxy.parse(proxy.url),
-        no_proxy=(Bypass.parse(NAME),),
+        no_proxy=(NoProxyEntry.parse(NAME),),
     )
     try:
         for host in (NAME, OTHER_NAME):

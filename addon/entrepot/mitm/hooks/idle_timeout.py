@@ -1,4 +1,4 @@
-"""Connections whose client does nothing while it is its turn: they are dropped after a while.
+"""The idle timeout: a client that does nothing while it is its turn is dropped after a while.
 
 Once in a while every connection is looked at. It is the client's turn
 
@@ -22,10 +22,9 @@ from typing import Any
 from mitmproxy import connection, ctx, http
 
 from entrepot.events.table import Event
-from entrepot.mitm.layers.body_layer import TUNNEL
-from entrepot.mitm.layers.redirected import Arrival
-from entrepot.mitm.layers.tunnel_layer import part_ways
-from entrepot.mitm.lifecycle import Running, client_of
+from entrepot.mitm.layers.connect_tunnel import TUNNEL, decouple_directions
+from entrepot.mitm.state import ProxyState, client_of
+from entrepot.mitm.transparent.redirected_layer import RedirectedConnection
 
 TUNNEL_FACTOR = 12
 _NEVER = 10 * 365 * 86400
@@ -51,11 +50,11 @@ class _Watched:
     tunnel: bool = False
 
 
-class Idle:
-    """Watches the connections of clients; ``seconds`` comes from the configuration."""
+class IdleTimeout:
+    """Watches the connections of clients, and drops those that are idle for ``--idle``."""
 
-    def __init__(self, running: Running) -> None:
-        self._running = running
+    def __init__(self, state: ProxyState) -> None:
+        self._state = state
         self._watched: dict[str, _Watched] = {}
         self._watching: asyncio.Task[None] | None = None
 
@@ -69,7 +68,7 @@ class Idle:
             self._watching = asyncio.create_task(self._watch())
 
     def client_disconnected(self, client: connection.Client) -> None:
-        """Hold nothing of a connection that has ended: it is hundreds of KiB."""
+        """Forget a connection that has ended: what hangs on it is hundreds of KiB."""
         self._watched.pop(client.id, None)
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
@@ -77,33 +76,32 @@ class Idle:
         self._begin(flow)
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
-        """The same for CONNECT."""
+        """Note that a CONNECT has come."""
         self._begin(flow)
 
     def http_connected(self, flow: http.HTTPFlow) -> None:
         """Go on with what comes inside of CONNECT."""
         self._end(flow)
         if flow.metadata.get(TUNNEL):
-            self._tunnelled(flow)
+            self._tunnelled(flow.client_conn)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Note that a request was answered; what follows a 101 is a tunnel."""
         self._end(flow)
         if flow.response is not None and flow.response.status_code == 101:
-            self._tunnelled(flow)
+            self._tunnelled(flow.client_conn)
 
-    def entrepot_arrival(self, arrival: Arrival) -> None:
+    def entrepot_redirected(self, redirected: RedirectedConnection) -> None:
         """Note that a redirected connection is a tunnel, which was decided just now."""
-        if arrival.registry is None and (watched := self._watched.get(arrival.context.client.id)):
-            watched.tunnel = True
-            part_ways(watched.handler)
+        if redirected.registry is None:
+            self._tunnelled(redirected.context.client)
 
     def http_connect_error(self, flow: http.HTTPFlow) -> None:
-        """The same for CONNECT."""
+        """Note that a CONNECT was refused."""
         self._end(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """The same where there was no answer."""
+        """Note that a request has ended without an answer."""
         self._end(flow)
 
     def _begin(self, flow: http.HTTPFlow) -> None:
@@ -115,13 +113,13 @@ class Idle:
             watched.flow, watched.since = None, _now()
             watched.answered = flow.request.method != "CONNECT"
 
-    def _tunnelled(self, flow: http.HTTPFlow) -> None:
-        if watched := self._watched.get(flow.client_conn.id):
+    def _tunnelled(self, client: connection.Client) -> None:
+        if watched := self._watched.get(client.id):
             watched.tunnel = True
-            part_ways(watched.handler)
+            decouple_directions(watched.handler)
 
     async def _watch(self) -> None:
-        seconds = self._running.parts().foundation.config.idle
+        seconds = self._state.parts().foundation.config.idle
         while True:
             await asyncio.sleep(seconds / _LOOKS)
             for watched in list(self._watched.values()):
@@ -132,7 +130,7 @@ class Idle:
 
     def _drop(self, watched: _Watched, reason: str) -> None:
         self._watched.pop(watched.client.id, None)
-        self._running.parts().events.log(
+        self._state.parts().events.log(
             Event.CLIENT_DROPPED, client=client_of(watched.client), reason=reason
         )
         # Not close(), which would wait until the client has taken all that is written.

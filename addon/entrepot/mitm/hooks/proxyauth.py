@@ -11,7 +11,7 @@ from mitmproxy import http
 from mitmproxy.proxy.mode_specs import RegularMode, UpstreamMode
 
 from entrepot.mitm.layers import error_pages
-from entrepot.mitm.layers.body_layer import SELF
+from entrepot.mitm.layers.http_layer import SELF
 
 _ASKS = frozenset({401, 407})
 

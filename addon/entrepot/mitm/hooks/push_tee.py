@@ -1,4 +1,4 @@
-"""Hooks of what is pushed: the bodies that pass are taken in on their way.
+"""A tee in what is pushed: the bodies go to the registry, and to the cache on their way.
 
 mitmproxy hands each piece of a streamed body to a function, and its end as no bytes; what the
 function gives back goes to the server. An exception in it would end the connection, so none
@@ -12,59 +12,59 @@ from mitmproxy import http
 
 from entrepot.events.log import Events
 from entrepot.events.table import Event
-from entrepot.mitm.hooks.requests import NOTE, Note, Way
-from entrepot.mitm.layers import translate
-from entrepot.mitm.lifecycle import Running
+from entrepot.mitm import translate
+from entrepot.mitm.hooks.classify import passing
+from entrepot.mitm.state import ProxyState
 from entrepot.push.request_tap import Watched
 
 WATCHED = "entrepot.watched"
 """Key of ``flow.metadata``: the :class:`Watched` of a flow that is under way."""
 
 
-class Pushed:
-    """Takes in what is pushed; comes after ``Requests`` and ``Passing``, whose work it needs."""
+class PushTee:
+    """Hands what is pushed to the cache too; comes after ``Requests``, which says what passes."""
 
-    def __init__(self, running: Running) -> None:
-        self._running = running
+    def __init__(self, state: ProxyState) -> None:
+        self._state = state
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Watch a request of a push, before its body comes."""
-        note: Note | None = flow.metadata.get(NOTE)
-        if note is None or note.way is not Way.PASS:
+        asked = passing(flow)
+        if asked is None:
             return
-        parts = self._running.parts()
+        parts = self._state.parts()
         if parts.foundation.config.no_keep_pushed:
             return
         watched = parts.cache.pushes.watch(
-            note.request, note.endpoint, translate.content_size(flow)
+            asked.request, asked.endpoint, translate.content_size(flow)
         )
         if watched is None:
             return
         flow.metadata[WATCHED] = watched
         if translate.has_content(flow):
-            flow.request.stream = tee(watched, self._running.events())
+            flow.request.stream = tee(watched, self._state.events())
         else:
             watched.add(b"")
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Take in the registry's answer."""
+        """Hand on what the registry answered."""
         watched: Watched | None = flow.metadata.pop(WATCHED, None)
         if watched is not None and flow.response is not None:
             watched.answered(flow.response.status_code, translate.fields_of(flow.response))
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """Let go of what another hook's failure left."""
+        """End a capture that another hook's failure left open."""
         self.error(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """Take in that the client or the registry has left."""
+        """End the capture: the client or the registry has left."""
         watched: Watched | None = flow.metadata.pop(WATCHED, None)
         if watched is not None:
             watched.broken()
 
 
 def tee(watched: Watched, events: Events) -> Callable[[bytes], bytes]:
-    """Take in each piece that passes, and give it back."""
+    """Make a ``flow.request.stream`` that gives each piece to the cache, and returns it."""
 
     def passed(data: bytes) -> bytes:
         try:

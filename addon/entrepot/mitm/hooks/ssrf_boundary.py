@@ -1,9 +1,10 @@
-"""Nobody is led through the proxy where their own address would not lead, nor back to the proxy.
+"""The SSRF boundary: no client gets where its own address could not, nor back to the proxy.
 
-What a place is counts (``destinations``), not how it is written: so it is decided where mitmproxy
-connects a socket to an address that was resolved. The hook before that says whose word it is; both
-run in the task that opens the connection. What can be known before, since a client writes an
-address or there is content here already, is refused before anything is asked.
+It is the address that counts, not how it is written (``http_client.connect.ssrf_guard``). So it is
+decided where mitmproxy connects a socket to an address that was resolved. The hook before that says
+who named the place; both run in the task that opens the connection. What can be known before, since
+a client writes an address or the answer is in the cache already, is refused before anything is
+asked.
 """
 
 import asyncio
@@ -16,11 +17,11 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import Destinations
+from entrepot.mitm import translate
 from entrepot.mitm.hooks.upstream_proxy import ProxyPlace, way_to
-from entrepot.mitm.layers import translate
-from entrepot.mitm.layers.body_layer import SELF
-from entrepot.mitm.layers.error_pages import NOT_LED, understand
-from entrepot.mitm.lifecycle import Running, client_of
+from entrepot.mitm.layers.http_layer import SELF
+from entrepot.mitm.layers.mitmproxy_errors import NOT_LED, understand
+from entrepot.mitm.state import ProxyState, client_of
 from entrepot.protocol.identifiers import bracketed
 from entrepot.protocol.messages import Answer, error_answer
 from entrepot.protocol.network_reach import Reach
@@ -43,11 +44,11 @@ def guard(loop: asyncio.AbstractEventLoop, destinations: Destinations) -> None:
     loop.sock_connect = sock_connect  # type: ignore[method-assign]
 
 
-class Boundary:
-    """Refuses destinations; comes before whoever would ask there."""
+class SsrfBoundary:
+    """Refuses destinations; comes before all hooks that would ask there."""
 
-    def __init__(self, running: Running) -> None:
-        self._running = running
+    def __init__(self, state: ProxyState) -> None:
+        self._state = state
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
         """Refuse a CONNECT before its host is asked whether it is a registry."""
@@ -59,42 +60,42 @@ class Boundary:
             self._foresee(flow)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
-        """Say for the task that opens this connection whose word it is."""
+        """Note for the task that opens this connection who named its destination."""
         address = data.server.address
-        if self._running.engine is None or address is None or isinstance(address, ProxyPlace):
+        if self._state.engine is None or address is None or isinstance(address, ProxyPlace):
             return
-        destinations = self._running.engine.destinations
+        destinations = self._state.engine.destinations
         _reach.set(destinations.named_by_client(address[0], address[1], client_of(data.client)))
 
     def server_connect_error(self, data: ServerConnectionHookData) -> None:
-        """Say in one line that a connection was refused."""
+        """Log that a connection was refused."""
         address, reason = data.server.address, understand(data.server.error or "").reason
         if address is not None and NOT_LED in reason:
             why = reason.removeprefix(f"{NOT_LED}: ")
-            warn(self._running, data.client, address[0], address[1], why)
+            warn(self._state, data.client, address[0], address[1], why)
 
     def _foresee(self, flow: http.HTTPFlow) -> None:
-        if self._running.engine is None or flow.response is not None or flow.error is not None:
+        if self._state.engine is None or flow.response is not None or flow.error is not None:
             return
         host, port = flow.request.host, flow.request.port
-        why = foreseen(self._running, flow.client_conn, host, port)
+        why = foreseen(self._state, flow.client_conn, host, port)
         if why is not None:
-            warn(self._running, flow.client_conn, host, port, why)
+            warn(self._state, flow.client_conn, host, port, why)
             translate.put_answer(flow, refused(why))
 
 
-def foreseen(running: Running, client: connection.Client, host: str, port: int) -> str | None:
+def foreseen(state: ProxyState, client: connection.Client, host: str, port: int) -> str | None:
     """Why a client is not led to a place, as far as it is known before it is resolved."""
-    parts = running.parts()
+    parts = state.parts()
     reach = parts.destinations.named_by_client(host, port, client_of(client))
     elsewhere = way_to(parts, host, port) is not None
     return parts.destinations.foreseen(reach, host, port, elsewhere=elsewhere)
 
 
-def warn(running: Running, client: connection.Client, host: str, port: int, why: str) -> None:
+def warn(state: ProxyState, client: connection.Client, host: str, port: int, why: str) -> None:
     """The line of the log for whoever was not led to a place."""
     place = f"{bracketed(host)}:{port}"
-    running.parts().events.log(
+    state.parts().events.log(
         Event.DESTINATION_REFUSED, client=client_of(client), host=place, reason=why
     )
 

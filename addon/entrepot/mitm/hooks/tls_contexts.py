@@ -47,7 +47,7 @@ Names = tuple[str, str]
 """What a leaf is made for: the name that the client asks for, and the host of its CONNECT."""
 
 
-class Handshakes:
+class TlsContexts:
     """Gives TLS connections of clients a context that is kept for the host."""
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -56,7 +56,7 @@ class Handshakes:
         self._mitmproxys = False
 
     def running(self) -> None:
-        """Let the log have no line for a handshake that fails; it is counted (``connections``)."""
+        """Keep failed handshakes out of the log; ``certificate_refused`` counts them."""
         logging.getLogger("mitmproxy.proxy.server").addFilter(_is_news)
 
     def configure(self, updated: set[str]) -> None:

@@ -1,6 +1,6 @@
-"""Which of mitmproxy's own connections go through the upstream proxy, and as whom.
+"""The corporate proxy upstream: which of mitmproxy's connections go through it, and as whom.
 
-What passes through and what is tunnelled goes by the same rules as our own fetches. mitmproxy
+What passes through and what is tunnelled goes by the same NO_PROXY as our own fetches. mitmproxy
 decides by ``server_conn.via`` when it opens a connection, so each request sets it anew. The
 credentials go into CONNECT and into requests in absolute-form, never further than that proxy.
 """
@@ -15,12 +15,12 @@ from entrepot.app.composition import Engine
 from entrepot.config.no_proxy import is_direct
 from entrepot.events.table import Event
 from entrepot.mitm.layers import error_pages
-from entrepot.mitm.layers.body_layer import TUNNEL
-from entrepot.mitm.layers.tunnel_layer import OVERDUE, is_on_its_way
-from entrepot.mitm.lifecycle import Running, client_of
+from entrepot.mitm.layers.connect_tunnel import OVERDUE, TUNNEL, waits_for_proxy
+from entrepot.mitm.layers.mitmproxy_errors import FAILURE, Failure
+from entrepot.mitm.state import ProxyState, client_of
 from entrepot.protocol.identifiers import bracketed
 
-PATIENCE_FACTOR = 10
+CONNECT_FACTOR = 10
 """How many times ``--connect-timeout`` the upstream proxy may take to open a tunnel, since it
 tries the addresses of a host in turn; mitmproxy itself would wait for ever."""
 
@@ -46,11 +46,11 @@ class ProxyPlace(tuple[str, int]):
     __slots__ = ()
 
 
-class Loops:
-    """Refuses what the upstream proxy leads back to us; comes before all others."""
+class ProxyLoops:
+    """Breaks loops: refuses what the upstream proxy sends back to us. Comes before all others."""
 
-    def __init__(self, running: Running) -> None:
-        self._running = running
+    def __init__(self, state: ProxyState) -> None:
+        self._state = state
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
         """Refuse a CONNECT of our own."""
@@ -63,29 +63,29 @@ class Loops:
             error_pages.refuse(flow, error_pages.refusal(508, _LOOP, flow.request, oci=False))
 
     def _is_ours(self, flow: http.HTTPFlow) -> bool:
-        if self._running.engine is None or self._running.parts().proxy is None:
+        if self._state.engine is None or self._state.parts().proxy is None:
             return False
-        own = self._running.parts().via
+        own = self._state.parts().via
         return any(own in value for value in flow.request.headers.get_all("via"))
 
 
-class Roads:
-    """Sends flows by the upstream proxy or past it; comes after ``Requests``."""
+class UpstreamProxyRoute:
+    """Sends flows by the upstream proxy or past it; comes after ``Requests``, which may answer."""
 
-    def __init__(self, running: Running) -> None:
-        self._running = running
+    def __init__(self, state: ProxyState) -> None:
+        self._state = state
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
         self._said: dict[str, float] = {}
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
-        """Choose the way of a CONNECT."""
+        """Choose for a CONNECT."""
         if not self._is_settled(flow):
             self._choose(flow)
             if flow.metadata.get(TUNNEL):
                 self._limit(flow)
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Choose the way of a request that passes through."""
+        """Choose for a request that passes through, and show the proxy who asks."""
         if self._is_settled(flow):
             return
         is_outer = flow.server_conn.address is None  # not inside of a CONNECT
@@ -106,15 +106,15 @@ class Roads:
 
     def _is_settled(self, flow: http.HTTPFlow) -> bool:
         """Whether nothing is to be chosen: there is an answer, or no upstream proxy."""
-        if self._running.engine is None or self._running.parts().proxy is None:
+        if self._state.engine is None or self._state.parts().proxy is None:
             return True
         return flow.error is not None or flow.response is not None
 
     def _choose(self, flow: http.HTTPFlow) -> None:
-        flow.server_conn.via = way_to(self._running.parts(), flow.request.host, flow.request.port)
+        flow.server_conn.via = way_to(self._state.parts(), flow.request.host, flow.request.port)
 
     def _identify(self, request: http.Request) -> None:
-        parts = self._running.parts()
+        parts = self._state.parts()
         request.headers["Via"] = parts.via
         if parts.proxy is not None and parts.proxy.authorization is not None:
             request.headers["Proxy-Authorization"] = parts.proxy.authorization
@@ -122,33 +122,33 @@ class Roads:
     # An upstream proxy that fails
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """A connection is there."""
+        """Stop the clock: the upstream proxy has led on."""
         self._settle(flow.client_conn)
 
     def http_connected(self, flow: http.HTTPFlow) -> None:
-        """A tunnel is open."""
+        """Stop the clock of a tunnel."""
         self._settle(flow.client_conn)
 
     def http_connect_error(self, flow: http.HTTPFlow) -> None:
-        """The same for a tunnel."""
+        """Log why a tunnel was not opened."""
         self.error(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """Log why the upstream proxy did not lead on."""
         waited = self._settle(flow.client_conn)
-        failure: error_pages.Failure | None = flow.metadata.get(error_pages.FAILURE)
+        failure: Failure | None = flow.metadata.get(FAILURE)
         refused = failure is not None and failure.by_proxy
-        if flow.error is not None and (refused or (waited and is_on_its_way(flow))):
+        if flow.error is not None and (refused or (waited and waits_for_proxy(flow))):
             self._complain(flow, flow.error.msg)
 
     def client_disconnected(self, client: connection.Client) -> None:
-        """Wait for nothing more."""
+        """Forget a client that has left."""
         self._settle(client)
 
     def _limit(self, flow: http.HTTPFlow) -> None:
         if flow.server_conn.via is None:
             return
-        seconds = PATIENCE_FACTOR * self._running.parts().foundation.config.connect_timeout
+        seconds = CONNECT_FACTOR * self._state.parts().foundation.config.connect_timeout
         self._settle(flow.client_conn)
         timer = asyncio.get_running_loop().call_later(seconds, _give_up, flow)
         self._deadlines[flow.client_conn.id] = timer
@@ -162,7 +162,7 @@ class Roads:
 
     def _complain(self, flow: http.HTTPFlow, reason: str) -> None:
         """Log a reason once a minute: every connection through a dead proxy has the same one."""
-        events, now = self._running.parts().events, asyncio.get_running_loop().time()
+        events, now = self._state.parts().events, asyncio.get_running_loop().time()
         self._said = {said: at for said, at in self._said.items() if now < at + _QUIET_SECONDS}
         if reason in self._said:
             events.count(Event.UPSTREAM_PROXY_FAILED)
@@ -179,7 +179,7 @@ class Roads:
 def _give_up(flow: http.HTTPFlow) -> None:
     """End what a client's request waits for, where that is still the upstream proxy's tunnel."""
     handler: Any = ctx.master.addons.get("proxyserver").connections.get(flow.client_conn.id)
-    if handler is None or not is_on_its_way(flow):
+    if handler is None or not waits_for_proxy(flow):
         return
     flow.metadata[OVERDUE] = True
     for conn, io in handler.transports.items():

@@ -1,0 +1,81 @@
+"""The foundation of a proxy: what is on disk or read from there, opened before it listens.
+
+The data folder with its store, the local authority, the roots that upstream is verified by, and the
+accounts that registries are asked as.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from entrepot.app.clock import steady
+from entrepot.app.loop_check import without_loops
+from entrepot.app.process_limits import set_limits
+from entrepot.app.start_error import StartError
+from entrepot.auth.accounts import Accounts
+from entrepot.auth.credential_helper import CredentialHelper
+from entrepot.auth.docker_config import DockerConfig, read_docker_config
+from entrepot.config.registry_tables import exposed_files
+from entrepot.config.settings import Config
+from entrepot.events.log import Events, log_to_stderr
+from entrepot.events.table import Event
+from entrepot.http_client.connect.trust_store import Roots
+from entrepot.storage.errors import storage_reason
+from entrepot.storage.store import Store, StoreError
+from entrepot_ca import Authority, AuthorityError, ensure
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What a proxy stands on, made before its event loop runs."""
+
+    config: Config
+    events: Events
+    store: Store
+    authority: Authority
+    roots: Roots
+    bundle: Path
+    """A file of all roots, for mitmproxy's own connections."""
+    accounts: Accounts
+
+    @classmethod
+    def lay(cls, config: Config) -> Self:
+        """Open or create it all. Raises :class:`StartError`."""
+        set_limits()
+        events = Events()
+        log_to_stderr()
+        config = without_loops(config, events)
+        try:
+            roots = Roots.find(config.upstream_ca)
+            store = Store(config.data, config.size, events=events)
+            authority, _ = ensure(config.data / "ca", permit=config.permit, now=datetime.now(UTC))
+            bundle = config.data / "upstream-ca.pem"
+            bundle.write_bytes(roots.pem())
+            accounts = _find_accounts(config, events)
+        except OSError as error:
+            raise StartError(f"cannot start: {storage_reason(error)}") from error
+        except (ValueError, StoreError, AuthorityError) as error:
+            raise StartError(str(error)) from error
+        return cls(config, events, store, authority, roots, bundle, accounts)
+
+
+def _find_accounts(config: Config, events: Events) -> Accounts:
+    """The accounts of the settings, and those of docker's config.json. Raises ValueError."""
+    for file in exposed_files(config.accounts):
+        events.log(
+            Event.PASSWORD_READABLE,
+            file=file,
+            reason="others can read it",
+            hint=f"chmod 600 {file}",
+        )
+
+    def make_helper(name: str, server: str) -> CredentialHelper:
+        return CredentialHelper(name, server, events, steady)
+
+    docker = DockerConfig()
+    if config.docker_config is not None:
+        docker = read_docker_config(config.docker_config, make_helper)
+    for key in docker.skipped:
+        events.log(Event.DOCKER_CONFIG_SKIPPED, file=config.docker_config, key=key)
+    return Accounts(config.accounts, docker.found)

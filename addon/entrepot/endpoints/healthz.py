@@ -1,0 +1,18 @@
+"""``/healthz``: that the proxy runs, what it has counted, which upstreams are in trouble."""
+
+import json
+from collections.abc import Mapping
+
+
+def state(counters: Mapping[str, int], upstreams: Mapping[str, object]) -> bytes:
+    """The page, in JSON.
+
+    ``counters`` are the numbers of events since the start (``entrepot.events``); ``upstreams``
+    tells of each registry that is away or limits pulls.
+    """
+    document = {
+        "status": "ok",
+        "counters": dict(sorted(counters.items())),
+        "upstreams": dict(sorted(upstreams.items())),
+    }
+    return json.dumps(document).encode() + b"\n"

@@ -1,0 +1,1 @@
+"""The transparent road: connections that a firewall redirected, whose clients know of no proxy."""
