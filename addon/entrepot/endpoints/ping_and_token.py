@@ -18,11 +18,11 @@ an account of its own, ``behalf`` decides what its clients are told.
 
 import asyncio
 import secrets
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from entrepot.auth import token_requests
 from entrepot.auth.token_servers import Realms
+from entrepot.bounded_map import BoundedMap
 from entrepot.endpoints.account_requests import Behalf
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
@@ -124,7 +124,7 @@ class Logins:
         self._our_token = f"entrepot-{secrets.token_urlsafe(24)}"
         self._realms = realms
         self._hosts = hosts
-        self._remembered: OrderedDict[Origin, _Said] = OrderedDict()
+        self._remembered: BoundedMap[Origin, _Said] = BoundedMap(_MOST_REMEMBERED)
 
     def takes(self, request: Request, endpoint: Endpoint, size: int | None) -> bool:
         """Whether a request is one for :meth:`handle`; ``size`` is its body's, None if unknown."""
@@ -169,7 +169,7 @@ class Logins:
         self._learn_realm(origin, values, asked)
         known = self._remembered.get(origin)
         if known is not None and known.status != 401:
-            del self._remembered[origin]
+            self._remembered.pop(origin)
 
     def _learn_realm(self, origin: Origin, values: list[str], asked: Fields) -> None:
         """Everybody is told of a realm, so no client may have had a word in it."""
@@ -315,10 +315,8 @@ class Logins:
         challenges = field_values(reply.headers, "WWW-Authenticate")
         now, server = self._context.clock(), self._realms.challenged(origin, challenges)
         servers = frozenset({server} if server else ())
-        self._remembered[origin] = _Said(reply.status, challenges, kept, content, servers, now)
-        self._remembered.move_to_end(origin)
-        while len(self._remembered) > _MOST_REMEMBERED:
-            self._remembered.popitem(last=False)
+        said = _Said(reply.status, challenges, kept, content, servers, now)
+        self._remembered.put(origin, said)
 
     async def _heard(self, request: Request, reply: Reply) -> None:
         """Learn from a ping's answer, and forget what it shows to be so no more."""
@@ -330,7 +328,7 @@ class Logins:
         if known is not None and telling:
             same = (known.status, known.challenges) == (reply.status, challenges)
             if not same:
-                del self._remembered[origin]
+                self._remembered.pop(origin)
         if reply.status == 401:
             self._learn_realm(origin, challenges, reply.asked)
         if reply.status in (200, 401) and _says_registry(reply) and are_plain(reply.asked):
