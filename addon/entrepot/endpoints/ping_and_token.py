@@ -42,20 +42,17 @@ from entrepot.protocol.messages import (
     token_answer,
 )
 from entrepot.protocol.routes import Endpoint, Other, Ping
+from entrepot.protocol.statuses import TRANSIENT, TRANSIENT_AT_ONCE, UNFIT
 from entrepot.pull.stale import Outage
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.registry_hosts import RegistryHosts
 from entrepot.upstream.relay import relayed
-from entrepot.upstream.retry import FAILURES
 
 REMEMBERED_SECONDS = 300.0
 LARGEST_FORM = 64 * 1024
 _SMALL = 16 * 1024
 _MOST_REMEMBERED = 1000
-_AWAY = frozenset({500, 502, 503, 504})
 _PAUSE_SECONDS = 0.25
-_UNFIT = frozenset({400, 403, 426, 464, 495, 496, 505})
-"""With what token servers answer whom they want a certificate of, or HTTP/2."""
 _LOCALLY = ("hit", "detail=offline")
 """``Cache-Status`` of what is answered here since upstream is away."""
 
@@ -205,9 +202,9 @@ class Logins:
             self._context.events.log(Event.UPSTREAM_FAILED, host=request.origin, reason=error)
             self._hosts.doubt(request.origin, request.client)
             return self._token_of_ours(request)
-        if reply.status in _UNFIT:
+        if reply.status in UNFIT:
             self._hosts.doubt(request.origin, request.client)
-        if reply.status in FAILURES:
+        if reply.status in TRANSIENT:
             reply.close()
             return self._token_of_ours(request)
         if reply.status == 401:
@@ -254,14 +251,14 @@ class Logins:
             return json_answer(request.method, {}, *_LOCALLY)
         try:
             answer = await self._anonymous_ping(request, known)
-            if answer.status in _AWAY:
+            if answer.status in TRANSIENT_AT_ONCE:
                 answer.close()
                 await asyncio.sleep(_PAUSE_SECONDS)
                 answer = await self._anonymous_ping(request, None)
         except UpstreamError as error:
             self._context.events.log(Event.UPSTREAM_FAILED, host=origin, reason=error)
             return self._go_on(request)
-        if answer.status in FAILURES:
+        if answer.status in TRANSIENT:
             answer.close()
             return self._go_on(request)
         return answer
@@ -324,7 +321,7 @@ class Logins:
         known = self._remembered.get(origin)
         # To somebody, only a challenge says what anybody would hear; a failure says nothing.
         telling = reply.status == 401 or not identity_fields(request)
-        telling = telling and reply.status not in FAILURES
+        telling = telling and reply.status not in TRANSIENT
         if known is not None and telling:
             same = (known.status, known.challenges) == (reply.status, challenges)
             if not same:

@@ -26,11 +26,8 @@ from entrepot.http_client.response import Reply
 from entrepot.protocol.headers import parse_challenges
 from entrepot.protocol.identifiers import Digest, Repository
 from entrepot.protocol.messages import Answer, Fields, Request, field_values, said_digest
+from entrepot.protocol.statuses import GONE, REFUSALS
 from entrepot.upstream.context import Context
-
-_REFUSALS = frozenset({400, 401, 403})
-GONE = frozenset({404, 410, 451})
-"""Statuses that say that an object is not there; or, of a registry that hides it, not for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +133,7 @@ async def refused(
     ``for_all``: it refused all for whom it is asked as the same, not this request alone.
     """
     access, store, label = context.access, context.store, who.label
-    if reply.status in _REFUSALS:
+    if reply.status in REFUSALS:
         for_all = for_all and _refuses_all_such(reply, who)
         access.deny(repository, who, everybody=for_all)
         if label is not None and for_all:

@@ -15,6 +15,7 @@ from entrepot.events.counters import Counter
 from entrepot.http_client.response import UpstreamError
 from entrepot.protocol.identifiers import Digest, Repository
 from entrepot.protocol.messages import Answer, Body, BodyError, Request, error_answer
+from entrepot.protocol.statuses import TRANSIENT
 from entrepot.pull import authorization
 from entrepot.pull.authorization import Shown
 from entrepot.pull.fetches import Claim, Fetches, Key, Led
@@ -28,7 +29,6 @@ from entrepot.transfer.growing_file import State
 from entrepot.transfer.range_answers import Content, content_answer, wants_part
 from entrepot.upstream.context import Context
 from entrepot.upstream.redirected_answers import is_elsewhere, is_page
-from entrepot.upstream.retry import FAILURES
 
 
 class _Wanted(NamedTuple):
@@ -130,7 +130,7 @@ class Blobs:
                 return None
             _drop(found)
             raise
-        if spare and isinstance(word, Answer) and word.status in FAILURES:
+        if spare and isinstance(word, Answer) and word.status in TRANSIENT:
             word.close()
             return None
         return word

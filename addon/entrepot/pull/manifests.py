@@ -24,6 +24,7 @@ from entrepot.protocol.messages import (
     error_answer,
     said_digest,
 )
+from entrepot.protocol.statuses import GONE, TRANSIENT
 from entrepot.pull import authorization, tag_freshness
 from entrepot.pull.authorization import Shown
 from entrepot.pull.stale import Kept, Outage
@@ -32,7 +33,6 @@ from entrepot.storage.records import StoredManifest, TagEntry
 from entrepot.transfer.range_answers import Content, content_answer
 from entrepot.upstream.context import Context
 from entrepot.upstream.redirected_answers import is_elsewhere, is_page
-from entrepot.upstream.retry import FAILURES
 
 UNCONFIRMED = ("hit", "detail=unconfirmed")
 """``Cache-Status`` of content by digest that upstream did not confirm, since it is away."""
@@ -137,7 +137,7 @@ class Manifests:
             if spare:
                 return None
             raise
-        if spare and head.status in FAILURES:
+        if spare and head.status in TRANSIENT:
             return None
         permitted = head.status == 200 and head.shown.can_be(digest, len(found.content))
         if permitted:
@@ -176,7 +176,7 @@ class Manifests:
             if found is None and not hopeful:
                 raise
         else:
-            if answer.status not in FAILURES:
+            if answer.status not in TRANSIENT:
                 return answer
             found = await kept() if known else None
             if found is None and not hopeful:
@@ -212,7 +212,7 @@ class Manifests:
         if tag_freshness.ask(request.method, known=known) is tag_freshness.Ask.GET:
             return await self._fetch_once(request, repository, tag, who)
         head = await self._head(request, repository, tag, who, brief=brief)
-        if head.status in FAILURES and brief:
+        if head.status in TRANSIENT and brief:
             return _head_answer(head)
         found, digest = None, head.shown.digest
         if head.status == 200 and digest is not None:
@@ -224,7 +224,7 @@ class Manifests:
         )
         if verdict is tag_freshness.Verdict.SERVE and found is not None and digest is not None:
             return self._hit(request, digest, found, "hit", "detail=revalidated", age=0.0)
-        patient = head.status not in FAILURES  # else the HEAD has just waited
+        patient = head.status not in TRANSIENT  # else the HEAD has just waited
         return await self._fetch_once(request, repository, tag, who, patient=patient)
 
     async def _confirmed(
@@ -257,7 +257,7 @@ class Manifests:
     ) -> None:
         digest = reference if isinstance(reference, Digest) else None
         await authorization.refused(self._context, reply, repository, digest, who)
-        if isinstance(reference, Tag) and reply.status in authorization.GONE:
+        if isinstance(reference, Tag) and reply.status in GONE:
             await self._tags.gone(repository, reference, who, asked)
 
     async def _find(self, repository: Repository, digest: Digest) -> StoredManifest | None:

@@ -22,10 +22,11 @@ from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.identity_fields import identity_fields
 from entrepot.protocol.messages import Fields, Request
 from entrepot.protocol.network_reach import Reach
+from entrepot.protocol.statuses import TRANSIENT
 from entrepot.upstream.account_auth.challenges import AccountAuth
 from entrepot.upstream.host_health import HostHealth
 from entrepot.upstream.rate_limits import RateLimits, account_hint
-from entrepot.upstream.retry import BRIEF, FAILURES, PATIENCE, Patience
+from entrepot.upstream.retry import BRIEF, PATIENCE, Patience
 from entrepot.upstream.worker_threads import WorkerThreads
 
 ANSWER_SECONDS = 5.0
@@ -125,7 +126,7 @@ class Gateway:
                     self.health.failed(error, asked)
                     raise
             else:
-                if reply.status not in FAILURES:
+                if reply.status not in TRANSIENT:
                     return reply
                 after = reply.value("Retry-After")
                 self._rest(request, reply)

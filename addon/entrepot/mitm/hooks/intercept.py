@@ -14,7 +14,7 @@ from entrepot.mitm.lifecycle import Running, client_of
 from entrepot.protocol.identifiers import Origin
 from entrepot.upstream.discovery.interception import Role
 
-_REFUSALS = ("unknown ca", "bad certificate", "certificate unknown", "unsupported certificate")
+_DISTRUST = ("unknown ca", "bad certificate", "certificate unknown", "unsupported certificate")
 """TLS alerts by which a client says that it does not accept our certificate."""
 
 
@@ -77,7 +77,7 @@ class Connections:
         self._running.parts().events.count(Counter.HANDSHAKE_FAILED)
         address = data.context.server.address
         error = data.conn.error or ""
-        if address is None or not any(word in error for word in _REFUSALS):
+        if address is None or not any(word in error for word in _DISTRUST):
             return
         try:
             origin = Origin.make("https", address[0], address[1])

@@ -29,6 +29,7 @@ from entrepot.protocol.headers import Challenge, parse_challenges
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Fields, Request, field_values
 from entrepot.protocol.routes import parse_endpoint
+from entrepot.protocol.statuses import REFUSALS
 from entrepot.upstream.account_auth.logins import AccountLogins, Place
 from entrepot.upstream.account_auth.tokens import (
     AccountTokens,
@@ -40,7 +41,6 @@ from entrepot.upstream.account_auth.tokens import (
 _LONGEST_SECONDS = 30.0
 """What it may take to know what to show, token server and all: a request waits for that."""
 _MOST_SHOWN = 10_000
-_REFUSALS = frozenset({400, 401, 403})
 
 
 class AccountAuth:
@@ -196,7 +196,7 @@ class AccountAuth:
                 status, found = 403, None
             else:
                 status, found = self.tokens.ask(realm, reach, challenge, name, login, until)
-            if login is None or status not in _REFUSALS:
+            if login is None or status not in REFUSALS:
                 return found
             # 401 is about the login, whatever it was shown for.
             self._logins.refuse(replace(there, repository="" if status == 401 else name), login)
