@@ -23,6 +23,7 @@ from entrepot.auth.token_requests import is_anonymous
 from entrepot.auth.token_servers import Realms, are_related, named_server
 from entrepot.events.table import Event
 from entrepot.http_client.response import UpstreamError, unavailable
+from entrepot.protocol import cache_status
 from entrepot.protocol.forwarded_fields import are_plain
 from entrepot.protocol.identifiers import is_repository_name
 from entrepot.protocol.identity_fields import identity_fields
@@ -40,8 +41,6 @@ from entrepot.upstream.discovery.interception import Interception
 
 _READ = frozenset({"GET", "HEAD"})
 _REPLACED = frozenset({"host", "content-length", "accept-encoding"})
-_HOW = ("hit", "detail=account")
-"""``Cache-Status`` of what is answered here since there is an account."""
 
 
 class Behalf:
@@ -80,9 +79,9 @@ class Behalf:
             )
         except UpstreamError as error:
             self._context.events.log(Event.UPSTREAM_FAILED, host=request.origin, reason=error)
-            return unavailable(error, "fwd=bypass", f"detail={endpoint.detail}")
+            return unavailable(error, cache_status.bypass(endpoint.detail))
         return await self._context.relay.answer(
-            request, reply, how=("fwd=bypass", f"detail={endpoint.detail}")
+            request, reply, how=cache_status.bypass(endpoint.detail)
         )
 
     async def pinged(self, request: Request, answer: Answer) -> Answer:
@@ -101,7 +100,7 @@ class Behalf:
         if server is not None and await self._interception.intercepts(server, request.client):
             return answer
         answer.close()
-        return json_answer(request.method, {}, *_HOW)
+        return json_answer(request.method, {}, cache_status.ACCOUNT)
 
     def token(self, request: Request) -> Answer | None:
         """A token of ours, where all that it is wanted for is asked as an account."""
@@ -116,7 +115,7 @@ class Behalf:
             for name in names or [""]
             for registry in registries
         )
-        return token_answer(request.method, self._token, *_HOW) if known else None
+        return token_answer(request.method, self._token, cache_status.ACCOUNT) if known else None
 
 
 def _pulled(scope: str) -> str | None:

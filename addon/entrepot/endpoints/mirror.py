@@ -27,6 +27,7 @@ from entrepot.endpoints.catalog import Listing
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.response import UpstreamError, unavailable
+from entrepot.protocol import cache_status
 from entrepot.protocol.credential import NOBODY
 from entrepot.protocol.identifiers import Origin, Repository
 from entrepot.protocol.identity_fields import NEUTRAL
@@ -35,7 +36,6 @@ from entrepot.protocol.messages import (
     Answer,
     Fields,
     Request,
-    cache_status,
     error_answer,
 )
 from entrepot.protocol.network_reach import Reach
@@ -113,7 +113,7 @@ class Mirrors:
             return _unreachable().answer
         except UpstreamError as error:
             self._context.events.log(Event.UPSTREAM_FAILED, path=request.path, reason=error)
-            return unavailable(error, "fwd=miss")
+            return unavailable(error, cache_status.MISS)
 
     async def _answer(self, received: Request, mirror: Mirror) -> Answer:
         asked = self._addressed(received, mirror)
@@ -203,7 +203,7 @@ class Mirrors:
         """What the registry says, which is not cached; the next page is to be had here too."""
         reply = await self._context.gateway.send(request)
         answer = await self._context.relay.answer(
-            request, reply, how=("fwd=bypass", "detail=referrers")
+            request, reply, how=cache_status.bypass("referrers")
         )
         headers = tuple(
             (name, relinked(value, path, namespace) if name.lower() == "link" else value)
@@ -238,7 +238,7 @@ def _without_challenge(answer: Answer, code: str) -> Answer:
         return replace(answer, headers=shareable(answer.headers))
     answer.close()
     message = "the registry does not give this to whom the mirror asks as"
-    how = cache_status("fwd=miss", f"fwd-status={answer.status}")
+    how = cache_status.miss(answer.status)
     return error_answer(404, code, message).adding(how)
 
 

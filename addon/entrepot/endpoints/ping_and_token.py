@@ -27,6 +27,7 @@ from entrepot.endpoints.account_requests import Behalf
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
 from entrepot.http_client.response import Reply, UpstreamError, unavailable
+from entrepot.protocol import cache_status
 from entrepot.protocol.forwarded_fields import are_plain
 from entrepot.protocol.headers import parse_challenges
 from entrepot.protocol.identifiers import Origin
@@ -35,7 +36,6 @@ from entrepot.protocol.messages import (
     Answer,
     Fields,
     Request,
-    cache_status,
     end_to_end,
     field_values,
     json_answer,
@@ -53,8 +53,6 @@ LARGEST_FORM = 64 * 1024
 _SMALL = 16 * 1024
 _MOST_REMEMBERED = 1000
 _PAUSE_SECONDS = 0.25
-_LOCALLY = ("hit", "detail=offline")
-"""``Cache-Status`` of what is answered here since upstream is away."""
 
 _ASKED = frozenset({"GET", "HEAD"})
 _REPLACED = frozenset({"host", "content-length", "accept-encoding"})
@@ -98,7 +96,7 @@ class _Said:
                 *self.headers,
                 ("Content-Length", str(len(self.content))),
                 ("Age", str(max(0, int(now - self.at)))),
-                cache_status("hit", "detail=ping"),
+                cache_status.PING,
             ),
             self.content,
         )
@@ -147,7 +145,7 @@ class Logins:
         except UpstreamError as error:
             self._context.events.log(Event.UPSTREAM_FAILED, host=request.origin, reason=error)
             detail = "token" if self._is_for_a_token(request) else "ping"
-            return unavailable(error, "fwd=bypass", f"detail={detail}")
+            return unavailable(error, cache_status.bypass(detail))
 
     def settle(self, request: Request) -> Request:
         """Take a token of our own off a request: it counts as one that shows nothing."""
@@ -190,7 +188,7 @@ class Logins:
         ours = self._behalf.token(request)
         if ours is not None:
             return ours
-        how, began = ("fwd=bypass", "detail=token"), self._context.clock()
+        how, began = cache_status.bypass("token"), self._context.clock()
         if self._context.health.is_away(request.origin):
             return self._token_of_ours(request)
         # Ours is of no use for a push, which had better wait.
@@ -219,11 +217,11 @@ class Logins:
         # anybody.
         anybody = token_requests.is_anonymous(request) and are_plain(reply.asked)
         self._issued(head, began, anonymous=anybody)
-        return relayed(reply, head, len(head), *how)
+        return relayed(reply, head, len(head), how)
 
     def _token_of_ours(self, request: Request) -> Answer:
         """What lets a client go on without a token, in the form of one."""
-        return token_answer(request.method, self._our_token, *_LOCALLY)
+        return token_answer(request.method, self._our_token, cache_status.OFFLINE)
 
     def _issued(self, content: bytes, began: float, *, anonymous: bool) -> None:
         issued = token_requests.parse_issued(content)
@@ -248,7 +246,7 @@ class Logins:
             return self._go_on(request, *servers)
         if self._outage.goes_without_token(origin):
             # Not told anew: that would have no end.
-            return json_answer(request.method, {}, *_LOCALLY)
+            return json_answer(request.method, {}, cache_status.OFFLINE)
         try:
             answer = await self._anonymous_ping(request, known)
             if answer.status in TRANSIENT_AT_ONCE:
@@ -268,7 +266,7 @@ class Logins:
         known = self._remembered.get(request.origin)
         if known is None or known.status == 401:
             self._outage.told_to_go_without_token(request.origin, (request.origin, *servers))
-        return json_answer(request.method, {}, *_LOCALLY)
+        return json_answer(request.method, {}, cache_status.OFFLINE)
 
     async def _anonymous_ping(self, request: Request, known: _Said | None) -> Answer:
         if not _is_anybodys(request):
@@ -288,10 +286,10 @@ class Logins:
     async def _own_ping(self, request: Request, *, brief: bool = False) -> Answer:
         reply = await self._send(request, brief=brief)
         await self._heard(request, reply)
-        return await self._context.relay.answer(request, reply, how=("fwd=bypass", "detail=ping"))
+        return await self._context.relay.answer(request, reply, how=cache_status.bypass("ping"))
 
     async def _ping_for_all(self, request: Request) -> Answer:
-        how = ("fwd=bypass", "detail=ping")
+        how = cache_status.bypass("ping")
         reply = await self._context.gateway.pass_on(request, _FOR_ALL, None, brief=True)
         await self._heard(request, reply)
         if not _is_fit_for_all(reply):
@@ -300,7 +298,7 @@ class Logins:
         if not whole:
             return await self._context.relay.answer(request, reply, head=head, how=how)
         self._remember(request.origin, reply, head)
-        return relayed(reply, head, len(head), *how)
+        return relayed(reply, head, len(head), how)
 
     def _known(self, origin: Origin) -> _Said | None:
         known = self._remembered.get(origin)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from entrepot.protocol.cache_status import CacheStatus
 from entrepot.protocol.credential import Account
 from entrepot.protocol.identifiers import Digest, Origin
 from entrepot.protocol.network_reach import Reach
@@ -169,11 +170,6 @@ class Answer:
             self.content.close()
 
 
-def cache_status(*parameters: str) -> tuple[str, str]:
-    """The ``Cache-Status`` field of this cache (RFC 9211 section 2)."""
-    return ("Cache-Status", "; ".join(("entrepot", *parameters)))
-
-
 def error_answer(status: int, code: str, message: str, **detail: str) -> Answer:
     """An error of our own in the form registries give theirs (distribution-spec "Error Codes")."""
     entry: Mapping[str, object] = {"code": code, "message": message, "detail": detail}
@@ -189,19 +185,19 @@ def error_answer(status: int, code: str, message: str, **detail: str) -> Answer:
     )
 
 
-def json_answer(method: str, document: Mapping[str, object], *how: str) -> Answer:
-    """A registry's answer of our own; ``how`` is said in ``Cache-Status``."""
+def json_answer(method: str, document: Mapping[str, object], how: CacheStatus) -> Answer:
+    """A registry's answer of our own."""
     content = json.dumps(document).encode()
     headers: Fields = (
         ("Content-Type", "application/json"),
         ("Content-Length", str(len(content))),
         API_VERSION,
-        cache_status(*how),
+        how,
     )
     return Answer(200, headers, b"" if method == "HEAD" else content)
 
 
-def token_answer(method: str, token: str, *how: str) -> Answer:
+def token_answer(method: str, token: str, how: CacheStatus) -> Answer:
     """What a token server answers (distribution's token specification)."""
     document = {"token": token, "access_token": token, "expires_in": _OUR_TOKEN_SECONDS}
-    return json_answer(method, document, *how)
+    return json_answer(method, document, how)

@@ -15,9 +15,10 @@ from entrepot.events.counters import Counter
 from entrepot.events.table import Event
 from entrepot.http_client.client import Follow
 from entrepot.http_client.response import Reply, Target
+from entrepot.protocol import cache_status
 from entrepot.protocol.forwarded_fields import forwarded
 from entrepot.protocol.identifiers import Digest, Origin, Repository
-from entrepot.protocol.messages import Answer, Fields, Request, cache_status, error_answer
+from entrepot.protocol.messages import Answer, Fields, Request, error_answer
 from entrepot.protocol.network_reach import Reach
 from entrepot.pull import authorization
 from entrepot.storage.capacity import Fit
@@ -301,7 +302,7 @@ class Fetches:
         headers: Fields = (
             ("Content-Type", reply.value("Content-Type") or "application/octet-stream"),
             ("Docker-Content-Digest", str(digest)),
-            cache_status("fwd=miss", "detail=unstored"),
+            cache_status.UNSTORED,
         )
         if reply.length is not None:
             headers = (("Content-Length", str(reply.length)), *headers)

@@ -13,6 +13,8 @@ from entrepot.auth.grants import Asked
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
 from entrepot.http_client.response import Reply, UpstreamError
+from entrepot.protocol import cache_status
+from entrepot.protocol.cache_status import CacheStatus
 from entrepot.protocol.headers import normalise_accept
 from entrepot.protocol.identifiers import Digest, Reference, Repository, Tag
 from entrepot.protocol.manifests import MAX_SIZE, is_cacheable, listed_digests
@@ -20,7 +22,6 @@ from entrepot.protocol.messages import (
     Answer,
     Fields,
     Request,
-    cache_status,
     error_answer,
     said_digest,
 )
@@ -33,9 +34,6 @@ from entrepot.storage.records import StoredManifest, TagEntry
 from entrepot.transfer.range_answers import Content, content_answer
 from entrepot.upstream.context import Context
 from entrepot.upstream.redirected_answers import is_elsewhere, is_page
-
-UNCONFIRMED = ("hit", "detail=unconfirmed")
-"""``Cache-Status`` of content by digest that upstream did not confirm, since it is away."""
 
 _ATTEMPTS = 3
 """How often a manifest is asked for whose body breaks off."""
@@ -90,7 +88,7 @@ class Manifests:
             return await self._by_tag(request, repository, reference, who)
         except _NoManifestError as error:
             self._context.events.log(Event.UPSTREAM_FAILED, repository=repository, reason=error)
-            how = cache_status("fwd=miss", "fwd-status=200")
+            how = cache_status.miss(200)
             return error_answer(502, "MANIFEST_INVALID", f"upstream: {error}").adding(how)
 
     async def _by_digest(
@@ -109,11 +107,11 @@ class Manifests:
             word = await self._permitted(request, repository, digest, who, found)
             if word is None:
                 self._outage.serves(repository, digest, found.listed)
-                return self._hit(request, digest, found, *UNCONFIRMED)
+                return self._hit(request, digest, found, cache_status.UNCONFIRMED)
             if not word:
                 return await self._fetch_once(request, repository, digest, who)
         context.access.extend(repository, who, digest, found.listed)
-        return self._hit(request, digest, found, "hit")
+        return self._hit(request, digest, found, cache_status.HIT)
 
     async def _permitted(
         self,
@@ -193,7 +191,7 @@ class Manifests:
         self._context.events.log(
             Event.TAG_STALE, tag=tag.name, repository=repository, age=f"{age:.0f}s"
         )
-        answer = self._hit(request, kept.digest, kept.manifest, "hit", "detail=stale", age=age)
+        answer = self._hit(request, kept.digest, kept.manifest, cache_status.STALE, age=age)
         text = f"the registry does not answer; it last confirmed this tag {age:.0f} s ago"
         return answer.adding(("Warning", f'299 entrepot "{text}"'))
 
@@ -223,7 +221,7 @@ class Manifests:
             tag_freshness.Head(head.status, digest), held=found is not None
         )
         if verdict is tag_freshness.Verdict.SERVE and found is not None and digest is not None:
-            return self._hit(request, digest, found, "hit", "detail=revalidated", age=0.0)
+            return self._hit(request, digest, found, cache_status.REVALIDATED, age=0.0)
         patient = head.status not in TRANSIENT  # else the HEAD has just waited
         return await self._fetch_once(request, repository, tag, who, patient=patient)
 
@@ -271,7 +269,8 @@ class Manifests:
         request: Request,
         digest: Digest,
         found: StoredManifest,
-        *status: str,
+        how: CacheStatus,
+        *,
         age: float | None = None,
     ) -> Answer:
         self._context.events.count(Counter.MANIFEST_HITS)
@@ -283,7 +282,7 @@ class Manifests:
             lambda _start, _stop: found.content,
             age=stored_ago if age is None else age,
         )
-        return content_answer(request, content, *status, ranges=False)
+        return content_answer(request, content, how, ranges=False)
 
     # Asking upstream
 
@@ -353,8 +352,10 @@ class Manifests:
             return answer
         if not isinstance(answer.content, bytes):
             return await self._fetch(request, repository, reference, who)
-        kept = tuple(p for p in authorization.shareable(answer.headers) if p[0] != "Cache-Status")
-        return replace(answer, headers=(*kept, cache_status("fwd=miss", "collapsed")))
+        kept = tuple(
+            p for p in authorization.shareable(answer.headers) if p[0] != cache_status.FIELD
+        )
+        return replace(answer, headers=(*kept, cache_status.COLLAPSED))
 
     async def _fetch(
         self,
@@ -444,9 +445,8 @@ class Manifests:
         access.extend(repository, who, digest, lambda: listed_digests(content))
         context.events.count(Counter.MANIFEST_MISSES)
         whole = Content(digest, media_type, len(content), lambda _start, _stop: content)
-        answer = content_answer(
-            request, whole, "fwd=miss", "stored" if kept else "detail=unstored", ranges=False
-        )
+        how = cache_status.STORED if kept else cache_status.UNSTORED
+        answer = content_answer(request, whole, how, ranges=False)
         passed_on = tuple(pair for pair in reply.headers if pair[0].lower() in _PASSED_ON)
         return answer.adding(*passed_on)
 

@@ -14,7 +14,6 @@ from entrepot.protocol.messages import (
     Answer,
     Fields,
     Request,
-    cache_status,
     end_to_end,
     error_answer,
     field_values,
@@ -104,8 +103,3 @@ def test_closing_an_answer_closes_its_body(tmp_path: Path) -> None:
         os.fstat(file)
     answer.close()
     Answer(200, (), b"x").close()
-
-
-def test_cache_status_names_this_cache() -> None:
-    """The field is a list item with parameters (RFC 9211 section 2)."""
-    assert cache_status("fwd=miss", "stored") == ("Cache-Status", "entrepot; fwd=miss; stored")

@@ -17,7 +17,7 @@ from entrepot.mitm.layers import translate
 from entrepot.mitm.layers.error_pages import FAILURE, Failure, understand
 from entrepot.mitm.layers.tunnel_layer import OVERDUE
 from entrepot.mitm.lifecycle import Running
-from entrepot.protocol.messages import cache_status
+from entrepot.protocol import cache_status
 from entrepot.protocol.routes import Blob, Manifest
 
 
@@ -42,7 +42,7 @@ class Passing:
         note: Note | None = flow.metadata.get(NOTE)
         if note is None:
             return
-        response.headers.add(*cache_status("fwd=bypass", f"detail={note.endpoint.detail}"))
+        response.headers.add(*cache_status.bypass(note.endpoint.detail))
         parts, request = self._running.parts(), note.request
         parts.context.health.answered(request.origin)
         if response.status_code == 401:

@@ -19,9 +19,10 @@ from entrepot.mitm.layers import translate
 from entrepot.mitm.layers.body_layer import SELF
 from entrepot.mitm.layers.error_pages import refuse, response_of
 from entrepot.mitm.lifecycle import Running, client_of
+from entrepot.protocol import cache_status
 from entrepot.protocol.forwarded_fields import forwarded
 from entrepot.protocol.identifiers import Origin
-from entrepot.protocol.messages import Answer, Request, cache_status, error_answer, field_values
+from entrepot.protocol.messages import Answer, Request, error_answer, field_values
 from entrepot.protocol.routes import Blob, Endpoint, Manifest, Referrers, Tags, parse_endpoint
 from entrepot.pull.cache import Cache
 from entrepot.upstream.discovery.interception import Role
@@ -34,7 +35,7 @@ NOWHERE = Origin("http", SELF, 80)
 """The origin of a request that names none."""
 
 _TOO_LARGE = error_answer(405, "UNSUPPORTED", "a mirror is for pulling").adding(
-    ("Allow", "GET, HEAD"), cache_status("detail=error")
+    ("Allow", "GET, HEAD"), cache_status.ERROR
 )
 
 
@@ -102,8 +103,8 @@ class Requests:
         if note.way in (Way.PASS, Way.LISTS) and context.health.offline:
             return error_answer(503, "UNAVAILABLE", "the proxy is offline")
         if note.way is Way.PASS and not context.health.may_ask(origin, spare=False):
-            how = ("fwd=bypass", f"detail={note.endpoint.detail}")
-            return unavailable(context.health.left_alone(origin), *how)
+            how = cache_status.bypass(note.endpoint.detail)
+            return unavailable(context.health.left_alone(origin), how)
         return None
 
     async def _note(self, flow: http.HTTPFlow) -> Note | None:
