@@ -1,7 +1,7 @@
 """Who asks: credentials told apart without keeping them, and tokens known to be anybody's.
 
 What carries identity is part of a credential: ``Authorization`` and every header field that is not
-known to be neutral (``identity_fields``), so that an unknown scheme (a cookie, ``PRIVATE-TOKEN``)
+known to be neutral (``header_filters``), so that an unknown scheme (a cookie, ``PRIVATE-TOKEN``)
 can only cost a question, never leak an answer. Credentials are kept as HMACs under a secret that
 dies with the process. Where the proxy asks with an account of its own, that account is who asks.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from entrepot.bounded_map import BoundedMap
 from entrepot.protocol.credential import ANYONE, NOBODY
-from entrepot.protocol.identity_fields import identity_fields
+from entrepot.protocol.header_filters import identity_fields
 from entrepot.protocol.messages import Request
 
 _NO_FIELD = ("", "")

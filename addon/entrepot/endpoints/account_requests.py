@@ -24,13 +24,11 @@ from entrepot.auth.token_servers import Realms, are_related, named_server
 from entrepot.events.table import Event
 from entrepot.http_client.response import UpstreamError, unavailable
 from entrepot.protocol import cache_status
-from entrepot.protocol.forwarded_fields import are_plain
+from entrepot.protocol.header_filters import identity_fields, name_no_host, passed_on_fields
 from entrepot.protocol.identifiers import is_repository_name
-from entrepot.protocol.identity_fields import identity_fields
 from entrepot.protocol.messages import (
     Answer,
     Request,
-    end_to_end,
     field_values,
     json_answer,
     token_answer,
@@ -40,7 +38,6 @@ from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.interception import Interception
 
 _READ = frozenset({"GET", "HEAD"})
-_REPLACED = frozenset({"host", "content-length", "accept-encoding"})
 
 
 class Behalf:
@@ -72,11 +69,8 @@ class Behalf:
 
     async def list(self, request: Request, endpoint: Tags | Referrers) -> Answer:
         """Upstream's own list, to the account."""
-        fields = (pair for pair in end_to_end(request.headers) if pair[0].lower() not in _REPLACED)
         try:
-            reply = await self._context.gateway.pass_on(
-                request, (*fields, ("Accept-Encoding", "identity")), None
-            )
+            reply = await self._context.gateway.pass_on(request, passed_on_fields(request), None)
         except UpstreamError as error:
             self._context.events.log(Event.UPSTREAM_FAILED, host=request.origin, reason=error)
             return unavailable(error, cache_status.bypass(endpoint.detail))
@@ -94,7 +88,7 @@ class Behalf:
         related = named is None or are_related(request.origin, named)
         if account is None or not (related or named in account.realms):
             return answer  # nor is the login shown to a token server elsewhere
-        plain = are_plain(request.headers)  # else no realm is learnt of it
+        plain = name_no_host(request.headers)  # else no realm is learnt of it
         server = self._realms.challenged(request.origin, challenges) if plain else None
         self._interception.sent(request.client, request.origin, challenges)
         if server is not None and await self._interception.intercepts(server, request.client):

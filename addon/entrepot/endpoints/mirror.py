@@ -29,8 +29,8 @@ from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.response import UpstreamError, unavailable
 from entrepot.protocol import cache_status
 from entrepot.protocol.credential import NOBODY
+from entrepot.protocol.header_filters import FOR_ONE_CLIENT, SAYS_NOT_WHO, only, without
 from entrepot.protocol.identifiers import Origin, Repository
-from entrepot.protocol.identity_fields import NEUTRAL
 from entrepot.protocol.messages import (
     API_VERSION,
     Answer,
@@ -49,7 +49,6 @@ from entrepot.protocol.routes import (
     Tags,
     parse_endpoint,
 )
-from entrepot.pull.authorization import shareable
 from entrepot.pull.cache import Cache
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.registry_hosts import RegistryHosts
@@ -184,7 +183,7 @@ class Mirrors:
         account = self._accounts.of(request.origin, endpoint.name, request.client)
         return replace(
             request,
-            headers=tuple(pair for pair in request.headers if pair[0].lower() in NEUTRAL),
+            headers=only(request.headers, SAYS_NOT_WHO),
             account=account or NOBODY,
             reach=reach,
         )
@@ -235,7 +234,7 @@ class Mirrors:
 def _without_challenge(answer: Answer, code: str) -> Answer:
     """What a client gets that can show no login here."""
     if answer.status not in (401, 403):
-        return replace(answer, headers=shareable(answer.headers))
+        return replace(answer, headers=without(answer.headers, FOR_ONE_CLIENT))
     answer.close()
     message = "the registry does not give this to whom the mirror asks as"
     how = cache_status.miss(answer.status)

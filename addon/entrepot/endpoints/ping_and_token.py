@@ -28,15 +28,23 @@ from entrepot.events.counters import Counter
 from entrepot.events.table import Event
 from entrepot.http_client.response import Reply, UpstreamError, unavailable
 from entrepot.protocol import cache_status
-from entrepot.protocol.forwarded_fields import are_plain
+from entrepot.protocol.header_filters import (
+    ANYBODYS_PING,
+    ASKS_FOR_MORE,
+    OF_A_PING,
+    end_to_end,
+    identity_fields,
+    name_no_host,
+    only,
+    passed_on_fields,
+    without,
+)
 from entrepot.protocol.headers import parse_challenges
 from entrepot.protocol.identifiers import Origin
-from entrepot.protocol.identity_fields import identity_fields
 from entrepot.protocol.messages import (
     Answer,
     Fields,
     Request,
-    end_to_end,
     field_values,
     json_answer,
     token_answer,
@@ -55,26 +63,8 @@ _MOST_REMEMBERED = 1000
 _PAUSE_SECONDS = 0.25
 
 _ASKED = frozenset({"GET", "HEAD"})
-_REPLACED = frozenset({"host", "content-length", "accept-encoding"})
-_SPECIAL = frozenset(
-    {
-        "cache-control",
-        "if-match",
-        "if-modified-since",
-        "if-none-match",
-        "if-range",
-        "if-unmodified-since",
-        "origin",
-        "pragma",
-        "range",
-    }
-)
-"""Fields that ask for another answer than everybody's, or for a new one."""
-_KEPT = frozenset({"content-type", "date", "docker-distribution-api-version", "www-authenticate"})
 _STATELESS = frozenset({"basic", "bearer"})
 """Schemes whose challenge is the same for all; others carry a nonce, or belong to a connection."""
-_FOR_ALL: Fields = (("Accept", "*/*"), ("Accept-Encoding", "identity"))
-"""With what a ping is sent whose answer everybody gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +143,7 @@ class Logins:
         without_token = shown == f"Bearer {self._our_token}"
         if not without_token and not self._behalf.is_ours(shown):
             return request
-        kept = tuple(pair for pair in request.headers if pair[0].lower() != "authorization")
+        kept = without(request.headers, ("authorization",))
         return replace(request, headers=kept, without_token=without_token)
 
     def challenged(self, origin: Origin, values: list[str], asked: Fields) -> None:
@@ -168,7 +158,7 @@ class Logins:
 
     def _learn_realm(self, origin: Origin, values: list[str], asked: Fields) -> None:
         """Everybody is told of a realm, so no client may have had a word in it."""
-        if are_plain(asked):
+        if name_no_host(asked):
             self._realms.challenged(origin, values)
 
     def _is_for_a_token(self, request: Request) -> bool:
@@ -177,10 +167,8 @@ class Logins:
     async def _send(
         self, request: Request, content: bytes | None = None, *, brief: bool = False
     ) -> Reply:
-        fields = (pair for pair in end_to_end(request.headers) if pair[0].lower() not in _REPLACED)
-        return await self._context.gateway.pass_on(
-            request, (*fields, ("Accept-Encoding", "identity")), content, brief=brief
-        )
+        fields = passed_on_fields(request)
+        return await self._context.gateway.pass_on(request, fields, content, brief=brief)
 
     # Tokens
 
@@ -215,7 +203,7 @@ class Logins:
             return await self._context.relay.answer(request, reply, head=head, how=how)
         # Whom a token server gave a token for what a client said of where it comes from is not
         # anybody.
-        anybody = token_requests.is_anonymous(request) and are_plain(reply.asked)
+        anybody = token_requests.is_anonymous(request) and name_no_host(reply.asked)
         self._issued(head, began, anonymous=anybody)
         return relayed(reply, head, len(head), how)
 
@@ -290,7 +278,7 @@ class Logins:
 
     async def _ping_for_all(self, request: Request) -> Answer:
         how = cache_status.bypass("ping")
-        reply = await self._context.gateway.pass_on(request, _FOR_ALL, None, brief=True)
+        reply = await self._context.gateway.pass_on(request, ANYBODYS_PING, None, brief=True)
         await self._heard(request, reply)
         if not _is_fit_for_all(reply):
             return await self._context.relay.answer(request, reply, how=how)
@@ -306,7 +294,7 @@ class Logins:
         return known if fresh else None
 
     def _remember(self, origin: Origin, reply: Reply, content: bytes) -> None:
-        kept = tuple(pair for pair in end_to_end(reply.headers) if pair[0].lower() in _KEPT)
+        kept = only(end_to_end(reply.headers), OF_A_PING)
         challenges = field_values(reply.headers, "WWW-Authenticate")
         now, server = self._context.clock(), self._realms.challenged(origin, challenges)
         servers = frozenset({server} if server else ())
@@ -326,14 +314,14 @@ class Logins:
                 self._remembered.pop(origin)
         if reply.status == 401:
             self._learn_realm(origin, challenges, reply.asked)
-        if reply.status in (200, 401) and _says_registry(reply) and are_plain(reply.asked):
+        if reply.status in (200, 401) and _says_registry(reply) and name_no_host(reply.asked):
             await self._hosts.learn(origin, self._context.gateway.reach_of(request))
 
 
 def _is_anybodys(request: Request) -> bool:
     """Whether a ping that shows nobody is answered the same whoever sends it."""
     plain = request.method == "GET" and request.path == "/v2/" and not request.query
-    return plain and not any(name.lower() in _SPECIAL for name, _ in request.headers)
+    return plain and not any(name.lower() in ASKS_FOR_MORE for name, _ in request.headers)
 
 
 def _is_fit_for_all(reply: Reply) -> bool:

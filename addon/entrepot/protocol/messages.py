@@ -20,21 +20,6 @@ Fields = tuple[tuple[str, str], ...]
 API_VERSION = ("Docker-Distribution-Api-Version", "registry/2.0")
 """Docker's clients take a host for a registry by this field."""
 
-HOP_BY_HOP = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-"""Fields that speak of one connection, never to be passed on (RFC 9110 section 7.6.1)."""
-
 
 _OUR_TOKEN_SECONDS = 60
 
@@ -51,16 +36,6 @@ def said_digest(fields: Fields) -> Digest | None:
         return Digest.parse(", ".join(field_values(fields, "Docker-Content-Digest")))
     except ValueError:
         return None
-
-
-def end_to_end(fields: Fields) -> Fields:
-    """``fields`` without the hop-by-hop ones, those that ``Connection`` names included."""
-    named = {
-        token.strip().lower()
-        for value in field_values(fields, "connection")
-        for token in value.split(",")
-    }
-    return tuple((key, value) for key, value in fields if key.lower() not in HOP_BY_HOP | named)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,10 @@ from dataclasses import dataclass
 from entrepot.auth.credentials import Credential
 from entrepot.auth.grants import Asked
 from entrepot.http_client.response import Reply
+from entrepot.protocol.header_filters import FOR_ONE_CLIENT, without
 from entrepot.protocol.headers import parse_challenges
 from entrepot.protocol.identifiers import Digest, Repository
-from entrepot.protocol.messages import Answer, Fields, Request, field_values, said_digest
+from entrepot.protocol.messages import Answer, Request, field_values, said_digest
 from entrepot.protocol.statuses import GONE, REFUSALS
 from entrepot.upstream.context import Context
 
@@ -88,7 +89,7 @@ async def ask_for_blob(
         return word
     if not isinstance(word.content, bytes):
         return await ask(request)
-    return Answer(word.status, shareable(word.headers), word.content)
+    return Answer(word.status, without(word.headers, FOR_ONE_CLIENT), word.content)
 
 
 async def allow(
@@ -162,11 +163,6 @@ def _refuses_all_such(reply: Reply, who: Credential) -> bool:
     with_token = any(name.lower() == "authorization" for name, _ in reply.asked)
     ended = any(challenge.params.get("error") == "invalid_token" for challenge in bearer)
     return not (reply.status == 401 and bearer and (ended or not with_token))
-
-
-def shareable(headers: Fields) -> Fields:
-    """What of an answer may go to others than the one it was made for."""
-    return tuple(pair for pair in headers if pair[0].lower() != "set-cookie")
 
 
 def _whole_size(reply: Reply) -> int | None:

@@ -16,7 +16,7 @@ from entrepot.events.table import Event
 from entrepot.http_client.client import Follow
 from entrepot.http_client.response import Reply, Target
 from entrepot.protocol import cache_status
-from entrepot.protocol.forwarded_fields import forwarded
+from entrepot.protocol.header_filters import content_fields, without
 from entrepot.protocol.identifiers import Digest, Origin, Repository
 from entrepot.protocol.messages import Answer, Fields, Request, error_answer
 from entrepot.protocol.network_reach import Reach
@@ -248,7 +248,7 @@ class Fetches:
             )
 
         def ask(extra: Fields) -> Reply:
-            fields = (*forwarded(request), *extra)
+            fields = (*content_fields(request), *extra)
             return context.gateway.account_auth.send(
                 request, fields, bind(get, target, context.gateway.reach_of(request))
             )
@@ -260,7 +260,7 @@ class Fetches:
         def part(reply: Reply, start: int, stop: int) -> Reply:
             context.events.count(Counter.PARALLEL_FETCHES)
             wanted = ("Range", f"bytes={start}-{stop - 1}")
-            fields = (*(pair for pair in reply.asked if pair[0].lower() != "range"), wanted)
+            fields = (*without(reply.asked, ("range",)), wanted)
             found = get(reply.target, reply.reach, fields)
             if found.status == 206 or (reply.target == target and request.account is None):
                 return found

@@ -15,6 +15,7 @@ from entrepot.events.table import Event
 from entrepot.http_client.response import Reply, UpstreamError
 from entrepot.protocol import cache_status
 from entrepot.protocol.cache_status import CacheStatus
+from entrepot.protocol.header_filters import FOR_ONE_CLIENT, OF_A_MANIFEST, only, without
 from entrepot.protocol.headers import normalise_accept
 from entrepot.protocol.identifiers import Digest, Reference, Repository, Tag
 from entrepot.protocol.manifests import MAX_SIZE, is_cacheable, listed_digests
@@ -327,7 +328,7 @@ class Manifests:
             elif digest is not None and shown.is_named(digest):
                 await authorization.allow(context, repository, digest, who, asked)
             answer = await context.relay.answer(replace(request, method="HEAD"), reply)
-            return _Head(reply.status, authorization.shareable(answer.headers), shown)
+            return _Head(reply.status, without(answer.headers, FOR_ONE_CLIENT), shown)
 
     async def _fetch_once(
         self,
@@ -353,7 +354,7 @@ class Manifests:
         if not isinstance(answer.content, bytes):
             return await self._fetch(request, repository, reference, who)
         kept = tuple(
-            p for p in authorization.shareable(answer.headers) if p[0] != cache_status.FIELD
+            p for p in without(answer.headers, FOR_ONE_CLIENT) if p[0] != cache_status.FIELD
         )
         return replace(answer, headers=(*kept, cache_status.COLLAPSED))
 
@@ -447,11 +448,7 @@ class Manifests:
         whole = Content(digest, media_type, len(content), lambda _start, _stop: content)
         how = cache_status.STORED if kept else cache_status.UNSTORED
         answer = content_answer(request, whole, how, ranges=False)
-        passed_on = tuple(pair for pair in reply.headers if pair[0].lower() in _PASSED_ON)
-        return answer.adding(*passed_on)
-
-
-_PASSED_ON = frozenset({"oci-subject", "oci-filters-applied", "link", "warning"})
+        return answer.adding(*only(reply.headers, OF_A_MANIFEST))
 
 
 def _head_answer(head: _Head) -> Answer:

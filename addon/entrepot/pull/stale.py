@@ -25,8 +25,8 @@ from entrepot.auth.credentials import Credential
 from entrepot.bounded_map import BoundedMap
 from entrepot.config.networks import Network, is_in
 from entrepot.protocol.credential import ANYONE
+from entrepot.protocol.header_filters import identity_fields
 from entrepot.protocol.identifiers import Digest, Origin, Reference, Repository, Tag
-from entrepot.protocol.identity_fields import identity_fields
 from entrepot.protocol.messages import Request
 from entrepot.storage.records import StoredManifest, TagEntry
 from entrepot.upstream.context import Context

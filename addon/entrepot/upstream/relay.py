@@ -7,10 +7,11 @@ from functools import partial
 from entrepot.http_client.response import Reply
 from entrepot.protocol import cache_status
 from entrepot.protocol.cache_status import CacheStatus
+from entrepot.protocol.header_filters import ABOUT_CONTENT, end_to_end, only, without
 from entrepot.protocol.identifiers import Digest
-from entrepot.protocol.messages import Answer, Body, Request, end_to_end
+from entrepot.protocol.messages import Answer, Body, Request
 from entrepot.transfer.bodies import ReplyBody
-from entrepot.upstream.redirected_answers import describing, is_elsewhere, problem
+from entrepot.upstream.redirected_answers import is_elsewhere, problem
 from entrepot.upstream.worker_threads import WorkerThreads
 
 _SMALL = 256 * 1024
@@ -43,7 +44,7 @@ class Relay:
             if unfit is not None:
                 reply.close()
                 return unfit.adding(how)
-            reply.headers = describing(reply.headers)
+            reply.headers = only(reply.headers, ABOUT_CONTENT)
         if request.method == "HEAD" or reply.status in (204, 304):
             reply.close()
             return relayed(reply, b"", reply.length, how)
@@ -79,7 +80,7 @@ class Relay:
 def relayed(reply: Reply, content: bytes | Body, size: int | None, how: CacheStatus) -> Answer:
     """An answer of upstream's fields, and of this content and size."""
     headers = (
-        *(pair for pair in end_to_end(reply.headers) if pair[0].lower() != "content-length"),
+        *without(end_to_end(reply.headers), ("content-length",)),
         how,
     )
     if size is not None:

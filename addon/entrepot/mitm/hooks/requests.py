@@ -20,7 +20,7 @@ from entrepot.mitm.layers.body_layer import SELF
 from entrepot.mitm.layers.error_pages import refuse, response_of
 from entrepot.mitm.lifecycle import Running, client_of
 from entrepot.protocol import cache_status
-from entrepot.protocol.forwarded_fields import forwarded
+from entrepot.protocol.header_filters import FOR_THE_PROXY, content_fields
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer, Request, error_answer, field_values
 from entrepot.protocol.routes import Blob, Endpoint, Manifest, Referrers, Tags, parse_endpoint
@@ -112,7 +112,7 @@ class Requests:
         origin = translate.origin_of(flow)
         if origin is None or flow.error is not None:
             return None
-        for name in ("proxy-authorization", "proxy-connection"):
+        for name in FOR_THE_PROXY:
             flow.request.headers.pop(name, None)
         role, received = await self._role(flow, origin), translate.request_of(flow, origin)
         logins = self._running.parts().logins
@@ -231,5 +231,5 @@ class Requests:
             return await parts.logins.handle(request, content)
         if answer.status == 401:
             challenges = field_values(answer.headers, "WWW-Authenticate")
-            parts.logins.challenged(request.origin, challenges, forwarded(request))
+            parts.logins.challenged(request.origin, challenges, content_fields(request))
         return answer

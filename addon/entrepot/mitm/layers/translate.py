@@ -6,8 +6,9 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 
 from entrepot.mitm.layers.body_layer import BODY
 from entrepot.protocol import cache_status
+from entrepot.protocol.header_filters import end_to_end
 from entrepot.protocol.identifiers import Origin, parse_host
-from entrepot.protocol.messages import Answer, Fields, Request, end_to_end
+from entrepot.protocol.messages import Answer, Fields, Request
 
 
 def origin_of(flow: http.HTTPFlow, scheme: str | None = None) -> Origin | None:
