@@ -1,21 +1,91 @@
-"""A bounded table in which nobody takes more than a share.
+"""Maps that stay bounded, whoever may name ever new keys: what is oldest makes room.
 
-What clients, or whoever else can name ever new things, make be remembered is bounded. In a plain
-LRU one of them would push out what all others have; here each pushes out what is its own.
+What clients and registries make be remembered is bounded everywhere: forgetting a part of it costs
+a question upstream, never more. :class:`BoundedMap` counts entries, :class:`FairMap` counts them
+by who made them too.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import Generic, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Generic, TypeVar, overload
 
 K = TypeVar("K")
 V = TypeVar("V")
+T = TypeVar("T")
 
 _EVERYBODY = ""
 
 
-class Shares(Generic[K, V]):
-    """Rows, each owned by who made it; what another one uses too is everybody's, without a share.
+class BoundedMap(Mapping[K, V]):
+    """At most ``most`` entries, from the oldest to the latest; one more pushes the oldest out.
+
+    An entry is as old as the last :meth:`put` or :meth:`use` of its key; to read it is no use. So
+    it is an LRU cache where each hit is a ``use``, else what was written longest ago goes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._entries: OrderedDict[K, V] = OrderedDict()
+
+    def __getitem__(self, key: K) -> V:
+        return self._entries[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._entries)
+
+    def __reversed__(self) -> Iterator[K]:
+        return reversed(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def get(self, key: K) -> V | None: ...
+    @overload
+    def get(self, key: K, default: V | T) -> V | T: ...
+    def get(self, key: K, default: V | T | None = None) -> V | T | None:
+        """The value of ``key``, which stays as old as it is."""
+        return self._entries.get(key, default)
+
+    def put(self, key: K, value: V, *, renew: bool = True) -> V | None:
+        """Set a value; the one that it pushed out, if any.
+
+        Without ``renew`` an entry that is there already stays as old as it is.
+        """
+        self._entries[key] = value
+        if renew:
+            self._entries.move_to_end(key)
+        if len(self._entries) > self._most:
+            return self._entries.popitem(last=False)[1]
+        return None
+
+    def use(self, key: K) -> None:
+        """Make an entry the latest. Raises ``KeyError``."""
+        self._entries.move_to_end(key)
+
+    def oldest(self) -> tuple[K, V] | None:
+        """The entry that goes first; None where there is none."""
+        return next(iter(self._entries.items()), None)
+
+    def pop(self, key: K) -> V | None:
+        """Take out an entry, if it is there."""
+        return self._entries.pop(key, None)
+
+    def clear(self) -> None:
+        """Take out all."""
+        self._entries.clear()
+
+
+class FairMap(Generic[K, V]):
+    """A bounded map in which nobody takes more than a share.
+
+    In a plain one whoever can name ever new keys pushes out what all others have; here each pushes
+    out what is its own. So this is for what strangers make be remembered.
+
+    Rows, each owned by who made it; what another one uses too is everybody's, without a share.
 
     The rows that were used longest ago go first: an owner's beyond ``share``, and any beyond
     ``most``.

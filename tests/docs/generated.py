@@ -10,6 +10,7 @@ from pathlib import Path
 from docs.pages import DOCS, ROOT, Page, marks
 from entrepot.config.options import OPTIONS, Option
 from entrepot.events.documentation import counters_table, markdown_table
+from entrepot.protocol import cache_status
 from test_layers import PACKAGE, ROOMS
 
 
@@ -59,6 +60,7 @@ def _sentence(file: Path) -> str:
 
 
 BLOCKS: dict[str, tuple[Page, Callable[[], str]]] = {
+    "cache-status": (DOCS["operations"], cache_status.markdown_table),
     "options": (DOCS["configuration"], options),
     "events": (DOCS["operations"], markdown_table),
     "counters": (DOCS["operations"], counters_table),

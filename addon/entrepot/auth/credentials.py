@@ -1,18 +1,18 @@
 """Who asks: credentials told apart without keeping them, and tokens known to be anybody's.
 
 What carries identity is part of a credential: ``Authorization`` and every header field that is not
-known to be neutral (``identity_fields``), so that an unknown scheme (a cookie, ``PRIVATE-TOKEN``)
+known to be neutral (``header_filters``), so that an unknown scheme (a cookie, ``PRIVATE-TOKEN``)
 can only cost a question, never leak an answer. Credentials are kept as HMACs under a secret that
 dies with the process. Where the proxy asks with an account of its own, that account is who asks.
 """
 
 import hashlib
 import hmac
-from collections import OrderedDict
 from dataclasses import dataclass
 
+from entrepot.bounded_map import BoundedMap
 from entrepot.protocol.credential import ANYONE, NOBODY
-from entrepot.protocol.identity_fields import identity_fields
+from entrepot.protocol.header_filters import identity_fields
 from entrepot.protocol.messages import Request
 
 _NO_FIELD = ("", "")
@@ -37,7 +37,7 @@ class Credentials:
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
-        self._tokens: OrderedDict[bytes, tuple[bool, float]] = OrderedDict()
+        self._tokens: BoundedMap[bytes, tuple[bool, float]] = BoundedMap(_MOST_TOKENS)
         """Whether a token is anonymous, and its end, by its fingerprint."""
 
     def of(self, request: Request) -> Credential:
@@ -56,12 +56,10 @@ class Credentials:
 
     def token_issued(self, token: str, *, anonymous: bool, expires: float, now: float) -> None:
         """Remember a bearer token that a token server was seen to hand out."""
-        while self._tokens and next(iter(self._tokens.values()))[1] <= now:
-            self._tokens.popitem(last=False)
+        while (oldest := self._tokens.oldest()) and oldest[1][1] <= now:
+            self._tokens.pop(oldest[0])
         fingerprint = self._fingerprint([("authorization", f"Bearer {token}")])
-        self._tokens[fingerprint] = (anonymous, expires)
-        while len(self._tokens) > _MOST_TOKENS:
-            self._tokens.popitem(last=False)
+        self._tokens.put(fingerprint, (anonymous, expires), renew=False)
 
     def _fingerprint(self, fields: list[tuple[str, str]]) -> bytes:
         text = "".join(f"{len(k)}:{k}{len(v)}:{v}" for k, v in fields)

@@ -12,6 +12,7 @@ forgetting costs a question upstream, never more.
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 
+from entrepot.bounded_map import BoundedMap
 from entrepot.protocol.identifiers import Digest
 
 Decision = tuple[float, int]
@@ -119,16 +120,14 @@ class Turns:
     """
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._turns: OrderedDict[bytes, int] = OrderedDict()
+        self._turns: BoundedMap[bytes, int] = BoundedMap(most)
         self._forgotten = 0
 
     def put(self, key: bytes, turn: int) -> None:
         """Remember that it was now."""
-        self._turns[key] = turn
-        self._turns.move_to_end(key)
-        while len(self._turns) > self._most:
-            _, self._forgotten = self._turns.popitem(last=False)
+        forgotten = self._turns.put(key, turn)
+        if forgotten is not None:
+            self._forgotten = forgotten
 
     def last(self, key: bytes) -> int:
         """The last turn of this, or a later one."""
@@ -144,7 +143,7 @@ class Turns:
 
     def drop(self, key: bytes) -> None:
         """Let it not be so of this any more."""
-        self._turns.pop(key, None)
+        self._turns.pop(key)
 
 
 def _cost(listed: dict[bytes, None]) -> int:

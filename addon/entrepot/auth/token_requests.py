@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from entrepot.protocol.identity_fields import identity_fields
+from entrepot.protocol.header_filters import identity_fields
 from entrepot.protocol.messages import Request
 
 DEFAULT_SECONDS = 60.0

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from publicsuffixlist import PublicSuffixList
 
-from entrepot.bounded_map import Shares
+from entrepot.bounded_map import BoundedMap, FairMap
 from entrepot.protocol.headers import parse_challenges
 from entrepot.protocol.identifiers import Origin, is_ip_address
 
@@ -46,8 +46,10 @@ class Realms:
     """The token endpoints learnt from challenges, and who was sent there."""
 
     def __init__(self) -> None:
-        self._known: Shares[Realm, Shares[_Named, None]] = Shares(MOST_REALMS, REALMS_OF_A_DOMAIN)
-        self._sent: Shares[tuple[str, Origin], dict[Origin, float]] = Shares(
+        self._known: FairMap[Realm, FairMap[_Named, None]] = FairMap(
+            MOST_REALMS, REALMS_OF_A_DOMAIN
+        )
+        self._sent: FairMap[tuple[str, Origin], BoundedMap[Origin, float]] = FairMap(
             _MOST_SENT, _SENT_OF_A_CLIENT
         )
 
@@ -57,7 +59,7 @@ class Realms:
         if named is None:
             return None
         realm, service = named
-        names = self._known.peek(realm) or Shares(_MOST_NAMES, _NAMES_BY_A_DOMAIN)
+        names = self._known.peek(realm) or FairMap(_MOST_NAMES, _NAMES_BY_A_DOMAIN)
         names.put((registry, service), None, _domain(registry.host))
         self._known.put(realm, names, _domain(realm.origin.host))
         return realm.origin
@@ -74,16 +76,15 @@ class Realms:
         names = self._known.peek(realm)
         if names is None or (registry, service) not in names:
             return
-        senders = self._sent.peek((client, realm.origin)) or {}
-        senders.pop(registry, None)
-        senders[registry] = now
-        if len(senders) > _MOST_SENDERS:
-            del senders[next(iter(senders))]
+        senders = self._sent.peek((client, realm.origin)) or BoundedMap(_MOST_SENDERS)
+        senders.put(registry, now)
         self._sent.put((client, realm.origin), senders, client)
 
     def senders(self, client: str, server: Origin, now: float) -> list[Origin]:
         """The registries that sent ``client`` to ``server`` lately."""
-        known = self._sent.peek((client, server)) or {}
+        known = self._sent.peek((client, server))
+        if known is None:
+            return []
         return [registry for registry, at in known.items() if now - at < SENT_SECONDS]
 
     def has(self, origin: Origin, path: str) -> bool:

@@ -23,13 +23,12 @@ from entrepot.auth.token_requests import is_anonymous
 from entrepot.auth.token_servers import Realms, are_related, named_server
 from entrepot.events.table import Event
 from entrepot.http_client.response import UpstreamError, unavailable
-from entrepot.protocol.forwarded_fields import are_plain
+from entrepot.protocol import cache_status
+from entrepot.protocol.header_filters import identity_fields, name_no_host, passed_on_fields
 from entrepot.protocol.identifiers import is_repository_name
-from entrepot.protocol.identity_fields import identity_fields
 from entrepot.protocol.messages import (
     Answer,
     Request,
-    end_to_end,
     field_values,
     json_answer,
     token_answer,
@@ -39,9 +38,6 @@ from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.interception import Interception
 
 _READ = frozenset({"GET", "HEAD"})
-_REPLACED = frozenset({"host", "content-length", "accept-encoding"})
-_HOW = ("hit", "detail=account")
-"""``Cache-Status`` of what is answered here since there is an account."""
 
 
 class Behalf:
@@ -73,16 +69,13 @@ class Behalf:
 
     async def list(self, request: Request, endpoint: Tags | Referrers) -> Answer:
         """Upstream's own list, to the account."""
-        fields = (pair for pair in end_to_end(request.headers) if pair[0].lower() not in _REPLACED)
         try:
-            reply = await self._context.gateway.pass_on(
-                request, (*fields, ("Accept-Encoding", "identity")), None
-            )
+            reply = await self._context.gateway.pass_on(request, passed_on_fields(request), None)
         except UpstreamError as error:
             self._context.events.log(Event.UPSTREAM_FAILED, host=request.origin, reason=error)
-            return unavailable(error, "fwd=bypass", f"detail={endpoint.detail}")
+            return unavailable(error, cache_status.bypass(endpoint.detail))
         return await self._context.relay.answer(
-            request, reply, how=("fwd=bypass", f"detail={endpoint.detail}")
+            request, reply, how=cache_status.bypass(endpoint.detail)
         )
 
     async def pinged(self, request: Request, answer: Answer) -> Answer:
@@ -95,13 +88,13 @@ class Behalf:
         related = named is None or are_related(request.origin, named)
         if account is None or not (related or named in account.realms):
             return answer  # nor is the login shown to a token server elsewhere
-        plain = are_plain(request.headers)  # else no realm is learnt of it
+        plain = name_no_host(request.headers)  # else no realm is learnt of it
         server = self._realms.challenged(request.origin, challenges) if plain else None
         self._interception.sent(request.client, request.origin, challenges)
         if server is not None and await self._interception.intercepts(server, request.client):
             return answer
         answer.close()
-        return json_answer(request.method, {}, *_HOW)
+        return json_answer(request.method, {}, cache_status.ACCOUNT)
 
     def token(self, request: Request) -> Answer | None:
         """A token of ours, where all that it is wanted for is asked as an account."""
@@ -116,7 +109,7 @@ class Behalf:
             for name in names or [""]
             for registry in registries
         )
-        return token_answer(request.method, self._token, *_HOW) if known else None
+        return token_answer(request.method, self._token, cache_status.ACCOUNT) if known else None
 
 
 def _pulled(scope: str) -> str | None:

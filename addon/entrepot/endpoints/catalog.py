@@ -14,6 +14,8 @@ from typing import Self
 from urllib.parse import parse_qs, urlencode
 
 from entrepot.auth.accounts import Accounts
+from entrepot.protocol import cache_status
+from entrepot.protocol.cache_status import CacheStatus
 from entrepot.protocol.credential import ANYONE, NOBODY
 from entrepot.protocol.identifiers import Origin, Repository
 from entrepot.protocol.messages import (
@@ -21,7 +23,6 @@ from entrepot.protocol.messages import (
     Answer,
     Fields,
     Request,
-    cache_status,
     error_answer,
 )
 from entrepot.storage.catalog_index import Labels
@@ -89,7 +90,7 @@ class Listing:
             if len(found) > page.size:
                 break
         document = {"repositories": found[: page.size]}
-        return _answer(request, document, _next(page, found), link, "detail=catalog")
+        return _answer(request, document, _next(page, found), link, cache_status.CATALOG)
 
     async def tags(
         self, request: Request, repository: Repository, name: str, link: Mapping[str, str]
@@ -105,7 +106,7 @@ class Listing:
             message = "repository name not known to registry"
             return error_answer(404, "NAME_UNKNOWN", message, name=name)
         document = {"name": name, "tags": found[: page.size]}
-        return _answer(request, document, _next(page, found), link, "detail=tags")
+        return _answer(request, document, _next(page, found), link, cache_status.TAGS)
 
     async def _prepared(self) -> None:
         """Wait until the store has taken over what an earlier version wrote."""
@@ -164,7 +165,7 @@ def _answer(
     document: Mapping[str, object],
     after: tuple[Page, str] | None,
     link: Mapping[str, str],
-    detail: str,
+    how: CacheStatus,
 ) -> Answer:
     """``document`` in JSON; ``after`` is the page and its last entry where there is a next page."""
     content = f"{json.dumps(document, separators=(',', ':'))}\n".encode()
@@ -172,7 +173,7 @@ def _answer(
         ("Content-Type", "application/json; charset=utf-8"),
         ("Content-Length", str(len(content))),
         API_VERSION,
-        cache_status("hit", detail),
+        how,
     )
     if after is not None:
         page, last = after

@@ -21,15 +21,15 @@ from entrepot.endpoints.ns_parameter import namespaces, registry_named, relinked
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.response import UpstreamError, unavailable
+from entrepot.protocol import cache_status
 from entrepot.protocol.credential import NOBODY
+from entrepot.protocol.header_filters import FOR_ONE_CLIENT, SAYS_NOT_WHO, only, without
 from entrepot.protocol.identifiers import Origin, Repository
-from entrepot.protocol.identity_fields import NEUTRAL
 from entrepot.protocol.messages import (
     API_VERSION,
     Answer,
     Fields,
     Request,
-    cache_status,
     error_answer,
 )
 from entrepot.protocol.network_reach import Reach
@@ -43,7 +43,6 @@ from entrepot.protocol.routes import (
     Tags,
     parse_endpoint,
 )
-from entrepot.pull.authorization import shareable
 from entrepot.pull.cache import Cache
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.registry_hosts import RegistryHosts
@@ -107,7 +106,7 @@ class Mirrors:
             return _unreachable().answer
         except UpstreamError as error:
             self._context.events.log(Event.UPSTREAM_FAILED, path=request.path, reason=error)
-            return unavailable(error, "fwd=miss")
+            return unavailable(error, cache_status.MISS)
 
     async def _answer(self, received: Request, mirror: Mirror) -> Answer:
         asked = self._addressed(received, mirror)
@@ -178,7 +177,7 @@ class Mirrors:
         account = self._accounts.of(request.origin, endpoint.name, request.client)
         return replace(
             request,
-            headers=tuple(pair for pair in request.headers if pair[0].lower() in NEUTRAL),
+            headers=only(request.headers, SAYS_NOT_WHO),
             account=account or NOBODY,
             reach=reach,
         )
@@ -197,7 +196,7 @@ class Mirrors:
         """What the registry says, which is not cached; the next page is to be had here too."""
         reply = await self._context.gateway.send(request)
         answer = await self._context.relay.answer(
-            request, reply, how=("fwd=bypass", "detail=referrers")
+            request, reply, how=cache_status.bypass("referrers")
         )
         headers = tuple(
             (name, relinked(value, path, namespace) if name.lower() == "link" else value)
@@ -229,10 +228,10 @@ class Mirrors:
 def _without_challenge(answer: Answer, code: str) -> Answer:
     """What a client gets that can show no login here."""
     if answer.status not in (401, 403):
-        return replace(answer, headers=shareable(answer.headers))
+        return replace(answer, headers=without(answer.headers, FOR_ONE_CLIENT))
     answer.close()
     message = "the registry does not give this to whom the mirror asks as"
-    how = cache_status("fwd=miss", f"fwd-status={answer.status}")
+    how = cache_status.miss(answer.status)
     return error_answer(404, code, message).adding(how)
 
 

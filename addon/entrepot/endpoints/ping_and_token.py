@@ -18,68 +18,53 @@ an account of its own, ``behalf`` decides what its clients are told.
 
 import asyncio
 import secrets
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from entrepot.auth import token_requests
 from entrepot.auth.token_servers import Realms
+from entrepot.bounded_map import BoundedMap
 from entrepot.endpoints.account_requests import Behalf
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
 from entrepot.http_client.response import Reply, UpstreamError, unavailable
-from entrepot.protocol.forwarded_fields import are_plain
+from entrepot.protocol import cache_status
+from entrepot.protocol.header_filters import (
+    ANYBODYS_PING,
+    ASKS_FOR_MORE,
+    OF_A_PING,
+    end_to_end,
+    identity_fields,
+    name_no_host,
+    only,
+    passed_on_fields,
+    without,
+)
 from entrepot.protocol.headers import parse_challenges
 from entrepot.protocol.identifiers import Origin
-from entrepot.protocol.identity_fields import identity_fields
 from entrepot.protocol.messages import (
     Answer,
     Fields,
     Request,
-    cache_status,
-    end_to_end,
     field_values,
     json_answer,
     token_answer,
 )
 from entrepot.protocol.routes import Endpoint, Other, Ping
+from entrepot.protocol.statuses import TRANSIENT, TRANSIENT_AT_ONCE, UNFIT
 from entrepot.pull.stale import Outage
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.registry_hosts import RegistryHosts
 from entrepot.upstream.relay import relayed
-from entrepot.upstream.retry import FAILURES
 
 REMEMBERED_SECONDS = 300.0
 LARGEST_FORM = 64 * 1024
 _SMALL = 16 * 1024
 _MOST_REMEMBERED = 1000
-_AWAY = frozenset({500, 502, 503, 504})
 _PAUSE_SECONDS = 0.25
-_UNFIT = frozenset({400, 403, 426, 464, 495, 496, 505})
-"""With what token servers answer whom they want a certificate of, or HTTP/2."""
-_LOCALLY = ("hit", "detail=offline")
-"""``Cache-Status`` of what is answered here since upstream is away."""
 
 _ASKED = frozenset({"GET", "HEAD"})
-_REPLACED = frozenset({"host", "content-length", "accept-encoding"})
-_SPECIAL = frozenset(
-    {
-        "cache-control",
-        "if-match",
-        "if-modified-since",
-        "if-none-match",
-        "if-range",
-        "if-unmodified-since",
-        "origin",
-        "pragma",
-        "range",
-    }
-)
-"""Fields that ask for another answer than everybody's, or for a new one."""
-_KEPT = frozenset({"content-type", "date", "docker-distribution-api-version", "www-authenticate"})
 _STATELESS = frozenset({"basic", "bearer"})
 """Schemes whose challenge is the same for all; others carry a nonce, or belong to a connection."""
-_FOR_ALL: Fields = (("Accept", "*/*"), ("Accept-Encoding", "identity"))
-"""With what a ping is sent whose answer everybody gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +86,7 @@ class _Said:
                 *self.headers,
                 ("Content-Length", str(len(self.content))),
                 ("Age", str(max(0, int(now - self.at)))),
-                cache_status("hit", "detail=ping"),
+                cache_status.PING,
             ),
             self.content,
         )
@@ -124,7 +109,7 @@ class Logins:
         self._our_token = f"entrepot-{secrets.token_urlsafe(24)}"
         self._realms = realms
         self._hosts = hosts
-        self._remembered: OrderedDict[Origin, _Said] = OrderedDict()
+        self._remembered: BoundedMap[Origin, _Said] = BoundedMap(_MOST_REMEMBERED)
 
     def takes(self, request: Request, endpoint: Endpoint, size: int | None) -> bool:
         """Whether a request is one for :meth:`handle`; ``size`` is its body's, None if unknown."""
@@ -150,7 +135,7 @@ class Logins:
         except UpstreamError as error:
             self._context.events.log(Event.UPSTREAM_FAILED, host=request.origin, reason=error)
             detail = "token" if self._is_for_a_token(request) else "ping"
-            return unavailable(error, "fwd=bypass", f"detail={detail}")
+            return unavailable(error, cache_status.bypass(detail))
 
     def settle(self, request: Request) -> Request:
         """Take a token of our own off a request: it counts as one that shows nothing."""
@@ -158,7 +143,7 @@ class Logins:
         without_token = shown == f"Bearer {self._our_token}"
         if not without_token and not self._behalf.is_ours(shown):
             return request
-        kept = tuple(pair for pair in request.headers if pair[0].lower() != "authorization")
+        kept = without(request.headers, ("authorization",))
         return replace(request, headers=kept, without_token=without_token)
 
     def challenged(self, origin: Origin, values: list[str], asked: Fields) -> None:
@@ -169,11 +154,11 @@ class Logins:
         self._learn_realm(origin, values, asked)
         known = self._remembered.get(origin)
         if known is not None and known.status != 401:
-            del self._remembered[origin]
+            self._remembered.pop(origin)
 
     def _learn_realm(self, origin: Origin, values: list[str], asked: Fields) -> None:
         """Everybody is told of a realm, so no client may have had a word in it."""
-        if are_plain(asked):
+        if name_no_host(asked):
             self._realms.challenged(origin, values)
 
     def _is_for_a_token(self, request: Request) -> bool:
@@ -182,10 +167,8 @@ class Logins:
     async def _send(
         self, request: Request, content: bytes | None = None, *, brief: bool = False
     ) -> Reply:
-        fields = (pair for pair in end_to_end(request.headers) if pair[0].lower() not in _REPLACED)
-        return await self._context.gateway.pass_on(
-            request, (*fields, ("Accept-Encoding", "identity")), content, brief=brief
-        )
+        fields = passed_on_fields(request)
+        return await self._context.gateway.pass_on(request, fields, content, brief=brief)
 
     # Tokens
 
@@ -193,7 +176,7 @@ class Logins:
         ours = self._behalf.token(request)
         if ours is not None:
             return ours
-        how, began = ("fwd=bypass", "detail=token"), self._context.clock()
+        how, began = cache_status.bypass("token"), self._context.clock()
         if self._context.health.is_away(request.origin):
             return self._token_of_ours(request)
         # Ours is of no use for a push, which had better wait.
@@ -205,9 +188,9 @@ class Logins:
             self._context.events.log(Event.UPSTREAM_FAILED, host=request.origin, reason=error)
             self._hosts.doubt(request.origin, request.client)
             return self._token_of_ours(request)
-        if reply.status in _UNFIT:
+        if reply.status in UNFIT:
             self._hosts.doubt(request.origin, request.client)
-        if reply.status in FAILURES:
+        if reply.status in TRANSIENT:
             reply.close()
             return self._token_of_ours(request)
         if reply.status == 401:
@@ -220,13 +203,13 @@ class Logins:
             return await self._context.relay.answer(request, reply, head=head, how=how)
         # Whom a token server gave a token for what a client said of where it comes from is not
         # anybody.
-        anybody = token_requests.is_anonymous(request) and are_plain(reply.asked)
+        anybody = token_requests.is_anonymous(request) and name_no_host(reply.asked)
         self._issued(head, began, anonymous=anybody)
-        return relayed(reply, head, len(head), *how)
+        return relayed(reply, head, len(head), how)
 
     def _token_of_ours(self, request: Request) -> Answer:
         """What lets a client go on without a token, in the form of one."""
-        return token_answer(request.method, self._our_token, *_LOCALLY)
+        return token_answer(request.method, self._our_token, cache_status.OFFLINE)
 
     def _issued(self, content: bytes, began: float, *, anonymous: bool) -> None:
         issued = token_requests.parse_issued(content)
@@ -251,17 +234,17 @@ class Logins:
             return self._go_on(request, *servers)
         if self._outage.goes_without_token(origin):
             # Not told anew: that would have no end.
-            return json_answer(request.method, {}, *_LOCALLY)
+            return json_answer(request.method, {}, cache_status.OFFLINE)
         try:
             answer = await self._anonymous_ping(request, known)
-            if answer.status in _AWAY:
+            if answer.status in TRANSIENT_AT_ONCE:
                 answer.close()
                 await asyncio.sleep(_PAUSE_SECONDS)
                 answer = await self._anonymous_ping(request, None)
         except UpstreamError as error:
             self._context.events.log(Event.UPSTREAM_FAILED, host=origin, reason=error)
             return self._go_on(request)
-        if answer.status in FAILURES:
+        if answer.status in TRANSIENT:
             answer.close()
             return self._go_on(request)
         return answer
@@ -271,7 +254,7 @@ class Logins:
         known = self._remembered.get(request.origin)
         if known is None or known.status == 401:
             self._outage.told_to_go_without_token(request.origin, (request.origin, *servers))
-        return json_answer(request.method, {}, *_LOCALLY)
+        return json_answer(request.method, {}, cache_status.OFFLINE)
 
     async def _anonymous_ping(self, request: Request, known: _Said | None) -> Answer:
         if not _is_anybodys(request):
@@ -291,11 +274,11 @@ class Logins:
     async def _own_ping(self, request: Request, *, brief: bool = False) -> Answer:
         reply = await self._send(request, brief=brief)
         await self._heard(request, reply)
-        return await self._context.relay.answer(request, reply, how=("fwd=bypass", "detail=ping"))
+        return await self._context.relay.answer(request, reply, how=cache_status.bypass("ping"))
 
     async def _ping_for_all(self, request: Request) -> Answer:
-        how = ("fwd=bypass", "detail=ping")
-        reply = await self._context.gateway.pass_on(request, _FOR_ALL, None, brief=True)
+        how = cache_status.bypass("ping")
+        reply = await self._context.gateway.pass_on(request, ANYBODYS_PING, None, brief=True)
         await self._heard(request, reply)
         if not _is_fit_for_all(reply):
             return await self._context.relay.answer(request, reply, how=how)
@@ -303,7 +286,7 @@ class Logins:
         if not whole:
             return await self._context.relay.answer(request, reply, head=head, how=how)
         self._remember(request.origin, reply, head)
-        return relayed(reply, head, len(head), *how)
+        return relayed(reply, head, len(head), how)
 
     def _known(self, origin: Origin) -> _Said | None:
         known = self._remembered.get(origin)
@@ -311,14 +294,12 @@ class Logins:
         return known if fresh else None
 
     def _remember(self, origin: Origin, reply: Reply, content: bytes) -> None:
-        kept = tuple(pair for pair in end_to_end(reply.headers) if pair[0].lower() in _KEPT)
+        kept = only(end_to_end(reply.headers), OF_A_PING)
         challenges = field_values(reply.headers, "WWW-Authenticate")
         now, server = self._context.clock(), self._realms.challenged(origin, challenges)
         servers = frozenset({server} if server else ())
-        self._remembered[origin] = _Said(reply.status, challenges, kept, content, servers, now)
-        self._remembered.move_to_end(origin)
-        while len(self._remembered) > _MOST_REMEMBERED:
-            self._remembered.popitem(last=False)
+        said = _Said(reply.status, challenges, kept, content, servers, now)
+        self._remembered.put(origin, said)
 
     async def _heard(self, request: Request, reply: Reply) -> None:
         """Learn from a ping's answer, and forget what it shows to be so no more."""
@@ -326,21 +307,21 @@ class Logins:
         known = self._remembered.get(origin)
         # To somebody, only a challenge says what anybody would hear; a failure says nothing.
         telling = reply.status == 401 or not identity_fields(request)
-        telling = telling and reply.status not in FAILURES
+        telling = telling and reply.status not in TRANSIENT
         if known is not None and telling:
             same = (known.status, known.challenges) == (reply.status, challenges)
             if not same:
-                del self._remembered[origin]
+                self._remembered.pop(origin)
         if reply.status == 401:
             self._learn_realm(origin, challenges, reply.asked)
-        if reply.status in (200, 401) and _says_registry(reply) and are_plain(reply.asked):
+        if reply.status in (200, 401) and _says_registry(reply) and name_no_host(reply.asked):
             await self._hosts.learn(origin, self._context.gateway.reach_of(request))
 
 
 def _is_anybodys(request: Request) -> bool:
     """Whether a ping that shows nobody is answered the same whoever sends it."""
     plain = request.method == "GET" and request.path == "/v2/" and not request.query
-    return plain and not any(name.lower() in _SPECIAL for name, _ in request.headers)
+    return plain and not any(name.lower() in ASKS_FOR_MORE for name, _ in request.headers)
 
 
 def _is_fit_for_all(reply: Reply) -> bool:

@@ -41,6 +41,7 @@ from entrepot.http_client.pools import (
     trusting,
 )
 from entrepot.http_client.response import Reply, Target, UpstreamError, failure
+from entrepot.protocol.header_filters import ACROSS_HOSTS, only
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Fields
 from entrepot.protocol.network_reach import Reach
@@ -50,7 +51,6 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 READ_SECONDS = 60.0
 _WHOLE = 2.0
 """How often READ_SECONDS a request may take until its answer begins, with all of its redirects."""
-_KEEP_CROSS_HOST = frozenset({"accept", "user-agent", "range", "accept-encoding"})
 
 
 def _user_agent() -> str:
@@ -165,7 +165,7 @@ class Upstream:
                 return _plain(reply, follow)
             reply.drain()
             if following.origin != target.origin:
-                headers = tuple((k, v) for k, v in headers if k.lower() in _KEEP_CROSS_HOST)
+                headers = only(headers, ACROSS_HOSTS)
             reach = self.destinations.named_by_server(
                 following.origin, registry, allowed, target.origin, reply.peer
             )

@@ -16,6 +16,7 @@ from urllib3.exceptions import (
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from entrepot.http_client.response_head import HeadError
+from entrepot.protocol.statuses import TRANSIENT_OF_A_TUNNEL
 
 
 class TunnelRefusedError(OSError):
@@ -56,7 +57,7 @@ def is_passing(error: BaseException) -> bool:
         case ProxyError():
             return is_passing(error.original_error)
         case TunnelRefusedError():
-            return error.status in (502, 503, 504)
+            return error.status in TRANSIENT_OF_A_TUNNEL
         case NameResolutionError():
             return False
         case NewConnectionError() | ConnectTimeoutError():

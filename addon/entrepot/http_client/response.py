@@ -22,9 +22,10 @@ from entrepot.http_client.connect.tls_socket import WideSocket
 from entrepot.http_client.errors import is_connected, is_passing, is_slow, reason_of
 from entrepot.http_client.gunzip import Gunzip, is_encoded
 from entrepot.http_client.response_head import Response
+from entrepot.protocol.cache_status import CacheStatus
 from entrepot.protocol.headers import ContentRange
 from entrepot.protocol.identifiers import Origin
-from entrepot.protocol.messages import Answer, Fields, cache_status, error_answer, field_values
+from entrepot.protocol.messages import Answer, Fields, error_answer, field_values
 from entrepot.protocol.network_reach import Reach
 
 _CHUNK = 64 * 1024
@@ -83,8 +84,8 @@ def failure(origin: Origin, error: BaseException) -> UpstreamError:
     )
 
 
-def unavailable(error: UpstreamError, *how: str) -> Answer:
-    """What a client gets where upstream could not be asked; ``how`` is for ``Cache-Status``.
+def unavailable(error: UpstreamError, how: CacheStatus) -> Answer:
+    """What a client gets where upstream could not be asked.
 
     A host that is left alone for a while is a 503 that says for how long, so that no client tries
     again before.
@@ -93,7 +94,7 @@ def unavailable(error: UpstreamError, *how: str) -> Answer:
     status = 502 if error.again is None else 503
     answer = error_answer(
         status, "UNAVAILABLE", f"upstream: {error}", upstream=upstream, reason=reason
-    ).adding(cache_status(*how))
+    ).adding(how)
     if error.again is None:
         return answer
     return answer.adding(("Retry-After", str(max(1, math.ceil(error.again)))))

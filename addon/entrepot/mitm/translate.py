@@ -5,8 +5,10 @@ from mitmproxy.net.http import status_codes
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from entrepot.mitm.in_band.chunk_loop import BODY
+from entrepot.protocol import cache_status
+from entrepot.protocol.header_filters import end_to_end
 from entrepot.protocol.identifiers import Origin, parse_host
-from entrepot.protocol.messages import Answer, Fields, Request, cache_status, end_to_end
+from entrepot.protocol.messages import Answer, Fields, Request
 
 
 def origin_of(flow: http.HTTPFlow, scheme: str | None = None) -> Origin | None:
@@ -78,7 +80,7 @@ def put_answer(flow: http.HTTPFlow, answer: Answer) -> None:
         [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
     )
     if answer.status >= 400 and "cache-status" not in headers:
-        headers.add(*cache_status("detail=error"))
+        headers.add(*cache_status.ERROR)
     body = answer.content
     silent = flow.request.method == "HEAD"  # even an error of ours has only its head then
     content = body if isinstance(body, bytes) and not silent else b""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from entrepot.protocol.cache_status import CacheStatus
 from entrepot.protocol.credential import Account
 from entrepot.protocol.identifiers import Digest, Origin
 from entrepot.protocol.network_reach import Reach
@@ -18,21 +19,6 @@ Fields = tuple[tuple[str, str], ...]
 
 API_VERSION = ("Docker-Distribution-Api-Version", "registry/2.0")
 """Docker's clients take a host for a registry by this field."""
-
-HOP_BY_HOP = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-"""Fields that speak of one connection, never to be passed on (RFC 9110 section 7.6.1)."""
 
 
 _OUR_TOKEN_SECONDS = 60
@@ -50,16 +36,6 @@ def said_digest(fields: Fields) -> Digest | None:
         return Digest.parse(", ".join(field_values(fields, "Docker-Content-Digest")))
     except ValueError:
         return None
-
-
-def end_to_end(fields: Fields) -> Fields:
-    """``fields`` without the hop-by-hop ones, those that ``Connection`` names included."""
-    named = {
-        token.strip().lower()
-        for value in field_values(fields, "connection")
-        for token in value.split(",")
-    }
-    return tuple((key, value) for key, value in fields if key.lower() not in HOP_BY_HOP | named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +145,6 @@ class Answer:
             self.content.close()
 
 
-def cache_status(*parameters: str) -> tuple[str, str]:
-    """The ``Cache-Status`` field of this cache (RFC 9211 section 2)."""
-    return ("Cache-Status", "; ".join(("entrepot", *parameters)))
-
-
 def error_answer(status: int, code: str, message: str, **detail: str) -> Answer:
     """An error of our own in the form registries give theirs (distribution-spec "Error Codes")."""
     entry: Mapping[str, object] = {"code": code, "message": message, "detail": detail}
@@ -189,19 +160,19 @@ def error_answer(status: int, code: str, message: str, **detail: str) -> Answer:
     )
 
 
-def json_answer(method: str, document: Mapping[str, object], *how: str) -> Answer:
-    """A registry's answer of our own; ``how`` is said in ``Cache-Status``."""
+def json_answer(method: str, document: Mapping[str, object], how: CacheStatus) -> Answer:
+    """A registry's answer of our own."""
     content = json.dumps(document).encode()
     headers: Fields = (
         ("Content-Type", "application/json"),
         ("Content-Length", str(len(content))),
         API_VERSION,
-        cache_status(*how),
+        how,
     )
     return Answer(200, headers, b"" if method == "HEAD" else content)
 
 
-def token_answer(method: str, token: str, *how: str) -> Answer:
+def token_answer(method: str, token: str, how: CacheStatus) -> Answer:
     """What a token server answers (distribution's token specification)."""
     document = {"token": token, "access_token": token, "expires_in": _OUR_TOKEN_SECONDS}
-    return json_answer(method, document, *how)
+    return json_answer(method, document, how)

@@ -23,14 +23,12 @@ from dataclasses import dataclass
 from entrepot.auth.credentials import Credential
 from entrepot.auth.grants import Asked
 from entrepot.http_client.response import Reply
+from entrepot.protocol.header_filters import FOR_ONE_CLIENT, without
 from entrepot.protocol.headers import parse_challenges
 from entrepot.protocol.identifiers import Digest, Repository
-from entrepot.protocol.messages import Answer, Fields, Request, field_values, said_digest
+from entrepot.protocol.messages import Answer, Request, field_values, said_digest
+from entrepot.protocol.statuses import GONE, REFUSALS
 from entrepot.upstream.context import Context
-
-_REFUSALS = frozenset({400, 401, 403})
-GONE = frozenset({404, 410, 451})
-"""Statuses that say that an object is not there; or, of a registry that hides it, not for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ async def ask_for_blob(
         return word
     if not isinstance(word.content, bytes):
         return await ask(request)
-    return Answer(word.status, shareable(word.headers), word.content)
+    return Answer(word.status, without(word.headers, FOR_ONE_CLIENT), word.content)
 
 
 async def allow(
@@ -136,7 +134,7 @@ async def refused(
     ``for_all``: it refused all for whom it is asked as the same, not this request alone.
     """
     access, store, label = context.access, context.store, who.label
-    if reply.status in _REFUSALS:
+    if reply.status in REFUSALS:
         for_all = for_all and _refuses_all_such(reply, who)
         access.deny(repository, who, everybody=for_all)
         if label is not None and for_all:
@@ -165,11 +163,6 @@ def _refuses_all_such(reply: Reply, who: Credential) -> bool:
     with_token = any(name.lower() == "authorization" for name, _ in reply.asked)
     ended = any(challenge.params.get("error") == "invalid_token" for challenge in bearer)
     return not (reply.status == 401 and bearer and (ended or not with_token))
-
-
-def shareable(headers: Fields) -> Fields:
-    """What of an answer may go to others than the one it was made for."""
-    return tuple(pair for pair in headers if pair[0].lower() != "set-cookie")
 
 
 def _whole_size(reply: Reply) -> int | None:

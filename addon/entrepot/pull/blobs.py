@@ -13,13 +13,15 @@ from typing import NamedTuple
 from entrepot.auth.credentials import Credential
 from entrepot.events.counters import Counter
 from entrepot.http_client.response import UpstreamError
+from entrepot.protocol import cache_status
+from entrepot.protocol.cache_status import CacheStatus
 from entrepot.protocol.identifiers import Digest, Repository
 from entrepot.protocol.messages import Answer, Body, BodyError, Request, error_answer
+from entrepot.protocol.statuses import TRANSIENT
 from entrepot.pull import authorization
 from entrepot.pull.authorization import Shown
 from entrepot.pull.fetches import Claim, Fetches, Key, Led
 from entrepot.pull.integrity import Checks
-from entrepot.pull.manifests import UNCONFIRMED
 from entrepot.pull.stale import Outage
 from entrepot.storage.records import StoredBlob
 from entrepot.transfer.bodies import ContinuedBody, FileBody
@@ -28,7 +30,6 @@ from entrepot.transfer.growing_file import State
 from entrepot.transfer.range_answers import Content, content_answer, wants_part
 from entrepot.upstream.context import Context
 from entrepot.upstream.redirected_answers import is_elsewhere, is_page
-from entrepot.upstream.retry import FAILURES
 
 
 class _Wanted(NamedTuple):
@@ -84,7 +85,7 @@ class Blobs:
                 word = await self._ask(wanted, found)
                 if word is None and found is not None:
                     if not _is_doubtful(wanted, found):
-                        return self._hit(request, digest, found, *UNCONFIRMED)
+                        return self._hit(wanted, found, cache_status.UNCONFIRMED)
                     checked = await self._checks.checked(found, digest)
                     damaged = checked is None
                     continue
@@ -130,7 +131,7 @@ class Blobs:
                 return None
             _drop(found)
             raise
-        if spare and isinstance(word, Answer) and word.status in FAILURES:
+        if spare and isinstance(word, Answer) and word.status in TRANSIENT:
             word.close()
             return None
         return word
@@ -159,10 +160,10 @@ class Blobs:
         request, repository, digest, who = wanted
         context = self._context
         if shown is None:
-            return self._hit(request, digest, found)
+            return self._hit(wanted, found)
         if shown.can_be(digest, found.size):
             await authorization.allow(context, repository, digest, who, shown.asked)
-            return self._hit(request, digest, found)
+            return self._hit(wanted, found)
         _drop(found)
         context.access.deny(repository, who)
         if request.method == "HEAD":
@@ -182,10 +183,13 @@ class Blobs:
             if shown is not None:
                 fetches.claim(key, Claim(wanted.repository, wanted.who, shown.asked))
             led = fetches.join(key, wanted.repository)
-            return await self._follow(wanted.request, led, "collapsed")
+            return await self._follow(wanted.request, led, cache_status.COLLAPSED)
         return None
 
-    def _hit(self, request: Request, digest: Digest, found: StoredBlob, *status: str) -> Answer:
+    def _hit(
+        self, wanted: _Wanted, found: StoredBlob, how: CacheStatus = cache_status.HIT
+    ) -> Answer:
+        request, digest = wanted.request, wanted.digest
         self._context.events.count(Counter.BLOB_HITS)
         content = Content(
             digest,
@@ -196,7 +200,7 @@ class Blobs:
             ),
             age=self._context.wall() - found.stored,
         )
-        answer = content_answer(request, content, *(status or ("hit",)), ranges=True)
+        answer = content_answer(request, content, how, ranges=True)
         if isinstance(answer.content, bytes):
             _drop(found)
         return answer
@@ -205,7 +209,9 @@ class Blobs:
         request, repository, digest, who = wanted
         # A task of its own, since the client's leaving must not end it.
         led = await asyncio.shield(self._fetches.lead(request, repository, digest, who))
-        return led if isinstance(led, Answer) else await self._follow(request, led, "stored")
+        if isinstance(led, Answer):
+            return led
+        return await self._follow(request, led, cache_status.STORED)
 
     async def _head(self, wanted: _Wanted) -> Answer:
         """Upstream's own answer: nothing is here that could be one."""
@@ -222,7 +228,7 @@ class Blobs:
             await authorization.allow(context, repository, digest, who, asked)
         return await context.relay.answer(request, reply)
 
-    async def _follow(self, request: Request, led: Led, how: str) -> Answer:
+    async def _follow(self, request: Request, led: Led, how: CacheStatus) -> Answer:
         """Stream from the growing file."""
         download, opened = led.download, led.opened
         if _needs_the_end(request, download.size):
@@ -241,7 +247,7 @@ class Blobs:
                 download.digest if stop in (None, download.size) else None,
             ),
         )
-        answer = content_answer(request, content, "fwd=miss", how, ranges=True)
+        answer = content_answer(request, content, how, ranges=True)
         if isinstance(answer.content, bytes):
             opened.close()
         return answer

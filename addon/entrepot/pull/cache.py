@@ -9,8 +9,9 @@ deleted, a challenge, a token that was handed out.
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
 from entrepot.http_client.response import AbandonedError, UpstreamError, unavailable
+from entrepot.protocol import cache_status
 from entrepot.protocol.identifiers import Digest, Repository, Tag
-from entrepot.protocol.messages import Answer, Request, cache_status, error_answer
+from entrepot.protocol.messages import Answer, Request, error_answer
 from entrepot.protocol.routes import Blob, Endpoint, Manifest
 from entrepot.pull.blobs import Blobs
 from entrepot.pull.fetches import Fetches
@@ -62,10 +63,10 @@ class Cache:
             return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
         except UpstreamError as error:
             self._context.events.log(Event.UPSTREAM_FAILED, repository=repository, reason=error)
-            return unavailable(error, "fwd=miss")
+            return unavailable(error, cache_status.MISS)
         if answer.status == 401 and self._outage.wants_token(request):
             answer.close()
-            told = error_answer(503, "UNAVAILABLE", _WITHOUT).adding(cache_status("fwd=miss"))
+            told = error_answer(503, "UNAVAILABLE", _WITHOUT).adding(cache_status.MISS)
             return told.adding(("Retry-After", str(_TOKEN_SECONDS)))
         return answer
 

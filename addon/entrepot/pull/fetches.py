@@ -15,9 +15,10 @@ from entrepot.events.counters import Counter
 from entrepot.events.table import Event
 from entrepot.http_client.client import Follow
 from entrepot.http_client.response import Reply, Target
-from entrepot.protocol.forwarded_fields import forwarded
+from entrepot.protocol import cache_status
+from entrepot.protocol.header_filters import content_fields, without
 from entrepot.protocol.identifiers import Digest, Origin, Repository
-from entrepot.protocol.messages import Answer, Fields, Request, cache_status, error_answer
+from entrepot.protocol.messages import Answer, Fields, Request, error_answer
 from entrepot.protocol.network_reach import Reach
 from entrepot.pull import authorization
 from entrepot.storage.capacity import Fit
@@ -247,7 +248,7 @@ class Fetches:
             )
 
         def ask(extra: Fields) -> Reply:
-            fields = (*forwarded(request), *extra)
+            fields = (*content_fields(request), *extra)
             return context.gateway.account_auth.send(
                 request, fields, bind(get, target, context.gateway.reach_of(request))
             )
@@ -259,7 +260,7 @@ class Fetches:
         def part(reply: Reply, start: int, stop: int) -> Reply:
             context.events.count(Counter.PARALLEL_FETCHES)
             wanted = ("Range", f"bytes={start}-{stop - 1}")
-            fields = (*(pair for pair in reply.asked if pair[0].lower() != "range"), wanted)
+            fields = (*without(reply.asked, ("range",)), wanted)
             found = get(reply.target, reply.reach, fields)
             if found.status == 206 or (reply.target == target and request.account is None):
                 return found
@@ -301,7 +302,7 @@ class Fetches:
         headers: Fields = (
             ("Content-Type", reply.value("Content-Type") or "application/octet-stream"),
             ("Docker-Content-Digest", str(digest)),
-            cache_status("fwd=miss", "detail=unstored"),
+            cache_status.UNSTORED,
         )
         if reply.length is not None:
             headers = (("Content-Length", str(reply.length)), *headers)

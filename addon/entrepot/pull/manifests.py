@@ -13,6 +13,9 @@ from entrepot.auth.grants import Asked
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
 from entrepot.http_client.response import Reply, UpstreamError
+from entrepot.protocol import cache_status
+from entrepot.protocol.cache_status import CacheStatus
+from entrepot.protocol.header_filters import FOR_ONE_CLIENT, OF_A_MANIFEST, only, without
 from entrepot.protocol.headers import normalise_accept
 from entrepot.protocol.identifiers import Digest, Reference, Repository, Tag
 from entrepot.protocol.manifests import MAX_SIZE, is_cacheable, listed_digests
@@ -20,10 +23,10 @@ from entrepot.protocol.messages import (
     Answer,
     Fields,
     Request,
-    cache_status,
     error_answer,
     said_digest,
 )
+from entrepot.protocol.statuses import GONE, TRANSIENT
 from entrepot.pull import authorization, tag_freshness
 from entrepot.pull.authorization import Shown
 from entrepot.pull.stale import Kept, Outage
@@ -32,10 +35,6 @@ from entrepot.storage.records import StoredManifest, TagEntry
 from entrepot.transfer.range_answers import Content, content_answer
 from entrepot.upstream.context import Context
 from entrepot.upstream.redirected_answers import is_elsewhere, is_page
-from entrepot.upstream.retry import FAILURES
-
-UNCONFIRMED = ("hit", "detail=unconfirmed")
-"""``Cache-Status`` of content by digest that upstream did not confirm, since it is away."""
 
 _ATTEMPTS = 3
 """How often a manifest is asked for whose body breaks off."""
@@ -90,7 +89,7 @@ class Manifests:
             return await self._by_tag(request, repository, reference, who)
         except _NoManifestError as error:
             self._context.events.log(Event.UPSTREAM_FAILED, repository=repository, reason=error)
-            how = cache_status("fwd=miss", "fwd-status=200")
+            how = cache_status.miss(200)
             return error_answer(502, "MANIFEST_INVALID", f"upstream: {error}").adding(how)
 
     async def _by_digest(
@@ -109,11 +108,11 @@ class Manifests:
             word = await self._permitted(request, repository, digest, who, found)
             if word is None:
                 self._outage.serves(repository, digest, found.listed)
-                return self._hit(request, digest, found, *UNCONFIRMED)
+                return self._hit(request, digest, found, cache_status.UNCONFIRMED)
             if not word:
                 return await self._fetch_once(request, repository, digest, who)
         context.access.extend(repository, who, digest, found.listed)
-        return self._hit(request, digest, found, "hit")
+        return self._hit(request, digest, found, cache_status.HIT)
 
     async def _permitted(
         self,
@@ -137,7 +136,7 @@ class Manifests:
             if spare:
                 return None
             raise
-        if spare and head.status in FAILURES:
+        if spare and head.status in TRANSIENT:
             return None
         permitted = head.status == 200 and head.shown.can_be(digest, len(found.content))
         if permitted:
@@ -176,7 +175,7 @@ class Manifests:
             if found is None and not hopeful:
                 raise
         else:
-            if answer.status not in FAILURES:
+            if answer.status not in TRANSIENT:
                 return answer
             found = await kept() if known else None
             if found is None and not hopeful:
@@ -193,7 +192,7 @@ class Manifests:
         self._context.events.log(
             Event.TAG_STALE, tag=tag.name, repository=repository, age=f"{age:.0f}s"
         )
-        answer = self._hit(request, kept.digest, kept.manifest, "hit", "detail=stale", age=age)
+        answer = self._hit(request, kept.digest, kept.manifest, cache_status.STALE, age=age)
         text = f"the registry does not answer; it last confirmed this tag {age:.0f} s ago"
         return answer.adding(("Warning", f'299 entrepot "{text}"'))
 
@@ -212,7 +211,7 @@ class Manifests:
         if tag_freshness.ask(request.method, known=known) is tag_freshness.Ask.GET:
             return await self._fetch_once(request, repository, tag, who)
         head = await self._head(request, repository, tag, who, brief=brief)
-        if head.status in FAILURES and brief:
+        if head.status in TRANSIENT and brief:
             return _head_answer(head)
         found, digest = None, head.shown.digest
         if head.status == 200 and digest is not None:
@@ -223,8 +222,8 @@ class Manifests:
             tag_freshness.Head(head.status, digest), held=found is not None
         )
         if verdict is tag_freshness.Verdict.SERVE and found is not None and digest is not None:
-            return self._hit(request, digest, found, "hit", "detail=revalidated", age=0.0)
-        patient = head.status not in FAILURES  # else the HEAD has just waited
+            return self._hit(request, digest, found, cache_status.REVALIDATED, age=0.0)
+        patient = head.status not in TRANSIENT  # else the HEAD has just waited
         return await self._fetch_once(request, repository, tag, who, patient=patient)
 
     async def _confirmed(
@@ -257,7 +256,7 @@ class Manifests:
     ) -> None:
         digest = reference if isinstance(reference, Digest) else None
         await authorization.refused(self._context, reply, repository, digest, who)
-        if isinstance(reference, Tag) and reply.status in authorization.GONE:
+        if isinstance(reference, Tag) and reply.status in GONE:
             await self._tags.gone(repository, reference, who, asked)
 
     async def _find(self, repository: Repository, digest: Digest) -> StoredManifest | None:
@@ -271,7 +270,8 @@ class Manifests:
         request: Request,
         digest: Digest,
         found: StoredManifest,
-        *status: str,
+        how: CacheStatus,
+        *,
         age: float | None = None,
     ) -> Answer:
         self._context.events.count(Counter.MANIFEST_HITS)
@@ -283,7 +283,7 @@ class Manifests:
             lambda _start, _stop: found.content,
             age=stored_ago if age is None else age,
         )
-        return content_answer(request, content, *status, ranges=False)
+        return content_answer(request, content, how, ranges=False)
 
     # Asking upstream
 
@@ -328,7 +328,7 @@ class Manifests:
             elif digest is not None and shown.is_named(digest):
                 await authorization.allow(context, repository, digest, who, asked)
             answer = await context.relay.answer(replace(request, method="HEAD"), reply)
-            return _Head(reply.status, authorization.shareable(answer.headers), shown)
+            return _Head(reply.status, without(answer.headers, FOR_ONE_CLIENT), shown)
 
     async def _fetch_once(
         self,
@@ -353,8 +353,10 @@ class Manifests:
             return answer
         if not isinstance(answer.content, bytes):
             return await self._fetch(request, repository, reference, who)
-        kept = tuple(p for p in authorization.shareable(answer.headers) if p[0] != "Cache-Status")
-        return replace(answer, headers=(*kept, cache_status("fwd=miss", "collapsed")))
+        kept = tuple(
+            p for p in without(answer.headers, FOR_ONE_CLIENT) if p[0] != cache_status.FIELD
+        )
+        return replace(answer, headers=(*kept, cache_status.COLLAPSED))
 
     async def _fetch(
         self,
@@ -444,14 +446,9 @@ class Manifests:
         access.extend(repository, who, digest, lambda: listed_digests(content))
         context.events.count(Counter.MANIFEST_MISSES)
         whole = Content(digest, media_type, len(content), lambda _start, _stop: content)
-        answer = content_answer(
-            request, whole, "fwd=miss", "stored" if kept else "detail=unstored", ranges=False
-        )
-        passed_on = tuple(pair for pair in reply.headers if pair[0].lower() in _PASSED_ON)
-        return answer.adding(*passed_on)
-
-
-_PASSED_ON = frozenset({"oci-subject", "oci-filters-applied", "link", "warning"})
+        how = cache_status.STORED if kept else cache_status.UNSTORED
+        answer = content_answer(request, whole, how, ranges=False)
+        return answer.adding(*only(reply.headers, OF_A_MANIFEST))
 
 
 def _head_answer(head: _Head) -> Answer:

@@ -22,10 +22,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from entrepot.auth.credentials import Credential
+from entrepot.bounded_map import BoundedMap
 from entrepot.config.networks import Network, is_in
 from entrepot.protocol.credential import ANYONE
+from entrepot.protocol.header_filters import identity_fields
 from entrepot.protocol.identifiers import Digest, Origin, Reference, Repository, Tag
-from entrepot.protocol.identity_fields import identity_fields
 from entrepot.protocol.messages import Request
 from entrepot.storage.records import StoredManifest, TagEntry
 from entrepot.upstream.context import Context
@@ -69,7 +70,7 @@ class Outage:
         self._private = private
         self._told: dict[Origin, _Told] = {}
         """When clients of a registry were last told to go on without a token."""
-        self._served: OrderedDict[Repository, dict[bytes, Digest]] = OrderedDict()
+        self._served: OrderedDict[Repository, BoundedMap[bytes, Digest]] = OrderedDict()
         """The manifests that were served so, the latest last."""
 
     def may_ask(self, request: Request, *, by_digest: bool) -> bool:
@@ -199,18 +200,17 @@ class Outage:
     ) -> None:
         """Take in that a manifest is served so: who was given it was given what it lists."""
         self._context.access.listings.learn(digest, listed)
-        served = self._served.setdefault(repository, {})
+        served = self._served.setdefault(repository, BoundedMap(_MOST_SERVED_OF_ONE))
         self._served.move_to_end(repository)
-        served.pop(digest.raw, None)
-        served[digest.raw] = digest
-        if len(served) > _MOST_SERVED_OF_ONE:
-            del served[next(iter(served))]
+        served.put(digest.raw, digest)
         while len(self._served) > 1 and sum(map(len, self._served.values())) > _MOST_SERVED:
             self._served.popitem(last=False)
 
     def _listing(self, repository: Repository, digest: Digest) -> list[Digest]:
         """What was served so and lists an object, and what lists that; the latest first."""
-        served, lists = self._served.get(repository, {}), self._context.access.listings.lists
+        served, lists = self._served.get(repository), self._context.access.listings.lists
+        if served is None:
+            return []
         found = [raw for raw in reversed(served) if lists(raw, digest.raw)]
         found += [raw for raw in reversed(served) if any(lists(raw, one) for one in found)]
         return [served[raw] for raw in dict.fromkeys(found)][:_MOST_LISTING]

@@ -6,10 +6,10 @@ upstream's word means for what is held. And of two words the one counts that was
 what was asked before a push may be answered long after it.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum
 
+from entrepot.bounded_map import BoundedMap
 from entrepot.protocol.identifiers import Digest, Repository
 
 _MOST_TAGS = 10_000
@@ -57,7 +57,7 @@ class Latest:
     """When the latest word on each tag was asked for. Times are seconds of one clock."""
 
     def __init__(self) -> None:
-        self._asked: OrderedDict[str, float] = OrderedDict()
+        self._asked: BoundedMap[str, float] = BoundedMap(_MOST_TAGS)
         """By texts and numbers alone, which the garbage collector need not look into."""
 
     def is_news(self, repository: Repository, tag: str, asked: float) -> bool:
@@ -68,8 +68,5 @@ class Latest:
         key = f"{repository.origin} {repository.name} {tag}"
         if asked < self._asked.get(key, asked):
             return False
-        self._asked[key] = asked
-        self._asked.move_to_end(key)
-        while len(self._asked) > _MOST_TAGS:
-            self._asked.popitem(last=False)
+        self._asked.put(key, asked)
         return True

@@ -11,10 +11,10 @@ word of a registry does (``Store.confirm``).
 """
 
 import asyncio
-from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial as bind
 
+from entrepot.bounded_map import BoundedMap
 from entrepot.events.table import Event
 from entrepot.protocol.identifiers import Digest, Repository
 from entrepot.protocol.messages import Fields, Request, field_values, said_digest
@@ -63,7 +63,7 @@ class Uploads:
         self._context = context
         self._drafts = drafts
         self._keeping = keeping
-        self._open: OrderedDict[Place, _Upload] = OrderedDict()
+        self._open: BoundedMap[Place, _Upload] = BoundedMap(_MOST_OPEN)
         self._pushed: set[_Pushed] = set()
 
     def begin(self, request: Request, step: Begin, size: int | None) -> Watched:
@@ -84,7 +84,7 @@ class Uploads:
 
     def go_on(self, request: Request, step: Go, size: int | None) -> Watched | None:
         """Watch a further request; None where the upload is not known here."""
-        upload = self._open.pop(step.place, None)  # while one request is at it, no other is
+        upload = self._open.pop(step.place)  # while one request is at it, no other is
         if upload is None:
             return None
         if upload.timer is not None:
@@ -111,8 +111,9 @@ class Uploads:
 
     def stop(self) -> None:
         """Drop what is unfinished."""
-        while self._open:
-            self._drop(self._open.popitem()[1])
+        for upload in self._open.values():
+            self._drop(upload)
+        self._open.clear()
 
     def _draft(self, request: Request, draft: Draft, size: int | None) -> Draft:
         """``draft``, ready for the body of a request."""
@@ -129,18 +130,18 @@ class Uploads:
         if place is None:
             upload.draft.close()
             return
-        if (other := self._open.pop(place, None)) is not None:
+        if (other := self._open.pop(place)) is not None:
             self._drop(other)
         loop = asyncio.get_running_loop()
         upload.draft.hand_over()  # it may rest for long
         upload.timer = loop.call_later(self._idle_seconds, self._expired, place, upload)
-        self._open[place] = upload
-        if len(self._open) > _MOST_OPEN:
-            self._drop(self._open.popitem(last=False)[1])
+        if (oldest := self._open.put(place, upload)) is not None:
+            self._drop(oldest)
 
     def _expired(self, place: Place, upload: _Upload) -> None:
         if self._open.get(place) is upload:
-            self._drop(self._open.pop(place))
+            self._open.pop(place)
+            self._drop(upload)
 
     def _drop(self, upload: _Upload) -> None:
         if upload.timer is not None:

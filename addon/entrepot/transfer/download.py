@@ -20,6 +20,7 @@ from pathlib import Path
 from entrepot.http_client.cancellable_call import Call, making
 from entrepot.http_client.response import Reply, UpstreamError
 from entrepot.protocol.identifiers import Digest, Repository
+from entrepot.protocol.statuses import TRANSIENT_WHILE_FETCHING
 from entrepot.transfer.growing_file import GaveWay, GrowingFile, State
 from entrepot.transfer.parallel_ranges import SMALLEST_BLOB, Pace, Pieces
 from entrepot.transfer.throughput import Throughput
@@ -30,8 +31,6 @@ _PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 _HASTES = 3
 """How often a download may try to go on by several connections."""
-
-_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class Broken(Exception):  # noqa: N818 it ends a download, it is no error of the program
@@ -218,7 +217,7 @@ class Download(GrowingFile):
                 continue
             reply.close()
             problem = f"upstream answered {reply.status} to a resumed fetch"
-            if reply.status not in _TRANSIENT:
+            if reply.status not in TRANSIENT_WHILE_FETCHING:
                 break
         raise Broken(problem)
 

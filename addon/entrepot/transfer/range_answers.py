@@ -6,6 +6,7 @@ Range and If-None-Match are answered from complete bytes (RFC 9110 sections 13.1
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from entrepot.protocol.cache_status import CacheStatus
 from entrepot.protocol.headers import ByteRange, etag_matches
 from entrepot.protocol.identifiers import Digest
 from entrepot.protocol.messages import (
@@ -14,7 +15,6 @@ from entrepot.protocol.messages import (
     Body,
     Fields,
     Request,
-    cache_status,
     error_answer,
 )
 
@@ -32,8 +32,8 @@ class Content:
     age: float = 0.0
 
 
-def content_answer(request: Request, content: Content, *status: str, ranges: bool) -> Answer:
-    """Answer GET or HEAD from ``content``; ``status`` says how it came to be (RFC 9211).
+def content_answer(request: Request, content: Content, how: CacheStatus, *, ranges: bool) -> Answer:
+    """Answer GET or HEAD from ``content``; ``how`` it came to be.
 
     ``ranges``: whether part of it may be asked for (blobs; no client asks for part of a
     manifest).
@@ -44,7 +44,7 @@ def content_answer(request: Request, content: Content, *status: str, ranges: boo
         ("ETag", etag),
         ("Age", str(max(0, int(content.age)))),
         API_VERSION,
-        cache_status(*status),
+        how,
     )
     condition = request.value("If-None-Match")
     if condition is not None and etag_matches(condition, etag):

@@ -10,10 +10,10 @@ Only connections that could not be made count towards *down*: a request that mak
 stumble must not take it away from everybody else.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from entrepot.bounded_map import BoundedMap
 from entrepot.protocol.identifiers import Origin
 
 FAILURES = 3
@@ -47,7 +47,7 @@ class Breakers:
     """What is known of each host. Times are seconds of one clock that never jumps."""
 
     def __init__(self) -> None:
-        self._hosts: OrderedDict[Origin, _Host] = OrderedDict()
+        self._hosts: BoundedMap[Origin, _Host] = BoundedMap(_MOST_HOSTS)
 
     def ask(self, origin: Origin, now: float, *, spare: bool) -> Ask:
         """Whether to ask; ``spare`` says that there is an answer without it.
@@ -69,8 +69,8 @@ class Breakers:
 
         ``connected``: it was reached; ``slow``: it took a deadline to know.
         """
-        host = self._hosts.setdefault(origin, _Host())
-        self._hosts.move_to_end(origin)
+        host = self._hosts.get(origin) or _Host()
+        self._hosts.put(origin, host)
         before = (host.is_down, host.is_slow)
         if not connected:
             recent = [at for at in host.failures if at > now - WITHIN_SECONDS]
@@ -78,8 +78,6 @@ class Breakers:
             host.is_down |= len(host.failures) == FAILURES
         host.is_slow |= slow
         host.tried = now
-        while len(self._hosts) > _MOST_HOSTS:
-            self._hosts.popitem(last=False)
         return before != (host.is_down, host.is_slow)
 
     def answered(self, origin: Origin) -> bool:
@@ -88,13 +86,14 @@ class Breakers:
         if host is None:
             return False
         was_away = host.is_down or host.is_slow
-        self._hosts[origin] = _Host(rests_until=host.rests_until)
+        self._hosts.put(origin, _Host(rests_until=host.rests_until), renew=False)
         return was_away
 
     def rest(self, origin: Origin, until: float, now: float) -> None:
         """Leave a host alone until then, for what can be had without it."""
-        host = self._hosts.setdefault(origin, _Host())
+        host = self._hosts.get(origin) or _Host()
         host.rests_until = min(until, now + LONGEST_REST_SECONDS)
+        self._hosts.put(origin, host, renew=False)
 
     def is_away(self, origin: Origin) -> bool:
         """Whether a host is down or slow."""

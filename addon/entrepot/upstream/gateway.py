@@ -17,15 +17,15 @@ from entrepot.events.table import Event
 from entrepot.http_client.client import Follow, Upstream
 from entrepot.http_client.response import Reply, Target, UpstreamError
 from entrepot.http_client.retry_after import parse_retry_after
-from entrepot.protocol.forwarded_fields import forwarded, is_plain
+from entrepot.protocol.header_filters import NAMES_NO_HOST, content_fields, identity_fields, only
 from entrepot.protocol.identifiers import Origin
-from entrepot.protocol.identity_fields import identity_fields
 from entrepot.protocol.messages import Fields, Request
 from entrepot.protocol.network_reach import Reach
+from entrepot.protocol.statuses import TRANSIENT
 from entrepot.upstream.account_auth.challenges import AccountAuth
 from entrepot.upstream.host_health import HostHealth
 from entrepot.upstream.rate_limits import RateLimits, account_hint
-from entrepot.upstream.retry import BRIEF, FAILURES, PATIENCE, Patience
+from entrepot.upstream.retry import BRIEF, PATIENCE, Patience
 from entrepot.upstream.worker_threads import WorkerThreads
 
 ANSWER_SECONDS = 5.0
@@ -125,7 +125,7 @@ class Gateway:
                     self.health.failed(error, asked)
                     raise
             else:
-                if reply.status not in FAILURES:
+                if reply.status not in TRANSIENT:
                     return reply
                 after = reply.value("Retry-After")
                 self._rest(request, reply)
@@ -147,11 +147,11 @@ class Gateway:
         """Send what a client sent, with these fields; redirects are its own to follow.
 
         An account's answer may teach what then holds for all its clients (a token server), so of a
-        client's fields only plain ones go with it. ``brief``: the caller has an answer without
-        upstream, and asked :meth:`may_ask`. Raises ``UpstreamError``.
+        client's fields only those go with it that name no host. ``brief``: the caller has an answer
+        without upstream, and asked :meth:`may_ask`. Raises ``UpstreamError``.
         """
         if request.account is not None:
-            fields = tuple(pair for pair in fields if is_plain(pair[0]))
+            fields = only(fields, NAMES_NO_HOST)
         if not brief:
             self._demand(request)
         seconds = self._answer_seconds if brief else None
@@ -217,7 +217,7 @@ class Gateway:
                 seconds=seconds,
             )
 
-        fields = (*forwarded(request), *extra)
+        fields = (*content_fields(request), *extra)
         return partial(self.account_auth.send, request, fields, send, seconds=seconds)
 
     async def _heard(

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
+from entrepot.bounded_map import BoundedMap
 from entrepot.events.log import Events
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
@@ -45,9 +46,9 @@ class HostHealth:
         self._clock = clock
         self._reach_of = reach_of
         self._ask_again = ask_again
-        self._reasons: dict[Origin, str] = {}
+        self._reasons: BoundedMap[Origin, str] = BoundedMap(_MOST_TRIALS)
         """Why hosts gave no answer when they were last asked."""
-        self._trials: dict[Origin, Request] = {}
+        self._trials: BoundedMap[Origin, Request] = BoundedMap(_MOST_TRIALS)
         """What hosts let a deadline pass on; in memory only, with what it said of who asked."""
         self._trying: set[Origin] = set()
 
@@ -70,8 +71,8 @@ class HostHealth:
     def answered(self, *origins: Origin) -> None:
         """Take in that hosts answered, whatever it was."""
         for origin in dict.fromkeys(origins):
-            self._trials.pop(origin, None)
-            self._reasons.pop(origin, None)
+            self._trials.pop(origin)
+            self._reasons.pop(origin)
             if self.breakers.answered(origin):
                 self._events.log(Event.UPSTREAM_BACK, host=origin)
 
@@ -90,7 +91,7 @@ class HostHealth:
                 return
             self._silent(asked.origin, error, connected=True)
         # Without what belongs to a client's connection, which would be held with it.
-        self._trials[asked.origin] = Request(
+        trial = Request(
             "HEAD",
             asked.origin,
             asked.path,
@@ -99,8 +100,7 @@ class HostHealth:
             account=asked.account,
             reach=self._reach_of(asked),
         )
-        while len(self._trials) > _MOST_TRIALS:
-            del self._trials[next(iter(self._trials))]
+        self._trials.put(asked.origin, trial, renew=False)
 
     def left_alone(self, origin: Origin) -> UpstreamError:
         """Why a host is not asked now that is known not to answer."""
@@ -136,9 +136,7 @@ class HostHealth:
             loop.call_soon_threadsafe(heard)
 
     def _silent(self, origin: Origin, error: UpstreamError, *, connected: bool) -> None:
-        self._reasons[origin] = str(error).removeprefix(f"{origin}: ")
-        while len(self._reasons) > _MOST_TRIALS:
-            del self._reasons[next(iter(self._reasons))]
+        self._reasons.put(origin, str(error).removeprefix(f"{origin}: "), renew=False)
         if self.breakers.failed(origin, self._clock(), connected=connected, slow=error.slow):
             state = self.breakers.states(self._clock())[origin]
             self._events.log(Event.UPSTREAM_AWAY, host=origin, state=state, reason=error)

@@ -6,9 +6,9 @@ seconds, ``docker-ratelimit-source`` is whom it counts: an address or an account
 """
 
 import re
-from collections import OrderedDict
 from dataclasses import dataclass
 
+from entrepot.bounded_map import BoundedMap
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Fields, field_values
 
@@ -52,17 +52,14 @@ class RateLimits:
     """The last figures by host."""
 
     def __init__(self) -> None:
-        self.last: OrderedDict[Origin, RateLimit] = OrderedDict()
+        self.last: BoundedMap[Origin, RateLimit] = BoundedMap(_MOST_HOSTS)
         self._said: dict[Origin, float] = {}
 
     def note(self, origin: Origin, headers: Fields, at: float) -> None:
         """Take in an answer's header."""
         found = RateLimit.read(headers, at)
         if found is not None:
-            self.last[origin] = found
-            self.last.move_to_end(origin)
-            while len(self.last) > _MOST_HOSTS:
-                self.last.popitem(last=False)
+            self.last.put(origin, found)
 
     def is_news(self, origin: Origin, now: float) -> bool:
         """Whether nobody was told within a minute that this host's limit is reached."""

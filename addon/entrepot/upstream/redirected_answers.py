@@ -10,20 +10,6 @@ from entrepot.http_client.response import Reply
 from entrepot.http_client.retry_after import parse_retry_after
 from entrepot.protocol.messages import Answer, Fields, Request, error_answer
 
-_DESCRIBE = frozenset(
-    {
-        "accept-ranges",
-        "content-encoding",
-        "content-length",
-        "content-range",
-        "content-type",
-        "date",
-        "docker-content-digest",
-        "docker-distribution-api-version",
-        "etag",
-        "last-modified",
-    }
-)
 _CODES = {401: "UNAUTHORIZED", 403: "DENIED", 404: "NOT_FOUND", 429: "TOOMANYREQUESTS"}
 
 
@@ -36,11 +22,6 @@ def is_page(fields: Fields) -> bool:
     """Whether an answer is a web page: what a sign-on, a portal or a proxy shows of itself."""
     types = (value.strip().lower() for name, value in fields if name.lower() == "content-type")
     return any(one.startswith(("text/html", "application/xhtml")) for one in types)
-
-
-def describing(fields: Fields) -> Fields:
-    """Of the fields of such an answer those that describe content."""
-    return tuple(pair for pair in fields if pair[0].lower() in _DESCRIBE)
 
 
 def problem(request: Request, reply: Reply) -> Answer | None:

@@ -5,10 +5,13 @@ from collections.abc import Callable
 from functools import partial
 
 from entrepot.http_client.response import Reply
+from entrepot.protocol import cache_status
+from entrepot.protocol.cache_status import CacheStatus
+from entrepot.protocol.header_filters import ABOUT_CONTENT, end_to_end, only, without
 from entrepot.protocol.identifiers import Digest
-from entrepot.protocol.messages import Answer, Body, Request, cache_status, end_to_end
+from entrepot.protocol.messages import Answer, Body, Request
 from entrepot.transfer.bodies import ReplyBody
-from entrepot.upstream.redirected_answers import describing, is_elsewhere, problem
+from entrepot.upstream.redirected_answers import is_elsewhere, problem
 from entrepot.upstream.worker_threads import WorkerThreads
 
 _SMALL = 256 * 1024
@@ -28,29 +31,29 @@ class Relay:
         reply: Reply,
         *,
         head: bytes | None = None,
-        how: tuple[str, ...] | None = None,
+        how: CacheStatus | None = None,
     ) -> Answer:
         """Upstream's own answer, as it came; ``head`` is what was already read of its body.
 
-        ``how`` is said in ``Cache-Status``, where it is not a miss. Of what came from where a
-        redirect led, little is passed on (``redirected_answers``).
+        ``how`` where it is not a miss. Of what came from where a redirect led, little is passed on
+        (``redirected_answers``).
         """
-        how = how or ("fwd=miss", f"fwd-status={reply.status}")
+        how = how or cache_status.miss(reply.status)
         if is_elsewhere(request, reply):
             unfit = problem(request, reply)
             if unfit is not None:
                 reply.close()
-                return unfit.adding(cache_status(*how))
-            reply.headers = describing(reply.headers)
+                return unfit.adding(how)
+            reply.headers = only(reply.headers, ABOUT_CONTENT)
         if request.method == "HEAD" or reply.status in (204, 304):
             reply.close()
-            return relayed(reply, b"", reply.length, *how)
+            return relayed(reply, b"", reply.length, how)
         if head is None and reply.length is not None and reply.length <= _SMALL:
             content = await self._threads.call(lambda: reply.read_all(_SMALL), by=request)
             reply.close()
-            return relayed(reply, content, reply.length, *how)
+            return relayed(reply, content, reply.length, how)
         body = self.body(request, reply, head=head or b"")
-        return relayed(reply, body, reply.length, *how)
+        return relayed(reply, body, reply.length, how)
 
     def body(
         self, request: Request, reply: Reply, *, head: bytes = b"", digest: Digest | None = None
@@ -74,11 +77,11 @@ class Relay:
         return content, False
 
 
-def relayed(reply: Reply, content: bytes | Body, size: int | None, *how: str) -> Answer:
+def relayed(reply: Reply, content: bytes | Body, size: int | None, how: CacheStatus) -> Answer:
     """An answer of upstream's fields, and of this content and size."""
     headers = (
-        *(pair for pair in end_to_end(reply.headers) if pair[0].lower() != "content-length"),
-        cache_status(*how),
+        *without(end_to_end(reply.headers), ("content-length",)),
+        how,
     )
     if size is not None:
         headers = (*headers, ("Content-Length", str(size)))

@@ -9,9 +9,7 @@ never is. A server that asks for a longer wait is believed, and its answer passe
 from dataclasses import dataclass
 
 from entrepot.http_client.retry_after import parse_retry_after
-
-FAILURES = frozenset({429, 500, 502, 503, 504})
-"""What an answer's status says of the moment, not of what was asked."""
+from entrepot.protocol.statuses import TRANSIENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class Patience:
         ``attempts`` were made, the first ``elapsed`` seconds ago; the last was answered with
         ``status`` and that ``Retry-After``, or (None) not at all.
         """
-        if attempts > len(self.pauses) or (status is not None and status not in FAILURES):
+        if attempts > len(self.pauses) or (status is not None and status not in TRANSIENT):
             return None
         wanted = parse_retry_after(retry_after)
         if status == 429 and wanted is None:

@@ -5,51 +5,17 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import (
-    HOP_BY_HOP,
     Answer,
-    Fields,
     Request,
-    cache_status,
-    end_to_end,
     error_answer,
     field_values,
 )
 from entrepot.transfer.bodies import FileBody
 
 REGISTRY = Origin("https", "registry.example.test", 443)
-NAMES = st.sampled_from([*sorted(HOP_BY_HOP), "Connection", "X-A", "X-B", "Accept", "TE"])
-FIELDS = st.lists(st.tuples(NAMES, st.text() | st.sampled_from(["close, x-a", "X-B", "TE"])))
-
-
-@pytest.mark.parametrize(
-    ("fields", "kept"),
-    [
-        ((("Accept", "a"), ("accept", "b")), (("Accept", "a"), ("accept", "b"))),
-        ((("Connection", "close"), ("A", "1")), (("A", "1"),)),
-        ((("Connection", "X-A, x-b"), ("x-a", "1"), ("X-B", "2"), ("X-C", "3")), (("X-C", "3"),)),
-        ((("Connection", "x-a"), ("connection", "x-b"), ("X-A", "1"), ("X-B", "2")), ()),
-        ((("Transfer-Encoding", "chunked"), ("TE", "trailers"), ("Trailer", "x")), ()),
-        ((("Proxy-Authorization", "Basic eA=="), ("Keep-Alive", "5"), ("Upgrade", "h2c")), ()),
-    ],
-)
-def test_fields_of_one_connection_are_not_passed_on(fields: Fields, kept: Fields) -> None:
-    """Hop-by-hop fields go, and those that Connection names; the rest stays as it came."""
-    assert end_to_end(fields) == kept
-
-
-@given(FIELDS)
-def test_no_hop_by_hop_field_is_ever_passed_on(fields: list[tuple[str, str]]) -> None:
-    """Whatever Connection holds, the outcome is part of the fields, in order, and settled."""
-    kept = end_to_end(tuple(fields))
-    rest = iter(fields)
-    assert all(pair in rest for pair in kept)
-    assert not {name.lower() for name, _ in kept} & HOP_BY_HOP
-    assert end_to_end(kept) == kept
 
 
 def test_field_values_are_found_in_any_case_and_in_order() -> None:
@@ -104,8 +70,3 @@ def test_closing_an_answer_closes_its_body(tmp_path: Path) -> None:
         os.fstat(file)
     answer.close()
     Answer(200, (), b"x").close()
-
-
-def test_cache_status_names_this_cache() -> None:
-    """The field is a list item with parameters (RFC 9211 section 2)."""
-    assert cache_status("fwd=miss", "stored") == ("Cache-Status", "entrepot; fwd=miss; stored")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from entrepot.protocol.cache_status import HIT
 from entrepot.protocol.identifiers import Digest, Origin
 from entrepot.protocol.messages import Answer, Body, Request
 from entrepot.transfer.range_answers import Content, content_answer, wants_part
@@ -20,7 +21,7 @@ def answer(
 ) -> Answer:
     request = Request(method, REGISTRY, "/v2/a/blobs/x", headers=fields)
     content = Content(DIGEST, "application/octet-stream", size, opened, age=7.9)
-    return content_answer(request, content, "hit", ranges=ranges)
+    return content_answer(request, content, HIT, ranges=ranges)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_a_whole_answer_says_what_it_is() -> None:
 def test_an_age_is_never_negative() -> None:
     """A clock that was set back gives 0."""
     content = Content(DIGEST, "a/b", 10, opened, age=-5.0)
-    got = content_answer(Request("GET", REGISTRY, "/"), content, "hit", ranges=True)
+    got = content_answer(Request("GET", REGISTRY, "/"), content, HIT, ranges=True)
     assert got.value("Age") == "0"
 
 
@@ -85,7 +86,7 @@ def test_head_opens_nothing() -> None:
         raise AssertionError(f"opened {start}-{stop}")
 
     content = Content(DIGEST, "application/octet-stream", 10, refuse, age=7.9)
-    got = content_answer(Request("HEAD", REGISTRY, "/"), content, "hit", ranges=True)
+    got = content_answer(Request("HEAD", REGISTRY, "/"), content, HIT, ranges=True)
     assert (got.status, got.headers, got.content) == (200, answer().headers, b"")
 
 

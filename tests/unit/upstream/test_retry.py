@@ -5,12 +5,13 @@ from email.utils import format_datetime
 
 import pytest
 
-from entrepot.upstream.retry import FAILURES, Patience
+from entrepot.protocol.statuses import TRANSIENT
+from entrepot.upstream.retry import Patience
 
 PATIENCE = Patience((0.25, 0.5), 10.0)
 
 
-@pytest.mark.parametrize("status", [None, *sorted(FAILURES - {429})])
+@pytest.mark.parametrize("status", [None, *sorted(TRANSIENT - {429})])
 def test_what_may_pass_is_waited_out(status: int | None) -> None:
     """The pauses come in their order, and then no more."""
     pauses = [PATIENCE.pause(attempts, 0.0, status) for attempts in (1, 2, 3)]

@@ -8,10 +8,10 @@ be given out under a name to which its client would not be led.
 
 import socket
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
+from entrepot.bounded_map import BoundedMap
 from entrepot.config.addresses import Resolve
 from entrepot.http_client.connect.own_addresses import Listeners, is_own
 from entrepot.protocol.identifiers import HostPort, Origin, parse_host
@@ -60,7 +60,7 @@ class Destinations:
         """Replaced once it is known where this process listens."""
         self._own_names = _own_names()
         self._lock = threading.Lock()
-        self._scopes: OrderedDict[Place, tuple[Scope, float]] = OrderedDict()
+        self._scopes: BoundedMap[Place, tuple[Scope, float]] = BoundedMap(_MOST_REMEMBERED)
 
     # Whose word it is
 
@@ -139,11 +139,10 @@ class Destinations:
         scope = Scope.GLOBAL if found is None else self._scope(found)
         place = (_parsed(host), port)
         with self._lock:
-            self._scopes.pop(place, None)
-            if scope not in (Scope.GLOBAL, Scope.PRIVATE):
-                self._scopes[place] = (scope, self._clock() + _REMEMBERED_SECONDS)
-                while len(self._scopes) > _MOST_REMEMBERED:
-                    self._scopes.popitem(last=False)
+            if scope in (Scope.GLOBAL, Scope.PRIVATE):
+                self._scopes.pop(place)
+            else:
+                self._scopes.put(place, (scope, self._clock() + _REMEMBERED_SECONDS))
 
     def _listens_on(self, port: int) -> bool:
         return any(own == port for _, own in self.listeners.places)

@@ -10,6 +10,7 @@ from mitmproxy import http
 
 from entrepot.mitm import translate
 from entrepot.mitm.state import ProxyState, client_of
+from entrepot.protocol.header_filters import FOR_THE_PROXY
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Request
 from entrepot.protocol.routes import Endpoint, parse_endpoint
@@ -57,7 +58,7 @@ async def classify(state: ProxyState, flow: http.HTTPFlow) -> Classified | None:
     origin = translate.origin_of(flow)
     if origin is None or flow.error is not None:
         return None
-    for name in ("proxy-authorization", "proxy-connection"):
+    for name in FOR_THE_PROXY:
         flow.request.headers.pop(name, None)
     role, received = await _role(state, flow, origin), translate.request_of(flow, origin)
     logins = state.parts().logins

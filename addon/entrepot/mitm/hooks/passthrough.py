@@ -12,7 +12,7 @@ from entrepot.mitm import translate
 from entrepot.mitm.hooks.classify import ANSWERED, CLASSIFIED, Classified, passing
 from entrepot.mitm.layers.mitmproxy_errors import FAILURE, Failure, understand
 from entrepot.mitm.state import ProxyState
-from entrepot.protocol.messages import cache_status
+from entrepot.protocol import cache_status
 from entrepot.protocol.routes import Blob, Manifest
 
 
@@ -31,7 +31,7 @@ class Passthrough:
         asked: Classified | None = flow.metadata.get(CLASSIFIED)
         if asked is None:
             return
-        response.headers.add(*cache_status("fwd=bypass", f"detail={asked.endpoint.detail}"))
+        response.headers.add(*cache_status.bypass(asked.endpoint.detail))
         parts, request = self._state.parts(), asked.request
         parts.context.health.answered(request.origin)
         if response.status_code == 401:

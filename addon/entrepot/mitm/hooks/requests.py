@@ -18,16 +18,17 @@ from entrepot.mitm.hooks.ssrf_boundary import foreseen, refused, warn
 from entrepot.mitm.layers.error_pages import refuse, response_of
 from entrepot.mitm.layers.http_layer import SELF
 from entrepot.mitm.state import ProxyState, client_of
-from entrepot.protocol.forwarded_fields import forwarded
+from entrepot.protocol import cache_status
+from entrepot.protocol.header_filters import content_fields
 from entrepot.protocol.identifiers import Origin
-from entrepot.protocol.messages import Answer, cache_status, error_answer, field_values
+from entrepot.protocol.messages import Answer, error_answer, field_values
 from entrepot.protocol.routes import Blob, Manifest, Referrers, Tags
 
 NOWHERE = Origin("http", SELF, 80)
 """The origin of a request that names none."""
 
 _BODY_AT_MIRROR = error_answer(405, "UNSUPPORTED", "a mirror is for pulling").adding(
-    ("Allow", "GET, HEAD"), cache_status("detail=error")
+    ("Allow", "GET, HEAD"), cache_status.ERROR
 )
 
 
@@ -78,8 +79,8 @@ class Requests:
         if asked.by in (AnsweredBy.UPSTREAM, AnsweredBy.ACCOUNT) and health.offline:
             return error_answer(503, "UNAVAILABLE", "the proxy is offline")
         if asked.by is AnsweredBy.UPSTREAM and not health.may_ask(origin, spare=False):
-            how = ("fwd=bypass", f"detail={asked.endpoint.detail}")
-            return unavailable(health.left_alone(origin), *how)
+            how = cache_status.bypass(asked.endpoint.detail)
+            return unavailable(health.left_alone(origin), how)
         return None
 
     def _misdirected(self, flow: http.HTTPFlow, problem: str) -> None:
@@ -162,5 +163,5 @@ class Requests:
             return await parts.logins.handle(request, content)
         if answer.status == 401:
             challenges = field_values(answer.headers, "WWW-Authenticate")
-            parts.logins.challenged(request.origin, challenges, forwarded(request))
+            parts.logins.challenged(request.origin, challenges, content_fields(request))
         return answer

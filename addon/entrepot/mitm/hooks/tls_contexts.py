@@ -9,7 +9,6 @@ how a handshake shall be, the context is mitmproxy's too.
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +18,8 @@ from mitmproxy import certs, ctx, tls
 from mitmproxy.addons.tlsconfig import TlsConfig
 from mitmproxy.proxy.context import Context
 from OpenSSL import SSL
+
+from entrepot.bounded_map import BoundedMap
 
 CIPHERS_12 = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: forward secret and authenticated only."""
@@ -52,7 +53,7 @@ class TlsContexts:
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
-        self._contexts: OrderedDict[Names, tuple[SSL.Context, datetime]] = OrderedDict()
+        self._contexts: BoundedMap[Names, tuple[SSL.Context, datetime]] = BoundedMap(_MOST_HOSTS)
         self._mitmproxys = False
 
     def running(self) -> None:
@@ -76,13 +77,10 @@ class TlsContexts:
         names = (client.sni or client.sockname[0], server.address[0] if server.address else "")
         known = self._contexts.get(names)
         if known is not None and self._now() - known[1] < RENEWED_AFTER:
-            self._contexts.move_to_end(names)
+            self._contexts.use(names)
             return known[0]
         context = _make(_leaf(connection, renewed=known is not None))
-        self._contexts[names] = (context, self._now())
-        self._contexts.move_to_end(names)
-        if len(self._contexts) > _MOST_HOSTS:
-            self._contexts.popitem(last=False)
+        self._contexts.put(names, (context, self._now()))
         return context
 
 

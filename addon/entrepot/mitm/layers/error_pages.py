@@ -9,8 +9,10 @@ from mitmproxy import http
 from mitmproxy.net.http import http1, status_codes
 from mitmproxy.proxy.layers.http._events import ResponseProtocolError
 
+from entrepot.protocol import cache_status
+from entrepot.protocol.cache_status import CacheStatus
 from entrepot.protocol.identifiers import bracketed
-from entrepot.protocol.messages import Answer, cache_status, error_answer
+from entrepot.protocol.messages import Answer, error_answer
 from entrepot.protocol.routes import parse_endpoint
 
 REFUSAL = "entrepot.refusal"
@@ -62,13 +64,11 @@ def unanswered(request: http.Request, reason: str, *, oci: bool) -> http.Respons
     return refusal(502, message, request, oci=oci, upstream=upstream, reason=reason)
 
 
-def _how(status: int, request: http.Request | None) -> tuple[str, str]:
+def _how(status: int, request: http.Request | None) -> CacheStatus:
     if request is None or status < 500:
-        return cache_status("detail=error")
+        return cache_status.ERROR
     path, _, query = request.path.partition("?")
-    return cache_status(
-        "fwd=bypass", f"detail={parse_endpoint(request.method.upper(), path, query).detail}"
-    )
+    return cache_status.bypass(parse_endpoint(request.method.upper(), path, query).detail)
 
 
 def response_of(answer: Answer, request: http.Request | None = None) -> http.Response:

@@ -14,13 +14,12 @@ answered that comes from where a redirect led.
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
-from typing import TypeVar
 
+from entrepot.bounded_map import BoundedMap
 from entrepot.events.log import Events
 from entrepot.http_client.client import Upstream
 from entrepot.http_client.connect.ssrf_guard import DestinationError
@@ -30,6 +29,7 @@ from entrepot.protocol.headers import Challenge, parse_challenges
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Fields, Request, field_values
 from entrepot.protocol.routes import parse_endpoint
+from entrepot.protocol.statuses import REFUSALS
 from entrepot.upstream.account_auth.logins import AccountLogins, Place
 from entrepot.upstream.account_auth.tokens import (
     AccountTokens,
@@ -41,10 +41,6 @@ from entrepot.upstream.account_auth.tokens import (
 _LONGEST_SECONDS = 30.0
 """What it may take to know what to show, token server and all: a request waits for that."""
 _MOST_SHOWN = 10_000
-_REFUSALS = frozenset({400, 401, 403})
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 
 
 class AccountAuth:
@@ -56,9 +52,9 @@ class AccountAuth:
         self._lock = threading.Lock()
         self._logins = AccountLogins(events, clock)
         self.tokens = AccountTokens(upstream, clock)
-        self._shown: OrderedDict[Place, Authorization] = OrderedDict()
+        self._shown: BoundedMap[Place, Authorization] = BoundedMap(_MOST_SHOWN)
         self._asking: dict[Place, Future[str | None]] = {}
-        self._servers: OrderedDict[tuple[Account, Origin], Origin] = OrderedDict()
+        self._servers: BoundedMap[tuple[Account, Origin], Origin] = BoundedMap(_MOST_SHOWN)
 
     def send(
         self,
@@ -122,7 +118,7 @@ class AccountAuth:
         with self._lock:
             shown = self._shown.get(place)
             if shown is not None and shown.value == refused:
-                del self._shown[place]
+                self._shown.pop(place)
             elif shown is not None and self._clock() < shown.until:
                 return shown.value  # another request has just asked
             running = self._asking.get(place)
@@ -136,7 +132,7 @@ class AccountAuth:
             authorization = None if found is None else found.value
             with self._lock:
                 if found is not None:
-                    _put(self._shown, place, found)
+                    self._shown.put(place, found)
                 del self._asking[place]
             flight.set_result(authorization)
         except BaseException as error:
@@ -188,7 +184,7 @@ class AccountAuth:
             realm.origin, registry, reply.reach, registry, reply.peer
         )
         with self._lock:
-            _put(self._servers, (account, registry), realm.origin)
+            self._servers.put((account, registry), realm.origin)
         there = Place(account, realm.origin, name)
         for _ in range(2):
             login = None
@@ -200,7 +196,7 @@ class AccountAuth:
                 status, found = 403, None
             else:
                 status, found = self.tokens.ask(realm, reach, challenge, name, login, until)
-            if login is None or status not in _REFUSALS:
+            if login is None or status not in REFUSALS:
                 return found
             # 401 is about the login, whatever it was shown for.
             self._logins.refuse(replace(there, repository="" if status == 401 else name), login)
@@ -223,10 +219,3 @@ def _repository(request: Request) -> str:
 
 def _with(fields: Fields, authorization: str | None) -> Fields:
     return fields if authorization is None else (*fields, ("Authorization", authorization))
-
-
-def _put(table: OrderedDict[_K, _V], key: _K, value: _V) -> None:
-    table[key] = value
-    table.move_to_end(key)
-    while len(table) > _MOST_SHOWN:
-        table.popitem(last=False)

@@ -8,11 +8,11 @@ locked out.
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from entrepot.auth.token_servers import are_related
+from entrepot.bounded_map import BoundedMap
 from entrepot.events.log import Events
 from entrepot.events.table import Event
 from entrepot.protocol.credential import NOBODY, Account, Login
@@ -40,7 +40,7 @@ class AccountLogins:
         self._events = events
         self._clock = clock
         self._lock = threading.Lock()
-        self._refused: OrderedDict[Place, tuple[Login, float]] = OrderedDict()
+        self._refused: BoundedMap[Place, tuple[Login, float]] = BoundedMap(_MOST_REFUSED)
         self._withheld: set[tuple[Origin, str]] = set()
 
     def may_see(self, account: Account, registry: Origin, server: Origin) -> bool:
@@ -83,8 +83,5 @@ class AccountLogins:
     def refuse(self, place: Place, login: Login) -> None:
         """Remember that a server refused a login, there or (no repository) altogether."""
         with self._lock:
-            self._refused[place] = (login, self._clock() + _REST_SECONDS)
-            self._refused.move_to_end(place)
-            while len(self._refused) > _MOST_REFUSED:
-                self._refused.popitem(last=False)
+            self._refused.put(place, (login, self._clock() + _REST_SECONDS))
         self._events.log(Event.LOGIN_REFUSED, host=place.server, account=place.account.username)

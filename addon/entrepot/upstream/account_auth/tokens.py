@@ -19,6 +19,7 @@ from entrepot.protocol.headers import Challenge
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Fields
 from entrepot.protocol.network_reach import Reach
+from entrepot.protocol.statuses import is_no_answer
 
 _EARLY_SECONDS = 10.0
 """How long before its end a token is not used any more, at most half of its life."""
@@ -76,7 +77,7 @@ class AccountTokens:
         ) as reply:
             with self._lock:
                 self._answered.add(realm.origin)
-            if reply.status >= 500 or reply.status == 429:
+            if is_no_answer(reply.status):
                 raise UpstreamError(f"{realm.origin}: it answered {reply.status}", passing=True)
             issued = _read_issued(reply) if reply.status == 200 else None
         if issued is None or not _is_sendable(issued.tokens[0]):

@@ -21,12 +21,11 @@ from entrepot.http_client.response import Reply, Target, UpstreamError
 from entrepot.protocol.headers import parse_challenges
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.network_reach import Reach
+from entrepot.protocol.statuses import NO_HTTP_1
 from entrepot.upstream.context import Context
 
 PROBE_SECONDS = 4.0
 PROBE_BYTES = 16 * 1024
-_NO_HTTP_1 = frozenset({426, 464, 505})
-"""Upgrade Required, what AWS' balancers say for it, and HTTP Version Not Supported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +156,7 @@ class Probes:
             greeting = Greeting(problem=_silence(origin), is_away=True)
         if greeting.wants_certificate:
             return Inspection("it asks its clients for a certificate")
-        if greeting.status in _NO_HTTP_1:
+        if greeting.status in NO_HTTP_1:
             return Inspection("it speaks no HTTP/1.1")
         return Inspection(None, greeting.problem, greeting.is_away)
 

@@ -1,6 +1,6 @@
 """Clients that refuse our certificate: a tunnel is theirs, so that one without the CA works."""
 
-from entrepot.bounded_map import Shares
+from entrepot.bounded_map import FairMap
 from entrepot.protocol.identifiers import Origin
 
 REFUSED_SECONDS = 600.0
@@ -12,7 +12,7 @@ class RefusedCertificates:
     """Which clients (by address) refused a certificate of ours for which host, for ten minutes."""
 
     def __init__(self) -> None:
-        self._until: Shares[tuple[str, Origin], float] = Shares(
+        self._until: FairMap[tuple[str, Origin], float] = FairMap(
             MOST_REMEMBERED, REMEMBERED_FOR_A_CLIENT
         )
 

@@ -9,7 +9,7 @@ what they need (``tls_fitness``). What follows from it for a connection is ``int
 import asyncio
 import contextlib
 
-from entrepot.bounded_map import Shares
+from entrepot.bounded_map import FairMap
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.response import UpstreamError
@@ -47,7 +47,7 @@ class RegistryHosts:
         self.fitness = TlsFitness(context, self._probes)
         self.turns = ProbeTurns(context, bounds)
         most = MOST_REMEMBERED, REMEMBERED_FOR_A_CLIENT
-        self._verdicts: Shares[Origin, tuple[bool, float]] = Shares(*most)
+        self._verdicts: FairMap[Origin, tuple[bool, float]] = FairMap(*most)
         self._looking: set[asyncio.Task[None]] = set()
 
     async def is_registry(

@@ -5,7 +5,7 @@ would take from its clients what they need. A request that fails inside of an in
 may be a sign that a server has become one, so it is looked at again then.
 """
 
-from entrepot.bounded_map import Shares
+from entrepot.bounded_map import FairMap
 from entrepot.events.table import Event
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.network_reach import Reach
@@ -26,8 +26,8 @@ class TlsFitness:
         self._context = context
         self._probes = probes
         most = MOST_REMEMBERED, REMEMBERED_FOR_A_CLIENT
-        self._known: Shares[Origin, tuple[bool, float]] = Shares(*most)
-        self._doubted: Shares[Origin, float] = Shares(*most)
+        self._known: FairMap[Origin, tuple[bool, float]] = FairMap(*most)
+        self._doubted: FairMap[Origin, float] = FairMap(*most)
 
     def known(self, origin: Origin, client: str) -> bool | None:
         """Whether a server may be looked into, where that is known; ``client`` wants to know."""

@@ -1,0 +1,85 @@
+"""``Cache-Status`` (RFC 9211): every value that this cache gives, and what it tells who reads it.
+
+``hit`` was answered here; ``fwd=miss`` needed the registry, ``fwd=bypass`` is never answered here;
+``detail`` is ours. The table for the administrator is made from this one (``markdown_table``).
+"""
+
+from typing import TypeAlias
+
+CacheStatus: TypeAlias = tuple[str, str]
+"""The header field: its name, and one of the values below."""
+
+FIELD = "Cache-Status"
+_CACHE = "entrepot"
+_MEANINGS: dict[str, str] = {}
+"""What each value means, in the order of the table."""
+
+
+def _status(parameters: str, meaning: str) -> CacheStatus:
+    value = f"{_CACHE}; {parameters}"
+    _MEANINGS[value] = meaning
+    return FIELD, value
+
+
+HIT = _status("hit", "from the disk; the registry allowed it to this client")
+REVALIDATED = _status(
+    "hit; detail=revalidated", "a tag: one HEAD said that it is what is on the disk"
+)
+STALE = _status(
+    "hit; detail=stale",
+    "a tag: the registry does not answer; what it last was, with a `Warning` that says how long"
+    " ago (stale-if-error, RFC 5861)",
+)
+UNCONFIRMED = _status(
+    "hit; detail=unconfirmed", "from the disk, for who may have it while a registry is away"
+)
+OFFLINE = _status(
+    "hit; detail=offline",
+    "a ping or a token, answered here while the registry or its token server is away",
+)
+PING = _status(
+    "hit; detail=ping",
+    "from memory: what the registry says to any ping without a login, at most 5 minutes old",
+)
+ACCOUNT = _status(
+    "hit; detail=account", "a ping or a token, answered here since the proxy has an account"
+)
+CATALOG = _status("hit; detail=catalog", "on a mirror: the list of the repositories in the cache")
+TAGS = _status("hit; detail=tags", "on a mirror: the list of a repository's tags in the cache")
+STORED = _status("fwd=miss; stored", "fetched now, and being stored while it is sent")
+COLLAPSED = _status(
+    "fwd=miss; collapsed", "another client's fetch was running: this answer follows it"
+)
+UNSTORED = _status(
+    "fwd=miss; detail=unstored", "verified and sent, but there was no room to store it"
+)
+MISS = _status(
+    "fwd=miss", "not here, and the registry could not be asked: an error of the proxy's own"
+)
+
+
+def miss(status: int) -> CacheStatus:
+    """Not here: the registry's own answer, with its ``status``."""
+    return FIELD, f"{_CACHE}; fwd=miss; fwd-status={status}"
+
+
+_MEANINGS[miss(401)[1]] = "the registry's own answer, whatever its status"
+
+
+def bypass(detail: str) -> CacheStatus:
+    """Never cached; ``detail`` is the kind of request (``Endpoint.detail``, or ``token``)."""
+    return FIELD, f"{_CACHE}; fwd=bypass; detail={detail}"
+
+
+_MEANINGS[bypass("tags")[1]] = (
+    "never cached: the detail is `ping`, `token`, `catalog`, `tags`, `referrers`, `upload`,"
+    " `other`, or a `blob` or `manifest` that was written"
+)
+
+ERROR = _status("detail=error", "refused by the proxy itself, before anything was asked")
+
+
+def markdown_table() -> str:
+    """All values and their meanings, as the documentation has them."""
+    rows = [f"| `{value}` | {meaning} |" for value, meaning in _MEANINGS.items()]
+    return "\n".join(["| value | meaning |", "| --- | --- |", *rows]) + "\n"

@@ -1,0 +1,41 @@
+"""What the status of an answer says, where more than one place decides by it (RFC 9110 section 15).
+
+Sets that differ differ on purpose; what each says more or less than another is said at it.
+"""
+
+TRANSIENT = frozenset({429, 500, 502, 503, 504})
+"""Says something of the moment, and nothing of what was asked: so it may be asked again, and what
+is cached may be served in its place (stale-if-error, RFC 5861). Not 501, which is for good."""
+
+TRANSIENT_AT_ONCE = TRANSIENT - {429}
+"""Of these, what may be over at the next moment. A rate limit is not, and asking counts."""
+
+TRANSIENT_WHILE_FETCHING = TRANSIENT | {408}
+"""For the rest of a blob, which is asked for behind its readers: a server that was slow to read the
+request (Request Timeout) is asked again too, since there is time and its 408 is no answer for a
+client."""
+
+TRANSIENT_OF_A_TUNNEL = frozenset({502, 503, 504})
+"""With what an upstream proxy answers CONNECT where the next may do better. Its 500 is a fault of
+its own, its 429 is not for one host, and who asks is told."""
+
+REFUSALS = frozenset({400, 401, 403})
+"""Who asks may not, with what was shown; 400 is what a login gets that cannot be read."""
+
+GONE = frozenset({404, 410, 451})
+"""An object is not there; or, of a registry that hides it, not for all."""
+
+NO_HTTP_1 = frozenset({426, 464, 505})
+"""Upgrade Required, what AWS' balancers say for it, and HTTP Version Not Supported."""
+
+UNFIT = NO_HTTP_1 | {400, 403, 495, 496}
+"""With what a server answers whom it wants a certificate of, or HTTP/2: what it may say if it is
+intercepted, and would not otherwise. nginx says 400, 495 or 496 without a certificate."""
+
+
+def is_no_answer(status: int) -> bool:
+    """Whether a token server said nothing of the login: any 5xx, 501 and private ones too, or 429.
+
+    Nothing of its answer would be passed on, so here it counts as if it had not come.
+    """
+    return status >= 500 or status == 429
