@@ -53,7 +53,6 @@ STILL_LONG = frozenset(
     {
         "authorization.py",
         "body_layer.py",
-        "capacity.py",
         "client.py",
         "download.py",
         "fetches.py",
@@ -61,7 +60,6 @@ STILL_LONG = frozenset(
         "mirror.py",
         "ping_and_token.py",
         "response.py",
-        "store.py",
     }
 )
 """To be parted."""

@@ -36,8 +36,8 @@ from entrepot.maintenance.scrubber import Scrubber
 from entrepot.protocol.messages import CHUNK
 from entrepot.pull.cache import Cache
 from entrepot.pull.stale import Outage
-from entrepot.storage.errors import storage_reason
-from entrepot.storage.store import Store, StoreError
+from entrepot.storage.errors import StoreError, storage_reason
+from entrepot.storage.store import Store
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.interception import Interception
 from entrepot.upstream.discovery.registry_hosts import RegistryHosts
