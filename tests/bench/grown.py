@@ -19,9 +19,8 @@ from diskcache.core import MODE_BINARY, MODE_RAW
 from entrepot.protocol.credential import ANYONE
 from entrepot.protocol.identifiers import Digest, Origin, Repository
 from entrepot.protocol.manifests import listed_digests
-from entrepot.storage import listed_descriptors
-from entrepot.storage.diskcache_db import keys
-from entrepot.storage.index import INDEX_SECONDS
+from entrepot.storage.diskcache_db import keys, listed_descriptors
+from entrepot.storage.diskcache_db.index_rows import INDEX_SECONDS
 from entrepot.storage.store import Store
 
 _TYPE = "application/octet-stream"

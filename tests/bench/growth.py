@@ -71,10 +71,10 @@ def _claims(folders: list[Path], count: int) -> Figures:
 
 
 def _claim(store: Store) -> None:
-    path = store.partials / "claimed"
-    if not store.claim(path, _CLAIMED):
+    path = store.partials.folder / "claimed"
+    if not store.downloads.claim(path, _CLAIMED):
         raise RigError("there is no room to claim")
-    store.release(path)
+    store.downloads.release(path)
 
 
 def _paths(stage: Stage, made: list[list[Made]]) -> dict[str, list[list[str]]]:

@@ -21,8 +21,8 @@ from entrepot.config.settings import Config
 from entrepot.events.log import Events, log_to_stderr
 from entrepot.events.table import Event
 from entrepot.http_client.connect.trust_store import Roots
-from entrepot.storage.errors import storage_reason
-from entrepot.storage.store import Store, StoreError
+from entrepot.storage.errors import StoreError, storage_reason
+from entrepot.storage.store import Store
 from entrepot_ca import Authority, AuthorityError, ensure
 
 

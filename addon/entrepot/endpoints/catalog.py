@@ -66,7 +66,9 @@ class Listing:
         store = self._context.store
         nothing: list[Origin] = []
         await self._prepared()
-        return await self._context.store_thread.run(lambda: store.origins(_MOST_ORIGINS), nothing)
+        return await self._context.store_thread.run(
+            lambda: store.catalog.origins(_MOST_ORIGINS), nothing
+        )
 
     async def catalog(
         self, request: Request, sections: Sequence[tuple[str, Origin]], link: Mapping[str, str]
@@ -111,7 +113,7 @@ class Listing:
     async def _prepared(self) -> None:
         """Wait until the store has taken over what an earlier version wrote."""
         store = self._context.store
-        while not await self._context.store_thread.run(store.prepare_lists, otherwise=True):
+        while not await self._context.store_thread.run(store.catalog.prepare, otherwise=True):
             pass
 
     def _labels(self, request: Request, origin: Origin) -> Labels:
@@ -128,7 +130,7 @@ class Listing:
     ) -> tuple[list[str], str | None]:
         store, nothing = self._context.store, _nothing()
         return await self._context.store_thread.run(
-            lambda: store.repositories(origin, labels, after, most), nothing
+            lambda: store.catalog.repositories(origin, labels, after, most), nothing
         )
 
     async def _tags(
@@ -136,7 +138,7 @@ class Listing:
     ) -> tuple[list[str], str | None]:
         store, nothing = self._context.store, _nothing()
         return await self._context.store_thread.run(
-            lambda: store.tags(repository, labels, after, most), nothing
+            lambda: store.catalog.tags(repository, labels, after, most), nothing
         )
 
 

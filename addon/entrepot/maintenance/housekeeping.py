@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from entrepot.events.table import Event
-from entrepot.storage.store import StoreError
+from entrepot.storage.errors import StoreError
 from entrepot.upstream.context import Context
 
 _HOUR = 3600.0

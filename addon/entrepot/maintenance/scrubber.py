@@ -12,9 +12,9 @@ from functools import partial as bind
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
 from entrepot.protocol.identifiers import Digest
-from entrepot.storage.objects import Listed
-from entrepot.storage.rehash import damage_of
-from entrepot.storage.store import StoreError
+from entrepot.storage.digest_check import damage_of
+from entrepot.storage.diskcache_db.blob_rows import VerifiedBlob
+from entrepot.storage.errors import StoreError
 from entrepot.upstream.context import Context
 
 _BYTES_A_SECOND = 32 * 1024 * 1024
@@ -61,19 +61,19 @@ class Scrubber:
     def _look_through(self) -> None:
         store, after = self._context.store, None
         while True:
-            blobs, after = self._context.store_thread.run_from_thread(bind(store.listed, after))
+            blobs, after = self._context.store_thread.run_from_thread(bind(store.blobs.page, after))
             for blob in blobs:
                 if self._is_due(blob):
                     self._scrub(blob.digest)
             if after is None:
                 return
 
-    def _is_due(self, blob: Listed) -> bool:
+    def _is_due(self, blob: VerifiedBlob) -> bool:
         return not 0 <= self._context.wall() - blob.verified < self._seconds
 
     def _scrub(self, digest: Digest) -> None:
         context, store = self._context, self._context.store
-        file = context.store_thread.run_from_thread(lambda: store.peek(digest))
+        file = context.store_thread.run_from_thread(lambda: store.blobs.peek(digest))
         if file is None:
             return
         try:
@@ -83,10 +83,10 @@ class Scrubber:
             os.close(file)
         context.events.count(Counter.BLOB_SCRUBBED)
         if damage is None:
-            context.store_thread.run_from_thread(lambda: store.verified(digest, state))
+            context.store_thread.run_from_thread(lambda: store.blobs.mark_verified(digest, state))
         else:
             context.store_thread.run_from_thread(
-                lambda: store.remove_damaged(digest, state, damage)
+                lambda: store.blobs.remove_damaged(digest, state, damage)
             )
 
     def _pace(self, count: int) -> None:

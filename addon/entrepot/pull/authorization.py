@@ -102,7 +102,7 @@ async def allow(
 
     def confirm() -> None:
         if access.still_counts(repository, who, digest, asked, now):
-            store.confirm(
+            store.links.confirm(
                 repository, digest, given_to=given_to(context, repository, digest, who, asked)
             )
 
@@ -138,11 +138,15 @@ async def refused(
         for_all = for_all and _refuses_all_such(reply, who)
         access.deny(repository, who, everybody=for_all)
         if label is not None and for_all:
-            await context.store_thread.run(lambda: store.close_to(repository, label), None)
+            await context.store_thread.run(
+                lambda: store.decisions.set_refused(repository, label), None
+            )
     elif reply.status in GONE and digest is not None:
         access.gone(repository, who, digest, everybody=for_all)
         if label is not None and for_all:
-            await context.store_thread.run(lambda: store.set_gone(repository, digest, label), None)
+            await context.store_thread.run(
+                lambda: store.decisions.set_gone(repository, digest, label), None
+            )
 
 
 def _refuses_all_such(reply: Reply, who: Credential) -> bool:

@@ -23,7 +23,7 @@ from entrepot.pull.authorization import Shown
 from entrepot.pull.fetches import Claim, Fetches, Key, Led
 from entrepot.pull.integrity import Checks
 from entrepot.pull.stale import Outage
-from entrepot.storage.records import StoredBlob
+from entrepot.storage.blobs import StoredBlob
 from entrepot.transfer.bodies import ContinuedBody, FileBody
 from entrepot.transfer.download import Download
 from entrepot.transfer.growing_file import State
@@ -108,7 +108,7 @@ class Blobs:
     async def _find(self, wanted: _Wanted) -> StoredBlob | None:
         store = self._context.store
         return await self._context.store_thread.run(
-            lambda: store.find_blob(wanted.repository, wanted.digest), None
+            lambda: store.blobs.find(wanted.repository, wanted.digest), None
         )
 
     async def _ask(self, wanted: _Wanted, found: StoredBlob | None) -> Shown | Answer | None:

@@ -85,13 +85,13 @@ class Cache:
         if isinstance(reference, Tag):
             name = reference.name
             self._manifests.changed(repository, name)
-            await context.store_thread.run(lambda: store.forget_tag(repository, name), None)
+            await context.store_thread.run(lambda: store.tags.forget(repository, name), None)
         elif method == "DELETE":
             digest: Digest = reference
             context.access.forget(repository, digest)
             self._fetches.forget(repository, digest)
             self.pushes.forget(repository, digest)
-            await context.store_thread.run(lambda: store.unlink(repository, digest), None)
+            await context.store_thread.run(lambda: store.links.remove(repository, digest), None)
 
     async def close(self) -> None:
         """Stop downloads, keeping what they have, drop unfinished pushes, end the threads."""

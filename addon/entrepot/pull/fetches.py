@@ -21,9 +21,8 @@ from entrepot.protocol.identifiers import Digest, Origin, Repository
 from entrepot.protocol.messages import Answer, Fields, Request, error_answer
 from entrepot.protocol.network_reach import Reach
 from entrepot.pull import authorization
-from entrepot.storage.capacity import Fit
-from entrepot.storage.errors import storage_reason
-from entrepot.storage.store import StoreError
+from entrepot.storage.capacity.download_claims import Fit
+from entrepot.storage.errors import StoreError, storage_reason
 from entrepot.transfer.bodies import FileBody
 from entrepot.transfer.download import Broken, Download, MismatchError
 from entrepot.transfer.download_limits import make_way, slow_ones
@@ -151,8 +150,8 @@ class Fetches:
     ) -> Led | Answer:
         context, key = self._context, (repository.origin, digest)
         asked = context.access.asked(context.clock())
-        path = context.store.partial(repository.origin, digest)
-        await context.store_thread.run(bind(context.store.hold, path), None)
+        path = context.store.partials.download(repository.origin, digest)
+        await context.store_thread.run(bind(context.store.downloads.hold, path), None)
         download = self._prepare(request, repository, digest, who, asked)
         began = False
         try:
@@ -178,7 +177,7 @@ class Fetches:
 
     async def _let_go(self, path: Path, download: Download | None) -> None:
         """Leave what is there of a fetch that did not begin to the next."""
-        context, release = self._context, bind(self._context.store.release, path)
+        context, release = self._context, bind(self._context.store.downloads.release, path)
         # Not by ``stored``: while the store rests, that would leave the room claimed.
         with contextlib.suppress(StoreError, RuntimeError):
             await context.threads.call(lambda: context.store_thread.run_from_thread(release))
@@ -218,7 +217,7 @@ class Fetches:
 
     async def _admit(self, path: Path, size: int | None) -> bool:
         """Whether there is room, after those that do not move made some where it is short."""
-        admit = bind(self._context.store.admit, path, size)
+        admit = bind(self._context.store.downloads.admit, path, size)
         fit = await self._context.store_thread.run(admit, otherwise=Fit.NEVER)
         if fit is Fit.NOT_NOW and (slow := slow_ones(self.running)):
             for download in slow:
@@ -270,7 +269,7 @@ class Fetches:
         try:
             return Download(
                 digest,
-                context.store.partial(repository.origin, digest),
+                context.store.partials.download(repository.origin, digest),
                 reopen=reopen,
                 part=part,
                 claim=self._claim,
@@ -314,7 +313,7 @@ class Fetches:
         store = self._context.store
         # What nobody waits for and says no end of itself takes nobody's place.
         evict = download.size is not None or download.is_read
-        claim = bind(store.claim, download.path, end, download.written, evict=evict)
+        claim = bind(store.downloads.claim, download.path, end, download.written, evict=evict)
         try:
             return self._context.store_thread.run_from_thread(claim)
         except (StoreError, RuntimeError):
@@ -328,7 +327,7 @@ class Fetches:
             self._report(claim.repository, download, download.error)
         with contextlib.suppress(StoreError, RuntimeError):
             self._context.store_thread.run_from_thread(
-                bind(self._context.store.release, download.path)
+                bind(self._context.store.downloads.release, download.path)
             )
 
     def _commit(self, claim: Claim, download: Download) -> None:
@@ -339,12 +338,12 @@ class Fetches:
             """What is heard while this runs is written after it."""
             label = authorization.given_to(context, repository, digest, claim.who, claim.asked)
             path, media_type = download.path, download.media_type
-            store.commit_blob(path, repository, digest, media_type, given_to=label)
+            store.blobs.commit(path, repository, digest, media_type, given_to=label)
             deleted = context.access.is_deleted(repository, digest, claim.asked)
             if deleted or repository not in download.repositories:
-                store.unlink(repository, digest)
+                store.links.remove(repository, digest)
             for other in set(download.repositories) - {repository}:
-                store.confirm(other, digest, given_to=None)
+                store.links.confirm(other, digest, given_to=None)
 
         try:
             context.store_thread.run_from_thread(commit)

@@ -16,8 +16,8 @@ from entrepot.events.counters import Counter
 from entrepot.events.table import Event
 from entrepot.protocol.identifiers import Digest
 from entrepot.protocol.messages import Body
-from entrepot.storage.records import StoredBlob
-from entrepot.storage.rehash import damage_of
+from entrepot.storage.blobs import StoredBlob
+from entrepot.storage.digest_check import damage_of
 from entrepot.transfer.bodies import ContinuedBody, FileBody
 from entrepot.upstream.context import Context
 
@@ -57,9 +57,11 @@ class Checks:
             os.close(file)
         context.events.count(Counter.BLOB_REHASHED)
         if damage is None:
-            await context.store_thread.run(lambda: store.verified(digest, state), None)
+            await context.store_thread.run(lambda: store.blobs.mark_verified(digest, state), None)
             return True
-        await context.store_thread.run(lambda: store.remove_damaged(digest, state, damage), None)
+        await context.store_thread.run(
+            lambda: store.blobs.remove_damaged(digest, state, damage), None
+        )
         return False
 
     def body(
@@ -78,7 +80,7 @@ class Checks:
 
         async def resume(given: int) -> Body:
             context.events.log(Event.BLOB_LOST, digest=digest, offset=start + given)
-            await context.store_thread.run(lambda: context.store.doubt(digest), None)
+            await context.store_thread.run(lambda: context.store.blobs.mark_suspect(digest), None)
             return await elsewhere(given)
 
         return ContinuedBody(FileBody(found.file, start, stop), resume)

@@ -31,7 +31,8 @@ from entrepot.pull import authorization, tag_freshness
 from entrepot.pull.authorization import Shown
 from entrepot.pull.stale import Kept, Outage
 from entrepot.pull.tag_history import TagWords
-from entrepot.storage.records import StoredManifest, TagEntry
+from entrepot.storage.manifests import StoredManifest
+from entrepot.storage.tags import TagEntry
 from entrepot.transfer.range_answers import Content, content_answer
 from entrepot.upstream.context import Context
 from entrepot.upstream.redirected_answers import is_elsewhere, is_page
@@ -154,7 +155,7 @@ class Manifests:
         # Clients differ in Accept and mostly get the same: one that saw the tag spares others.
         nothing: dict[str, TagEntry] = {}
         entries = await self._context.store_thread.run(
-            lambda: store.tag(repository, tag.name), nothing
+            lambda: store.tags.get(repository, tag.name), nothing
         )
         accept, known = normalise_accept(request.values("Accept")), bool(entries)
 
@@ -262,7 +263,7 @@ class Manifests:
     async def _find(self, repository: Repository, digest: Digest) -> StoredManifest | None:
         store = self._context.store
         return await self._context.store_thread.run(
-            lambda: store.find_manifest(repository, digest), None
+            lambda: store.manifests.find(repository, digest), None
         )
 
     def _hit(
@@ -436,7 +437,7 @@ class Manifests:
             if access.is_deleted(repository, digest, asked):
                 return False
             label = authorization.given_to(context, repository, digest, who, asked)
-            kept = store.put_manifest(repository, digest, content, media_type, given_to=label)
+            kept = store.manifests.put(repository, digest, content, media_type, given_to=label)
             if told is not None:
                 told()
             return kept

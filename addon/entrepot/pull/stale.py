@@ -28,7 +28,8 @@ from entrepot.protocol.credential import ANYONE
 from entrepot.protocol.header_filters import identity_fields
 from entrepot.protocol.identifiers import Digest, Origin, Reference, Repository, Tag
 from entrepot.protocol.messages import Request
-from entrepot.storage.records import StoredManifest, TagEntry
+from entrepot.storage.manifests import StoredManifest
+from entrepot.storage.tags import TagEntry
 from entrepot.upstream.context import Context
 
 MAX_STALE = 30 * 86400.0
@@ -145,7 +146,7 @@ class Outage:
             return None
         store = self._context.store
         found = await self._context.store_thread.run(
-            lambda: store.find_manifest(repository, digest), None
+            lambda: store.manifests.find(repository, digest), None
         )
         return Kept(digest, found, entry.checked) if found is not None and found.linked else None
 
@@ -184,7 +185,7 @@ class Outage:
         if label is None:
             return context.access.is_gone(repository, who, tag)
         return await context.store_thread.run(
-            lambda: context.store.is_gone(repository, tag, label), otherwise=False
+            lambda: context.store.decisions.is_gone(repository, tag, label), otherwise=False
         )
 
     async def _was_given(
@@ -192,7 +193,7 @@ class Outage:
     ) -> bool:
         store = self._context.store
         return await self._context.store_thread.run(
-            lambda: store.was_given(repository, digest, label, asked), otherwise=False
+            lambda: store.decisions.was_given(repository, digest, label, asked), otherwise=False
         )
 
     def serves(

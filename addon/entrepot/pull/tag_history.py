@@ -43,9 +43,9 @@ class TagWords:
 
         def remember() -> None:
             if news:
-                store.set_tag(repository, tag.name, accept, digest)
+                store.tags.set(repository, tag.name, accept, digest)
             if label is not None:
-                store.set_found(repository, tag, label)
+                store.decisions.set_found(repository, tag, label)
 
         return remember
 
@@ -55,7 +55,7 @@ class TagWords:
         label = self._hears(repository, tag, who, asked, gone=True)
         if label is not None:
             await self._context.store_thread.run(
-                lambda: store.set_gone(repository, tag, label), None
+                lambda: store.decisions.set_gone(repository, tag, label), None
             )
 
     def _hears(

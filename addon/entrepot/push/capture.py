@@ -98,9 +98,9 @@ class Pushes:
             return
 
         def keep() -> None:
-            kept = store.put_manifest(repository, digest, content, media_type, given_to=None)
+            kept = store.manifests.put(repository, digest, content, media_type, given_to=None)
             if kept and isinstance(reference, Tag):
                 accept = normalise_accept([media_type])
-                store.set_tag(repository, reference.name, accept, digest)
+                store.tags.set(repository, reference.name, accept, digest)
 
         self._keeping.start(repository, self._context.store_thread.run(keep, None))

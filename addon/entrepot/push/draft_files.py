@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from entrepot.protocol.identifiers import Digest
-from entrepot.storage.errors import storage_reason
-from entrepot.storage.rehash import damage_of
-from entrepot.storage.store import Store, StoreError
+from entrepot.storage.digest_check import damage_of
+from entrepot.storage.errors import StoreError, storage_reason
+from entrepot.storage.store import Store
 
 _MIB = 1024 * 1024
 MOST_WAITING = 32 * _MIB
@@ -90,20 +90,20 @@ class Drafts:
 
     def file(self) -> tuple[int, Path]:
         """Make an empty file. Raises :class:`StoreError`."""
-        return self._store.draft()
+        return self._store.partials.draft()
 
     def claim(self, path: Path, end: int, lost: Callable[[], None], announced: int | None) -> bool:
-        """Make room for a file; see ``Room.draft``. Raises :class:`StoreError`."""
-        return self._on_store(partial(self._store.draft_room, path, end, lost, announced))
+        """Make room for a file; see ``DraftClaims.claim``. Raises :class:`StoreError`."""
+        return self._on_store(partial(self._store.drafts.claim, path, end, lost, announced))
 
     def keep(self, path: Path) -> None:
         """Have a file not give way to others any more. Raises :class:`StoreError`."""
-        self._on_store(partial(self._store.keep_draft, path))
+        self._on_store(partial(self._store.drafts.keep, path))
 
     def release(self, path: Path) -> None:
         """Hold room for it no longer."""
         with contextlib.suppress(StoreError, RuntimeError):
-            self._on_store(partial(self._store.release, path))
+            self._on_store(partial(self._store.drafts.release, path))
 
     def submit(self, step: Callable[[], None]) -> None:
         """Have the writer do this after all that it was given before."""

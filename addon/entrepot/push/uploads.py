@@ -180,11 +180,11 @@ class Uploads:
         path, store = pushed.draft.path, self._context.store
         if path is None:
             return pushed.draft.problem
-        kept = store.take_in(path, pushed.repository, pushed.digest, _BYTES)
+        kept = store.blobs.commit_draft(path, pushed.repository, pushed.digest, _BYTES)
         return None if kept else _NO_ROOM
 
     def _mounted(self, repository: Repository, digest: Digest, fields: Fields) -> None:
         if said_digest(fields) in (None, digest):
-            confirm = bind(self._context.store.confirm, repository, digest, given_to=None)
+            confirm = bind(self._context.store.links.confirm, repository, digest, given_to=None)
             what = (repository.origin, digest)
             self._keeping.start(what, self._context.store_thread.run(confirm, None))

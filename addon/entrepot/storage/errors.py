@@ -1,10 +1,15 @@
-"""What is wrong with a disk, a folder or a database, in words for the administrator.
+"""What goes wrong with a disk, a folder or a database: for callers, and for the administrator.
 
-A line must not need Python to be understood: no exception's name, no ``[Errno 13]``.
+Callers see :class:`StoreError` alone and go on without the store: a failure of the cache is never
+a failure of the pull. Its text is for the administrator and needs no Python to be understood: no
+exception's name, no ``[Errno 13]``.
 """
 
 import errno
+import functools
 import sqlite3
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import diskcache
 
@@ -31,6 +36,56 @@ _OF_SQLITE = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_CANTOPEN: "the database's file cannot be opened",
 }
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_DAMAGE = frozenset(
+    {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_FORMAT}
+)
+
+
+class StoreError(Exception):
+    """The disk or the database does not do its work; the pull must go on without it."""
+
+
+class StoreBusyError(StoreError):
+    """Another process holds the database; waiting again would take as long."""
+
+
+class Health:
+    """Whether the databases showed no damage since they were opened.
+
+    Those that did are read as a whole at the next start (``startup.clean_shutdown``).
+    """
+
+    def __init__(self) -> None:
+        self.sound = True
+
+
+class _Part(Protocol):
+    """A part of the store."""
+
+    _health: Health
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+S = TypeVar("S", bound=_Part)
+
+
+def guarded(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    """Turn what disks and databases raise in a part's method into :class:`StoreError`."""
+
+    def guarded(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(self, *args, **kwargs)
+        except (diskcache.Timeout, OSError, sqlite3.Error) as error:
+            self._health.sound = self._health.sound and not is_damage(error)
+            busy = isinstance(error, diskcache.Timeout) or sqlite_code(error) in _BUSY
+            raise (StoreBusyError if busy else StoreError)(storage_reason(error)) from error
+        except (ValueError, KeyError, TypeError) as error:
+            # What a row damaged at rest makes of its reader.
+            raise StoreError(storage_reason(error)) from error
+
+    return functools.update_wrapper(guarded, method)
 
 
 def storage_reason(error: BaseException) -> str:
@@ -49,6 +104,11 @@ def sqlite_code(error: BaseException) -> int | None:
     """SQLite's primary result code; None where Python itself could not read a row's text."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether an error says that a database is damaged."""
+    return isinstance(error, sqlite3.DatabaseError) and sqlite_code(error) in _DAMAGE
 
 
 def _system_reason(error: OSError) -> str:

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from entrepot.events.log import Events
 from entrepot.events.table import Event
-from entrepot.storage.store import Store, StoreBusyError, StoreError
+from entrepot.storage.errors import StoreBusyError, StoreError
+from entrepot.storage.store import Store
 
 _REST_SECONDS = 10.0
 """How long the store is left alone when another process holds it: each question to it costs

@@ -49,7 +49,7 @@ def test_what_has_expired_goes_while_it_runs(tmp_path: Path) -> None:
     with running(tmp_path / "data", clock, Events()) as context:
         store = context.store
         context.store_thread.run_from_thread(
-            lambda: store.put_manifest(APP, DIGEST, b"layer", "a/b", given_to=None)
+            lambda: store.manifests.put(APP, DIGEST, b"layer", "a/b", given_to=None)
         )
         assert _rows(store.folder) == 2
         clock[0] += 91 * 86400
@@ -81,7 +81,7 @@ def test_an_end_in_the_middle_of_it_is_none_in_order(tmp_path: Path) -> None:
     """The next start goes on from the beginning."""
     folder, events = tmp_path / "data", Events()
     with closing(Store(folder, 10**7)) as store:
-        store.put_manifest(APP, DIGEST, b"layer", "a/b", given_to=None)
+        store.manifests.put(APP, DIGEST, b"layer", "a/b", given_to=None)
     (folder / "clean").unlink()
     held, at_it = threading.Event(), threading.Event()
 

@@ -520,7 +520,7 @@ def test_what_became_of_a_manifest_meanwhile_counts(
         server.routes[BY_DIGEST] = AWAY
         assert (await world.get(BY_DIGEST)).status == 503
         repository = Repository(Origin("http", "127.0.0.1", server.port), "app")
-        found = world.store.find_manifest(repository, Digest.parse(MANIFEST_DIGEST))
+        found = world.store.manifests.find(repository, Digest.parse(MANIFEST_DIGEST))
         assert (found is None) is (change == "deleted")
 
     run(scenario)
@@ -674,7 +674,7 @@ def test_a_busy_loop_still_follows_a_fetch_that_has_ended(run: Run) -> None:
             if not world.cache.downloads:
                 loop.call_soon(hold)
                 return
-            while list(world.store.partials.iterdir()) or _downloading():
+            while list(world.store.partials.folder.iterdir()) or _downloading():
                 pass
 
         loop.call_soon(hold)
@@ -733,7 +733,7 @@ def test_wrong_bytes_are_cut_and_never_stored(run: Run, server: FaultServer) -> 
         got = await world.get(BLOB)
         assert not got.whole
         await world.settled()
-        assert not list(world.store.partials.iterdir())
+        assert not list(world.store.partials.folder.iterdir())
         assert world.events.counts["digest_mismatched"] == 1
         got = await world.get(BLOB)
         assert (got.body, got.how) == (DATA, "fwd=miss; stored")
@@ -754,7 +754,7 @@ def test_a_refusal_is_upstreams_own(run: Run, server: FaultServer, code: int, me
         assert got.headers["www-authenticate"] == CHALLENGE["WWW-Authenticate"]
         assert (b"because" in got.body) is (method == "GET")
         assert got.how == f"fwd=miss; fwd-status={code}"
-        assert not list(world.store.partials.iterdir())
+        assert not list(world.store.partials.folder.iterdir())
 
     run(scenario)
 
@@ -862,7 +862,7 @@ def test_a_blob_without_room_is_passed_on_verified(
         got = await world.get(BLOB)
         assert (got.status, got.whole) == (200, whole)
         assert got.body == (content if whole else content[:-1])
-        assert not list(world.store.partials.iterdir())
+        assert not list(world.store.partials.folder.iterdir())
         assert world.events.counts["blob_unstored"] == 1
         assert (await world.get(BLOB, ("Range", "bytes=0-9"))).body == content[:10]
 
@@ -893,7 +893,7 @@ def test_a_partial_folder_that_is_gone_does_not_break_a_pull(run: Run) -> None:
     """Nor does a folder that takes no files."""
 
     async def scenario(world: World) -> None:
-        world.store.partials.rmdir()
+        world.store.partials.folder.rmdir()
         assert (await world.get(BLOB)).body == DATA
         assert (await world.get(TAG)).body == MANIFEST
 
@@ -917,7 +917,7 @@ def test_a_disk_that_fills_up_does_not_break_a_transfer(run: Run, server: FaultS
         assert (got.body == DATA, got.whole) == (True, True)
         assert server.requests[-1].range is not None
         await world.settled()
-        assert not list(world.store.partials.iterdir())
+        assert not list(world.store.partials.folder.iterdir())
 
     run(scenario)
 
@@ -1333,7 +1333,7 @@ def test_a_download_that_hardly_moves_makes_way_where_too_many_run(
         left.close()
         world.now[0] += 61
         third = await begun(world, more[0][0], 50_000)
-        assert list(world.store.partials.glob(f"*{Digest.of(blobs[0]).hex}*"))
+        assert list(world.store.partials.folder.glob(f"*{Digest.of(blobs[0]).hex}*"))
         assert not waited.done()
         gate.open()
         more[0][1].open()

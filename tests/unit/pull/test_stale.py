@@ -17,8 +17,8 @@ from entrepot.protocol.credential import ANYONE, Account
 from entrepot.protocol.identifiers import Digest, Origin, Repository, Tag
 from entrepot.protocol.messages import Request
 from entrepot.pull.stale import MAX_STALE, Outage
-from entrepot.storage.records import TagEntry
 from entrepot.storage.store import Store
+from entrepot.storage.tags import TagEntry
 from entrepot.upstream.context import Context
 
 ORIGIN = Origin("https", "registry.example.test", 443)
@@ -50,7 +50,7 @@ class World:
         return Outage(self.context, max_stale, tuple(ip_network(text) for text in networks))
 
     def keep(self, repository: Repository = REPOSITORY, *, public: bool) -> None:
-        assert self.store.put_manifest(
+        assert self.store.manifests.put(
             repository, DIGEST, MANIFEST, TYPE, given_to=ANYONE if public else None
         )
 
@@ -127,14 +127,14 @@ def test_an_account_gets_what_it_got(world: World) -> None:
     """Who is not asked for as that account does not; a refusal of the account ends it."""
     fleet, other = (replace(NOBODY, account=Account(name)) for name in ("fleet", "other"))
     outage, label = world.outage(), Account("fleet").label
-    assert world.store.put_manifest(REPOSITORY, DIGEST, MANIFEST, TYPE, given_to=label)
+    assert world.store.manifests.put(REPOSITORY, DIGEST, MANIFEST, TYPE, given_to=label)
     assert world.covers(outage, request=fleet)
     assert not any(world.covers(outage, request=one) for one in (NOBODY, ALICE, other))
     outage.serves(REPOSITORY, DIGEST, lambda: [LAYER])
     assert world.covers(outage, LAYER, fleet)
     assert not world.covers(outage, LAYER)
     world.wait(1)
-    world.store.close_to(REPOSITORY, label)
+    world.store.decisions.set_refused(REPOSITORY, label)
     assert not world.covers(outage, request=fleet)
 
 
@@ -148,7 +148,7 @@ def test_anybody_gets_what_anybody_got(world: World, *, public: bool) -> None:
     assert world.covers(outage, request=ALICE) is public
     assert not world.covers(outage, repository=OTHER)
     world.wait(1)
-    world.store.close_to(REPOSITORY, ANYONE)
+    world.store.decisions.set_refused(REPOSITORY, ANYONE)
     assert not world.covers(outage)
 
 
@@ -176,7 +176,7 @@ def test_a_manifest_so_served_speaks_for_what_it_lists(world: World) -> None:
     assert world.covers(outage, LAYER)
     assert not world.covers(outage, LAYER, repository=OTHER)
     world.wait(1)
-    world.store.close_to(REPOSITORY, ANYONE)
+    world.store.decisions.set_refused(REPOSITORY, ANYONE)
     assert not world.covers(outage, LAYER)
 
 

@@ -104,7 +104,7 @@ class World:
         """What is stored under a digest, if it is linked to the repository."""
         await self.settled(digest)
         found = await self.context.store_thread.run(
-            lambda: self.store.find_blob(repository, digest), None
+            lambda: self.store.blobs.find(repository, digest), None
         )
         if found is None:
             return None
@@ -113,12 +113,12 @@ class World:
 
     def unfinished(self) -> list[Path]:
         """What lies in the folder of unfinished things."""
-        return list(self.store.partials.iterdir())
+        return list(self.store.partials.folder.iterdir())
 
     def unclaimed(self) -> bool:
         """Whether no room is held."""
-        room = self.store._room  # noqa: SLF001 a claim for the rest would be near it
-        return not room._drafts.by_path  # noqa: SLF001
+        claims = self.store.drafts._drafts  # noqa: SLF001 a claim for the rest would be near it
+        return not claims.by_path
 
     def hold(self) -> threading.Event:
         """Let the disk hang until the event is set."""
@@ -505,9 +505,9 @@ async def test_a_push_allows_nothing(start: Start) -> None:
             Request("GET", ORIGIN, "/", headers=(("Authorization", "Basic alice"),)),
         ):
             assert not access.is_allowed(APP, access.credentials.of(request), DIGEST, now)
-        assert not world.store.was_given(APP, DIGEST, ANYONE)
+        assert not world.store.decisions.was_given(APP, DIGEST, ANYONE)
         elsewhere = Repository(OTHER_HOST, "app")
-        assert world.store.find_blob(elsewhere, DIGEST) is None
+        assert world.store.blobs.find(elsewhere, DIGEST) is None
 
 
 @pytest.mark.parametrize(
@@ -532,10 +532,10 @@ async def test_a_mount_is_a_registrys_word(
             await monolithic(world)
             await world.settled()
         else:
-            theirs = world.store.partials / "theirs.part"
+            theirs = world.store.partials.folder / "theirs.part"
             theirs.write_bytes(DATA)
             elsewhere = Repository(OTHER_HOST, "secret")
-            world.store.commit_blob(theirs, elsewhere, DIGEST, "x/y", given_to=None)
+            world.store.blobs.commit(theirs, elsewhere, DIGEST, "x/y", given_to=None)
         mount = f"/v2/other/blobs/uploads/?mount={DIGEST}&from=app"
         world.ask("POST", mount, b"", 201, *fields)
         assert (await world.bytes_of(repository=OTHER) == DATA) is linked
@@ -569,11 +569,11 @@ async def test_no_room(start: Start) -> None:
 async def test_a_full_disk(start: Start) -> None:
     """What cannot be written is given up."""
     async with start() as world:
-        world.store.partials.rmdir()
+        world.store.partials.folder.rmdir()
         await monolithic(world)
         assert await world.bytes_of() is None
         assert world.events.counts["push_unkept"] == 1
-        world.store.partials.mkdir()
+        world.store.partials.folder.mkdir()
         await monolithic(world)
         assert await world.bytes_of() == DATA
 
@@ -728,7 +728,7 @@ async def test_uploads_without_end(start: Start) -> None:
 async def test_a_kill_leaves_nothing(start: Start) -> None:
     """What was unfinished when the process ended is gone after the next start."""
     async with start() as world:
-        left = world.store.partials / "push-abcdefgh.part"
+        left = world.store.partials.folder / "push-abcdefgh.part"
         left.write_bytes(DATA)
     async with start() as world:
         assert world.unfinished() == []
@@ -759,7 +759,7 @@ async def test_a_manifest_by_digest(start: Start, algorithm: str) -> None:
     async with start() as world:
         put(world, str(digest))
         await world.settled()
-        found = world.store.find_manifest(APP, digest)
+        found = world.store.manifests.find(APP, digest)
         assert found is not None
         assert (found.content, found.media_type, found.linked) == (MANIFEST, MANIFEST_TYPE, True)
         assert world.waiting() == 0
@@ -772,12 +772,12 @@ async def test_a_manifest_by_tag(start: Start) -> None:
     async with start() as world:
         put(world, "1", ("Docker-Content-Digest", str(digest)))
         await world.settled()
-        entries = world.store.tag(APP, "1")
+        entries = world.store.tags.get(APP, "1")
         assert {accept: entry.digest for accept, entry in entries.items()} == {
             MANIFEST_TYPE: str(digest)
         }
-        assert world.store.find_manifest(APP, digest) is not None
-        assert not world.store.was_given(APP, digest, ANYONE)
+        assert world.store.manifests.find(APP, digest) is not None
+        assert not world.store.decisions.was_given(APP, digest, ANYONE)
 
 
 @pytest.mark.parametrize(
@@ -812,8 +812,8 @@ async def test_an_odd_manifest_is_not_kept(
         content = changed.get("content", MANIFEST)
         assert isinstance(content, bytes)
         for digest in (Digest.of(content), DIGEST):
-            assert world.store.find_manifest(APP, digest) is None
-        assert world.store.tag(APP, "1") == {}
+            assert world.store.manifests.find(APP, digest) is None
+        assert world.store.tags.get(APP, "1") == {}
         assert world.waiting() == 0
 
 
@@ -829,7 +829,7 @@ async def test_manifests_that_do_not_end(start: Start) -> None:
         assert texts.size == 16 * 1024 * 1024
         put(world, str(Digest.of(MANIFEST)))
         await world.settled()
-        assert world.store.find_manifest(APP, Digest.of(MANIFEST)) is not None
+        assert world.store.manifests.find(APP, Digest.of(MANIFEST)) is not None
         for one in watched:
             assert one is not None
             one.broken()

@@ -50,25 +50,25 @@ def pulled(
 ) -> Repository:
     """Keep a manifest and what its tag is, as a pull does."""
     repository = Repository(origin, name)
-    store.put_manifest(repository, DIGEST, b"{}", "application/json", given_to=given_to)
-    store.set_tag(repository, tag, "*/*", DIGEST)
+    store.manifests.put(repository, DIGEST, b"{}", "application/json", given_to=given_to)
+    store.tags.set(repository, tag, "*/*", DIGEST)
     return repository
 
 
 def names(store: Store, origin: Origin = HUB, after: str = "", most: int = 100) -> list[str]:
-    found, _ = store.repositories(origin, anybody, after, most)
+    found, _ = store.catalog.repositories(origin, anybody, after, most)
     return found
 
 
 def tags(store: Store, repository: Repository, after: str = "") -> list[str]:
-    found, _ = store.tags(repository, anybody, after, 100)
+    found, _ = store.catalog.tags(repository, anybody, after, 100)
     return found
 
 
 def test_an_empty_store_lists_nothing(store: Store) -> None:
-    assert store.origins(10) == []
-    assert store.repositories(HUB, anybody, "", 10) == ([], None)
-    assert store.tags(Repository(HUB, "a"), anybody, "", 10) == ([], None)
+    assert store.catalog.origins(10) == []
+    assert store.catalog.repositories(HUB, anybody, "", 10) == ([], None)
+    assert store.catalog.tags(Repository(HUB, "a"), anybody, "", 10) == ([], None)
 
 
 def test_repositories_come_in_the_order_of_their_names(store: Store) -> None:
@@ -78,14 +78,14 @@ def test_repositories_come_in_the_order_of_their_names(store: Store) -> None:
     pulled(store, "elsewhere", origin=OTHER)
     assert names(store) == ["a", "a-b", "a.b", "a/b", "a/b/c", "ab", "b"]
     assert names(store, OTHER) == ["elsewhere"]
-    assert sorted(store.origins(10), key=str) == sorted([HUB, OTHER], key=str)
+    assert sorted(store.catalog.origins(10), key=str) == sorted([HUB, OTHER], key=str)
 
 
 def test_a_page_begins_after_any_text(store: Store) -> None:
     for name in ("a", "b", "c"):
         pulled(store, name)
-    assert store.repositories(HUB, anybody, "", 2) == (["a", "b"], "b")
-    assert store.repositories(HUB, anybody, "b", 2) == (["c"], None)
+    assert store.catalog.repositories(HUB, anybody, "", 2) == (["a", "b"], "b")
+    assert store.catalog.repositories(HUB, anybody, "b", 2) == (["c"], None)
     assert names(store, after="a-not-there") == ["b", "c"]
     assert names(store, after="zz") == []
     assert names(store, after="b %_'\"\0") == ["c"]
@@ -96,8 +96,8 @@ def test_what_was_pulled_with_a_login_does_not_show(store: Store) -> None:
     private = pulled(store, "acme/secret", given_to=None)
     half = pulled(store, "acme/half")
     other = Digest.of(b"[]")
-    store.put_manifest(half, other, b"[]", "application/json", given_to=None)
-    store.set_tag(half, "internal", "*/*", other)
+    store.manifests.put(half, other, b"[]", "application/json", given_to=None)
+    store.tags.set(half, "internal", "*/*", other)
     assert names(store) == ["acme/half"]
     assert tags(store, half) == ["1"]
     assert tags(store, private) == []
@@ -116,35 +116,35 @@ def test_what_an_account_was_given_shows_to_whom_it_is_given(
         return {ANYONE, FLEET} if name.startswith("acme/") else {ANYONE}
 
     assert names(store) == ["open"]
-    assert store.repositories(HUB, fleet, "", 10) == (["acme/secret", "open"], None)
-    assert store.tags(private, fleet, "", 10)[0] == ["1"]
-    store.close_to(private, FLEET)
-    assert store.repositories(HUB, fleet, "", 10) == (["open"], None)
-    assert store.tags(private, fleet, "", 10)[0] == []
+    assert store.catalog.repositories(HUB, fleet, "", 10) == (["acme/secret", "open"], None)
+    assert store.catalog.tags(private, fleet, "", 10)[0] == ["1"]
+    store.decisions.set_refused(private, FLEET)
+    assert store.catalog.repositories(HUB, fleet, "", 10) == (["open"], None)
+    assert store.catalog.tags(private, fleet, "", 10)[0] == []
 
 
 def test_what_was_deleted_does_not_show(store: Store) -> None:
     """Whoever it was given to."""
     repository = pulled(store, "app")
     pulled(store, "app", given_to=FLEET)
-    store.unlink(repository, DIGEST)
-    assert store.repositories(HUB, lambda _: {ANYONE, FLEET}, "", 10) == ([], None)
+    store.links.remove(repository, DIGEST)
+    assert store.catalog.repositories(HUB, lambda _: {ANYONE, FLEET}, "", 10) == ([], None)
 
 
 def test_what_such_were_told_is_gone_does_not_show_to_them(store: Store) -> None:
     """To others it does."""
     repository = pulled(store, "app")
     pulled(store, "app", given_to=FLEET)
-    store.set_gone(repository, DIGEST, ANYONE)
+    store.decisions.set_gone(repository, DIGEST, ANYONE)
     assert names(store) == []
-    assert store.repositories(HUB, lambda _: {FLEET}, "", 10) == (["app"], None)
+    assert store.catalog.repositories(HUB, lambda _: {FLEET}, "", 10) == (["app"], None)
 
 
 def test_what_was_closed_since_does_not_show(store: Store, now: list[float]) -> None:
     """A refusal to somebody anonymous hides a repository, until it is given again."""
     repository = pulled(store, "app")
     now[0] += 1
-    store.close_to(repository, ANYONE)
+    store.decisions.set_refused(repository, ANYONE)
     assert (names(store), tags(store, repository)) == ([], [])
     now[0] += 1
     pulled(store, "app")
@@ -159,15 +159,15 @@ def test_a_tag_that_is_gone_does_not_show_to_who_was_told_so(store: Store) -> No
 
     def shown() -> dict[str, list[str]]:
         return {
-            name: store.tags(repository, lambda _, labels=labels: labels, "", 9)[0]  # type: ignore[misc]
+            name: store.catalog.tags(repository, lambda _, labels=labels: labels, "", 9)[0]  # type: ignore[misc]
             for name, labels in seen_as.items()
         }
 
     assert shown() == {"anybody": ["1", "2"], "the account": ["1", "2"]}
-    store.set_gone(repository, Tag("1"), ANYONE)
+    store.decisions.set_gone(repository, Tag("1"), ANYONE)
     assert shown() == {"anybody": ["2"], "the account": ["1", "2"]}
     assert names(store) == ["app"]
-    store.set_found(repository, Tag("1"), ANYONE)
+    store.decisions.set_found(repository, Tag("1"), ANYONE)
     assert shown() == {"anybody": ["1", "2"], "the account": ["1", "2"]}
 
 
@@ -175,9 +175,9 @@ def test_an_object_that_is_gone_does_not_show_to_who_was_told_so(store: Store) -
     """Nor the repository, where it was all of it; to others it does."""
     repository = pulled(store, "app")
     pulled(store, "app", given_to=FLEET)
-    store.set_gone(repository, DIGEST, ANYONE)
+    store.decisions.set_gone(repository, DIGEST, ANYONE)
     assert (names(store), tags(store, repository)) == ([], [])
-    assert store.repositories(HUB, lambda _: {FLEET}, "", 9)[0] == ["app"]
+    assert store.catalog.repositories(HUB, lambda _: {FLEET}, "", 9)[0] == ["app"]
     pulled(store, "app")
     assert (names(store), tags(store, repository)) == (["app"], ["1"])
 
@@ -202,7 +202,7 @@ def test_what_was_not_used_for_long_does_not_show(store: Store, now: list[float]
 def test_damaged_rows_are_passed_over(store: Store) -> None:
     """Whatever is in a row, a list ends, and has what is sound."""
     repository = pulled(store, "app")
-    store.set_tag(repository, "2", "*/*", DIGEST)
+    store.tags.set(repository, "2", "*/*", DIGEST)
     keys = [
         b"shown ",
         b"shown \xf0\xff",
@@ -222,7 +222,7 @@ def test_damaged_rows_are_passed_over(store: Store) -> None:
                 "INSERT INTO Cache (key, raw, mode, value) VALUES (CAST(? AS TEXT), 1, 3, 'no')",
                 (key,),
             )
-    assert store.origins(100) == [HUB]
+    assert store.catalog.origins(100) == [HUB]
     assert names(store) == ["app"]
     assert tags(store, repository) == ["1", "2"]
 
@@ -249,7 +249,7 @@ def test_what_is_of_no_use_is_looked_at_once(tmp_path: Path, now: list[float]) -
         found, last, turns = list[str](), [""], 0
         while last:
             left = count(store, "shown")
-            more, after = store.repositories(HUB, anybody, last[-1], 200)
+            more, after = store.catalog.repositories(HUB, anybody, last[-1], 200)
             assert left - 200 < count(store, "shown") <= left
             turns, found, last = turns + 1, found + more, [] if after is None else [after]
         assert turns > 5
@@ -264,22 +264,22 @@ def test_what_an_earlier_version_wrote_shows(tmp_path: Path, now: list[float]) -
             pulled(store, f"app{number}")
         secret = pulled(store, "app-secret", given_to=FLEET)
         blob = Digest.of(b"blob")
-        path = store.partial(HUB, blob)
+        path = store.partials.download(HUB, blob)
         path.write_bytes(b"blob")
-        store.commit_blob(path, Repository(HUB, "a-blob"), blob, "a/b", given_to=ANYONE)
+        store.blobs.commit(path, Repository(HUB, "a-blob"), blob, "a/b", given_to=ANYONE)
         add_rows(store, [f"given {HUB} x y z", f"given {HUB}", "given "], "1")
     with closing(sqlite3.connect(tmp_path / "data/index/cache.db")) as database, database:
         database.execute("DELETE FROM Cache WHERE key = 'shown' OR key LIKE 'shown %'")
         end = "UPDATE Cache SET expire_time = 1 WHERE key LIKE 'given % app7 %'"
         database.execute(end)
     with closing(opened(tmp_path, now, tick=0.004)) as store:
-        turns = next(number for number in itertools.count() if store.prepare_lists())
+        turns = next(number for number in itertools.count() if store.catalog.prepare())
         assert turns > 0
         assert count(store, "shown") == 200
     with closing(opened(tmp_path, now)) as store:
-        listed, _ = store.repositories(HUB, lambda _: {ANYONE, FLEET}, "", 1000)
+        listed, _ = store.catalog.repositories(HUB, lambda _: {ANYONE, FLEET}, "", 1000)
         assert listed == sorted([*(f"app{n}" for n in range(200) if n != 7), secret.name])
-        assert store.prepare_lists()
+        assert store.catalog.prepare()
 
 
 def test_a_page_costs_the_same_among_many(store: Store) -> None:
@@ -303,5 +303,5 @@ def test_a_page_costs_the_same_among_many(store: Store) -> None:
     assert all("USING" in step and "INDEX Cache_key_raw" in step for step in plan), plan
     began = time.process_time()
     assert names(store) == ["a", "z"]
-    assert len(store.origins(10)) == 2
+    assert len(store.catalog.origins(10)) == 2
     assert time.process_time() - began < 1, "it read them all"

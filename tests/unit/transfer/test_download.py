@@ -18,7 +18,7 @@ from entrepot.http_client.connect.trust_store import Roots
 from entrepot.http_client.response import Reply, Target
 from entrepot.protocol.identifiers import Digest, Origin
 from entrepot.protocol.messages import Body, BodyError
-from entrepot.storage.capacity import Fit
+from entrepot.storage.capacity.download_claims import Fit
 from entrepot.storage.store import Store
 from entrepot.transfer.bodies import FileBody, StorageLostError
 from entrepot.transfer.download import Broken, Download, MismatchError
@@ -87,7 +87,7 @@ class Fetcher:
 
     @property
     def path(self) -> Path:
-        return self.store.partials / "blob"
+        return self.store.partials.folder / "blob"
 
     def reopen(self, offset: int) -> Reply:
         target = Target(Origin("http", "127.0.0.1", self.server.port), PATH)
@@ -105,7 +105,9 @@ class Fetcher:
             self.path,
             reopen=self.reopen,
             part=self.part,
-            claim=lambda download, end: self.store.claim(download.path, end, download.written),
+            claim=lambda download, end: self.store.downloads.claim(
+                download.path, end, download.written
+            ),
             finish=self._finish,
             ended=over.set,
             loop=asyncio.get_running_loop(),
@@ -115,7 +117,7 @@ class Fetcher:
 
     def _finish(self, download: Download) -> None:
         """Give the room back; the thread that claimed it has a database connection of its own."""
-        self.store.release(download.path)
+        self.store.downloads.release(download.path)
         self.store.disconnect()
 
     @asynccontextmanager
@@ -126,7 +128,7 @@ class Fetcher:
         self.server.routes[PATH] = handler
         fetch = self.prepare(digest)
         size = fetch.download.accept(fetch.reply)
-        assert self.store.admit(self.path, size) is Fit.YES
+        assert self.store.downloads.admit(self.path, size) is Fit.YES
         fetch.bodies = [fetch.download.body(*part) for part in parts]
         fetch.download.start()
         yield fetch
@@ -598,7 +600,7 @@ def test_a_body_of_unknown_length_that_outgrows_the_room_is_a_lost_storage(
     fetcher: Fetcher,
 ) -> None:
     """The limit holds where nobody announced the size."""
-    assert fetcher.store.claim(fetcher.store.partials / "other", LIMIT - 300_000)
+    assert fetcher.store.downloads.claim(fetcher.store.partials.folder / "other", LIMIT - 300_000)
 
     async def scenario() -> tuple[bytes, BodyError]:
         async with fetcher.fetching(Content(DATA, chunked=True), ENDLESS) as fetch:
@@ -614,7 +616,7 @@ def test_room_is_given_back_at_the_end(fetcher: Fetcher) -> None:
     for handler in (Content(DATA), Content(WRONG)):
         asyncio.run(fetcher.fetch(handler))
         fetcher.path.unlink()
-    assert fetcher.store.claim(fetcher.store.partials / "other", LIMIT - 100_000)
+    assert fetcher.store.downloads.claim(fetcher.store.partials.folder / "other", LIMIT - 100_000)
 
 
 @pytest.mark.slow
@@ -623,7 +625,7 @@ def test_a_broken_database_in_the_middle_leaves_no_reader_waiting(
 ) -> None:
     """Whatever claiming more room raises, the fetch ends and its readers learn of it."""
     gate = Gate(1)
-    assert fetcher.store.claim(fetcher.store.partials / "other", LIMIT - 1_000_000)
+    assert fetcher.store.downloads.claim(fetcher.store.partials.folder / "other", LIMIT - 1_000_000)
 
     async def scenario() -> BodyError:
         async with fetcher.fetching(Content(DATA, chunked=True, gate=gate), ENDLESS) as fetch:
@@ -749,7 +751,7 @@ def test_what_is_broken_off_is_not_taken_for_an_end(fetcher: Fetcher) -> None:
 def test_no_descriptor_is_left_open(fetcher: Fetcher) -> None:
     """After downloads that ended well and badly there are as many as before."""
     asyncio.run(fetcher.fetch(Content(DATA)))
-    before = _open_on(fetcher.store.partials)
+    before = _open_on(fetcher.store.partials.folder)
     for handler in (
         Content(DATA),
         Content(WRONG),
@@ -757,7 +759,7 @@ def test_no_descriptor_is_left_open(fetcher: Fetcher) -> None:
     ):
         fetcher.path.unlink(missing_ok=True)
         asyncio.run(fetcher.fetch(handler))
-    assert _open_on(fetcher.store.partials) == before == 0
+    assert _open_on(fetcher.store.partials.folder) == before == 0
 
 
 def _open_on(folder: Path) -> int:

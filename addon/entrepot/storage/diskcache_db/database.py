@@ -1,7 +1,7 @@
 """A diskcache folder and its database: opened, looked through, and set aside where damaged.
 
 A database is read as a whole before it is opened, unless nothing wrote to it since an orderly end
-(see ``shutdown``).
+(see ``startup.clean_shutdown``).
 
 What is lost with a database can be had again (blobs are fetched, registries are asked), so a
 damaged one never keeps the proxy from starting: it is moved aside, under one name so that such
@@ -9,40 +9,23 @@ files do not pile up, and a new one begins.
 """
 
 import contextlib
-import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import diskcache
 
-from entrepot.storage.diskcache_db.disk import SafeDisk, is_value_name
-from entrepot.storage.errors import sqlite_code
+from entrepot.storage.diskcache_db.disk import SafeDisk
+from entrepot.storage.errors import is_damage
 
 _BUSY_SECONDS = 2
 """How long a writer waits for another before the store counts as unusable."""
 
 _COLUMNS = "rowid, key, raw, expire_time, access_time, tag, size, mode, filename, value"
-_DAMAGED = frozenset(
-    {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_FORMAT}
-)
-# Text is read as bytes: one flipped bit can make a row's text no UTF-8, which would end the query.
-_LEAST = -(2**63)
-_NEXT_ROWS = (
-    "SELECT rowid, size, CAST(filename AS BLOB), typeof(key) = 'text' AND raw = 1 FROM Cache"
-    " WHERE rowid > ? ORDER BY rowid LIMIT 500"
-)
-_ROW = (
-    "SELECT rowid, size, CAST(filename AS BLOB), typeof(key) = 'text' AND raw = 1 FROM Cache"
-    " WHERE rowid = ?"
-)
 _BY_FILE = (
     "CREATE INDEX IF NOT EXISTS Cache_filename ON Cache (filename) WHERE filename IS NOT NULL"
 )
-_HAS_FILE = "SELECT 1 FROM Cache WHERE filename = ?"
-
 # What rows hold themselves, as diskcache's ``Settings.size`` has it of their files: kept by
 # triggers, so that it is right whoever writes, and nobody needs to read the table for it.
 _SUMS = (
@@ -60,36 +43,8 @@ _BYTES_IN_ROWS = "SELECT bytes FROM Sums WHERE name = 'rows'"
 _SUM_UP = "INSERT INTO Sums SELECT 'rows', COALESCE(SUM(length(value)), 0) FROM Cache"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row, for those who look through all of them."""
-
-    number: int
-    size: int
-    filename: str | None
-    sound: bool
-    """Whether it can be one of ours."""
-
-
 class DamagedError(Exception):
     """A database that cannot be used as it is; the text says how that shows."""
-
-
-class RowDamagedError(Exception):
-    """A row makes no sense."""
-
-
-@contextlib.contextmanager
-def reading_row() -> Iterator[None]:
-    """Tell a row's damage from a database or a disk that does not work."""
-    try:
-        yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RowDamagedError from error
-    except sqlite3.OperationalError as error:
-        if sqlite_code(error) is not None:
-            raise
-        raise RowDamagedError from error  # Python's own: a text that is no UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +69,6 @@ def open_cache(
     except DamagedError as error:
         damage = Damage(str(error), _set_aside(folder))
         return _open(folder, policy, checked=False), damage
-
-
-def is_damage(error: BaseException) -> bool:
-    """Whether an error says that a database is damaged."""
-    return isinstance(error, sqlite3.DatabaseError) and sqlite_code(error) in _DAMAGED
 
 
 def _set_aside(folder: Path) -> Path | None:
@@ -150,7 +100,7 @@ def _open(folder: Path, policy: str, *, checked: bool) -> diskcache.Cache:
                 timeout=_BUSY_SECONDS,
                 disk=SafeDisk,
                 eviction_policy=policy,
-                size_limit=2**62,  # Room keeps the limit: diskcache would evict ten rows at a time
+                size_limit=2**62,  # ``capacity`` keeps it: diskcache would evict ten rows at a time
                 cull_limit=0,
                 sqlite_cache_size=512,  # pages a connection; the default may take 32 MiB each
                 sqlite_mmap_size=0,  # else one that is cut short, or a bad sector, is a SIGBUS
@@ -164,7 +114,7 @@ def _open(folder: Path, policy: str, *, checked: bool) -> diskcache.Cache:
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedError("its settings cannot be read") from error
     except sqlite3.DatabaseError as error:
-        if sqlite_code(error) in _DAMAGED:
+        if is_damage(error):
             raise DamagedError(str(error)) from error
         raise
     return cache
@@ -204,63 +154,3 @@ def _look_at(path: Path, *, checked: bool) -> None:
             raise DamagedError(" ".join(found.split()))
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
-
-
-def rows_after(cache: diskcache.Cache, number: int | None) -> list[Row]:
-    """The next rows by number, at most 500, whatever is in them; None: from the first."""
-    least = _LEAST if number is None else number
-    found = cache._sql(_NEXT_ROWS, (least,)).fetchall()  # noqa: SLF001 diskcache has no such call
-    return [_row(*columns) for columns in found]
-
-
-def row_of(cache: diskcache.Cache, number: int) -> Row | None:
-    """A row as it is now."""
-    found = cache._sql(_ROW, (number,)).fetchone()  # noqa: SLF001 the same
-    return None if found is None else _row(*found)
-
-
-def _row(number: int, size: object, filename: bytes | None, sound: int) -> Row:
-    return Row(
-        number,
-        size if isinstance(size, int) else -1,
-        None if filename is None else text_of(filename),
-        bool(sound),
-    )
-
-
-def has_file(cache: diskcache.Cache, filename: str) -> bool:
-    """Whether a row names this file."""
-    return cache._sql(_HAS_FILE, (filename,)).fetchone() is not None  # noqa: SLF001 the same
-
-
-def remove_row(cache: diskcache.Cache, number: int, filename: str | None) -> None:
-    """Remove a row and its file, even a row that no key of ours can name."""
-    cache._sql("DELETE FROM Cache WHERE rowid = ?", (number,))  # noqa: SLF001 the same
-    if filename is not None and is_value_name(filename):
-        remove_file(Path(cache.directory) / filename)
-
-
-def remove_key(cache: diskcache.Cache, key: str) -> None:
-    """Remove a row without reading it."""
-    cache._sql("DELETE FROM Cache WHERE key = ? AND raw = 1", (key,))  # noqa: SLF001 the same
-
-
-def is_whole(folder: Path, row: Row) -> bool:
-    """Whether a row of the cache in ``folder`` can be one of ours, and has its whole file."""
-    if row.filename is None or not row.sound:
-        return row.sound
-    path = folder / row.filename
-    return is_value_name(row.filename) and path.is_file() and path.stat().st_size == row.size
-
-
-def remove_file(path: Path) -> None:
-    """Remove what lies in the place of a value's file."""
-    if path.is_dir() and not path.is_symlink():  # nothing of ours
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def text_of(value: object) -> str:
-    """A text that was read as bytes, whatever has become of it."""
-    return value.decode(errors="replace") if isinstance(value, bytes) else ""

@@ -1,8 +1,8 @@
-"""The data folder: one process, one format, two databases, and what a kill leaves behind.
+"""The data folder: one process at a time, one format.
 
 Layout: ``lock``, ``format``, ``ca/`` (the authority), ``blobs/`` and ``index/`` (diskcache),
-``partial/`` (unfinished downloads and pushes), ``upstream-ca.pem`` (roots for mitmproxy), and
-``clean`` after an orderly end (see ``shutdown``). Folders are 0700 and files 0600.
+``partial/`` (``partial_files``), ``upstream-ca.pem`` (roots for mitmproxy), and
+``clean`` after an orderly end (``clean_shutdown``). Folders are 0700 and files 0600.
 """
 
 import fcntl
@@ -10,8 +10,6 @@ import os
 from pathlib import Path
 
 FORMAT = "1"
-PUSHED = "push-"
-"""Begins the names of unfinished pushes: they end with the process that took them in."""
 
 
 def lock(folder: Path) -> int:
@@ -43,11 +41,3 @@ def check_format(folder: Path) -> None:
             f"its format is {found[:20]!r}, this version reads {FORMAT!r}; run the version that "
             "wrote it, or name another folder by --data"
         )
-
-
-def forget_old(partials: Path, before: float) -> None:
-    """Remove unfinished pushes, downloads that nobody continued since a time, and empty ones."""
-    for path in partials.iterdir():
-        state = path.stat()
-        if path.name.startswith(PUSHED) or state.st_mtime < before or state.st_size == 0:
-            path.unlink()

@@ -1,7 +1,8 @@
-"""Rows that folders of earlier versions lack: *shown*, by which lists are made.
+"""A data folder of an earlier version learns the rows *shown*, by which lists are made.
 
-They follow from the rows *given*, and are written for those of manifests that are held, in turns,
-before the first list; then a row says that it is done. An empty folder needs nothing.
+They follow from the rows *given* (``past_decisions``), and are written for those of manifests that
+are held, in turns, before the first list (``catalog_index``); then a row says that it is done. An
+empty folder needs nothing.
 """
 
 import time
@@ -9,38 +10,37 @@ from collections.abc import Callable
 
 import diskcache
 
-from entrepot.protocol.identifiers import Digest, Origin, Repository
 from entrepot.storage.diskcache_db import keys
-from entrepot.storage.diskcache_db.database import text_of
-from entrepot.storage.index import Index
-from entrepot.storage.objects import Objects
+from entrepot.storage.diskcache_db.index_rows import IndexRows
+from entrepot.storage.diskcache_db.manifest_rows import ManifestRows
+from entrepot.storage.diskcache_db.rows import text_of
 
 _DONE = "shown"
 _TURN_SECONDS = 0.005
 _NEXT = (
     "SELECT CAST(key AS BLOB), CAST(value AS BLOB), expire_time FROM Cache"
-    " WHERE key > CAST(? AS TEXT) AND key < 'given!' AND raw = 1 ORDER BY key LIMIT 50"
+    " WHERE key > CAST(? AS TEXT) AND key < ? AND raw = 1 ORDER BY key LIMIT 50"
 )
 
 
 class Backfill:
-    """Belongs to one thread. Methods raise what diskcache and SQLite raise."""
+    """The migration, in turns of one thread. Methods raise what diskcache and SQLite raise."""
 
     def __init__(
         self,
         cache: diskcache.Cache,
-        index: Index,
-        objects: Objects,
+        index: IndexRows,
+        manifests: ManifestRows,
         clock: Callable[[], float],
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         """``clock`` is the time of day, ``steady`` is never set."""
         self._cache = cache
         self._index = index
-        self._objects = objects
+        self._manifests = manifests
         self._clock = clock
         self._steady = steady
-        self._after = b"given "
+        self._after = keys.GIVEN.start.encode()
         self._is_done = index.number(_DONE) is not None
 
     def turn(self) -> bool:
@@ -51,7 +51,7 @@ class Backfill:
         return self._is_done
 
     def _some(self) -> None:
-        found = self._cache._sql(_NEXT, (self._after,)).fetchall()  # noqa: SLF001 as in database
+        found = self._cache._sql(_NEXT, (self._after, keys.GIVEN.end)).fetchall()  # noqa: SLF001 diskcache has no such call
         with self._cache.transact():
             for key, value, expires in found:
                 self._take(text_of(key), text_of(value), expires)
@@ -64,9 +64,8 @@ class Backfill:
     def _take(self, key: str, value: str, expires: object) -> None:
         left = expires - self._clock() if isinstance(expires, float) else 0.0
         try:
-            _, origin, name, digest, label = key.split(" ")
-            repository, parsed = Repository(Origin.parse(origin), name), Digest.parse(digest)
+            repository, digest, label = keys.read_given(key)
         except ValueError:
             return  # a damaged row
-        if left > 0 and self._objects.has_manifest(repository.origin, parsed):
-            self._index.put(keys.shown(repository, label, parsed), value, left)
+        if left > 0 and self._manifests.has(repository.origin, digest):
+            self._index.put(keys.shown(repository, label, digest), value, left)

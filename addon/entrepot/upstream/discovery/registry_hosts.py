@@ -121,7 +121,7 @@ class RegistryHosts:
 
     async def _find_out(self, origin: Origin, asker: Asker) -> bool:
         store, now = self._context.store, self._context.clock()
-        row = await self._context.store_thread.run(lambda: store.host(origin), None)
+        row = await self._context.store_thread.run(lambda: store.hosts.get(origin), None)
         left = row.until - self._context.wall() if row is not None else 0.0
         # More than was ever given: the clock was set back since.
         if row is not None and row.registry and 0 < left <= YES_SECONDS:
@@ -187,7 +187,7 @@ class RegistryHosts:
     async def _write(self, origin: Origin, *, registry: bool, seconds: float) -> None:
         store = self._context.store
         await self._context.store_thread.run(
-            lambda: store.set_host(origin, registry=registry, seconds=seconds), None
+            lambda: store.hosts.set(origin, registry=registry, seconds=seconds), None
         )
 
     async def _look_again(self, origin: Origin, client: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from entrepot.protocol.identifiers import Digest
-from entrepot.storage.listed_descriptors import Lately, decode, encode
+from entrepot.storage.diskcache_db.listed_descriptors import Lately, decode, encode
 
 MANY = frozenset(
     Digest.of(b"%d" % number, algorithm)

@@ -1,4 +1,14 @@
-"""Hashing what is stored, to see whether it is still what it was."""
+"""The digest of stored bytes, computed again: whether they are still what was stored.
+
+Bytes are verified four times; the other three use this:
+
+- a download's, as they come, before its last byte is given and it is stored: ``transfer.download``
+- a push's, after the registry took it in and before it is stored: ``push.draft_files``
+- a stored blob's, at a hit, where its file was touched or a day has passed: ``pull.integrity``
+- every stored blob's, from time to time, asked for or not (the scrub): ``maintenance.scrubber``
+
+Manifests are small and hashed at every hit (``diskcache_db.manifest_rows``).
+"""
 
 import os
 from collections.abc import Callable

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.storage.diskcache_db.database import open_cache
-from entrepot.storage.index import Index, most_bytes
+from entrepot.storage.diskcache_db.index_rows import IndexRows, most_bytes
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
@@ -19,10 +19,10 @@ def now() -> list[float]:
 
 
 @pytest.fixture
-def index(tmp_path: Path, now: list[float]) -> Iterator[Index]:
+def index(tmp_path: Path, now: list[float]) -> Iterator[IndexRows]:
     cache, _ = open_cache(tmp_path / "index", "none")
     with closing(cache):
-        yield Index(cache, lambda: now[0])
+        yield IndexRows(cache, lambda: now[0])
 
 
 def count(folder: Path, of: str = "%") -> int:
@@ -39,7 +39,7 @@ def test_the_index_may_take_a_part_of_the_limit(limit: int, most: int) -> None:
     assert most_bytes(limit) == most
 
 
-def test_it_never_takes_more_than_it_may(index: Index, tmp_path: Path) -> None:
+def test_it_never_takes_more_than_it_may(index: IndexRows, tmp_path: Path) -> None:
     """What would expire first goes first; a row that stays is none of those."""
     index.bound(512 * KIB)
     index.keep_number("limit", 5)
@@ -55,7 +55,7 @@ def test_it_never_takes_more_than_it_may(index: Index, tmp_path: Path) -> None:
     assert index.number("limit") == 5
 
 
-def test_what_has_expired_goes_in_turns(index: Index, now: list[float], tmp_path: Path) -> None:
+def test_what_has_expired_goes_in_turns(index: IndexRows, now: list[float], tmp_path: Path) -> None:
     """A turn removes some; what has not expired, or never does, stays."""
     for number in range(250):
         index.put(f"old {number}", seconds=100)

@@ -1,8 +1,9 @@
-"""The unfinished files of downloads and pushes, and the room that each has."""
+"""The unfinished files of downloads and pushes, and what each of them may take."""
 
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 _PACE_SECONDS = 60.0
@@ -30,6 +31,10 @@ class Hold:
         length = self.written + head_start + int(pace * _PACE_SECONDS)
         return max(self.granted, length if self.announced is None else min(length, self.announced))
 
+    def within(self, end: int, goal: int) -> int:
+        """``goal``, at least ``end``, but not beyond what is announced."""
+        return goal if self.announced is None else max(end, min(goal, self.announced))
+
 
 class Holds:
     """Files by path, the one longest unused first, and their sums."""
@@ -40,7 +45,7 @@ class Holds:
         self.unwritten = 0
 
     def set(self, path: Path, file: Hold, granted: int, written: int) -> None:
-        """Give a file, new or known, so much room."""
+        """Give a file, new or known, so many bytes."""
         self.pop(path)
         file.granted, file.written = granted, min(written, granted)
         self.granted += file.granted
@@ -54,3 +59,8 @@ class Holds:
             self.granted -= file.granted
             self.unwritten -= file.granted - file.written
         return file
+
+    def loose(self, unused_since: float = inf) -> int:
+        """Bytes of drafts that may give way, and claimed nothing since a time."""
+        files = self.by_path.values()
+        return sum(f.granted for f in files if f.lost is not None and f.used <= unused_since)

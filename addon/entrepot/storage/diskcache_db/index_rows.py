@@ -1,16 +1,18 @@
-"""The database ``index``: small rows of text, each for 90 days since it was last used.
+"""The rows of the database ``index``: short texts, each for 90 days since it was last used.
 
-It may take a sixteenth of the store's limit; beyond that, what would expire first goes first.
+They may take a sixteenth of the store's limit; beyond that, what would expire first goes first.
+What each of them says is in ``keys``, and who reads them in the modules above: links, decisions,
+tags, hosts, lists.
 """
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import diskcache
 
-from entrepot.storage.diskcache_db.database import (
+from entrepot.storage.diskcache_db.rows import (
     RowDamagedError,
     reading_row,
     remove_key,
@@ -27,6 +29,15 @@ _FIRST_TO_EXPIRE = (
     "SELECT rowid, CAST(filename AS BLOB) FROM Cache WHERE expire_time > 0 AND expire_time < ?"
     " ORDER BY expire_time LIMIT ?"
 )
+_NEXT_KEY = (
+    "SELECT CAST(key AS BLOB) FROM Cache WHERE key >= ? AND key < ? AND raw = 1"
+    " ORDER BY key LIMIT 1"
+)
+_ROWS = (
+    "SELECT rowid, CAST(key AS BLOB), CAST(value AS BLOB), expire_time FROM Cache"
+    " WHERE key >= ? AND key < ? AND raw = 1 ORDER BY key LIMIT ?"
+)
+_REMOVE = "DELETE FROM Cache WHERE rowid = ?"
 
 
 def most_bytes(limit: int) -> int:
@@ -37,7 +48,7 @@ def most_bytes(limit: int) -> int:
     return min(max(limit // _SHARE, _LEAST_BYTES), limit // 2)
 
 
-class Index:
+class IndexRows:
     """What is known, by key. Methods raise what diskcache and SQLite raise."""
 
     def __init__(self, cache: diskcache.Cache, clock: Callable[[], float]) -> None:
@@ -75,14 +86,6 @@ class Index:
         """Remove some of the rows that have expired; whether there may be more."""
         return self._remove_first(self._clock()) == _MOST_AT_ONCE
 
-    def _remove_first(self, before: float) -> int:
-        sql = self._cache._sql  # noqa: SLF001 diskcache removes all that expired, in one go
-        with self._cache.transact():
-            found = sql(_FIRST_TO_EXPIRE, (before, _MOST_AT_ONCE)).fetchall()
-            for number, filename in found:
-                remove_row(self._cache, number, None if filename is None else text_of(filename))
-        return len(found)
-
     def document(self, key: str) -> Mapping[str, Any]:
         """A row that is a JSON object; empty where there is none that can be read."""
         row, _ = self._get(key)
@@ -113,6 +116,43 @@ class Index:
     def delete(self, key: str) -> None:
         """Remove a row."""
         self._cache.delete(key)
+
+    # By their order; nothing of this counts as use
+
+    def next_key(self, start: str, end: str) -> str | None:
+        """The first key from ``start`` to before ``end``."""
+        row = self._cache._sql(_NEXT_KEY, (start, end)).fetchone()  # noqa: SLF001 the same
+        return None if row is None else text_of(row[0])
+
+    def between(self, start: str, end: str, most: int) -> Iterator[tuple[int, str, str]]:
+        """Numbers, keys from ``start`` to before ``end`` in order, and values.
+
+        Those of what expired are empty.
+        """
+        now = self._clock()
+        found = self._cache._sql(_ROWS, (start, end, most)).fetchall()  # noqa: SLF001 the same
+        for number, key, value, expires in found:
+            sound = expires is None or expires > now
+            yield number, text_of(key), text_of(value) if sound else ""
+
+    def peek(self, key: str) -> str:
+        """A row's text; empty where there is none, or it has expired."""
+        return next((value for _, _, value in self.between(key, f"{key} ", 1)), "")
+
+    def remove_numbers(self, numbers: list[int]) -> None:
+        """Remove rows by number: even a row whose key is no text has one."""
+        if numbers:
+            with self._cache.transact():
+                for number in numbers:
+                    self._cache._sql(_REMOVE, (number,))  # noqa: SLF001 the same
+
+    def _remove_first(self, before: float) -> int:
+        sql = self._cache._sql  # noqa: SLF001 diskcache removes all that expired, in one go
+        with self._cache.transact():
+            found = sql(_FIRST_TO_EXPIRE, (before, _MOST_AT_ONCE)).fetchall()
+            for number, filename in found:
+                remove_row(self._cache, number, None if filename is None else text_of(filename))
+        return len(found)
 
     def _get(self, key: str) -> tuple[str | None, float | None]:
         """A row's text and when it ends; one that cannot be read is removed."""

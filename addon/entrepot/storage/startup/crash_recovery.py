@@ -1,11 +1,15 @@
-"""After a kill, a power cut or a lost database: rows and files of ``blobs`` made to agree again.
+"""The leftovers of kill -9 or a power cut: rows and files of ``blobs`` are made to agree again.
 
 A kill between the rename of a file and its row, or between a row's end and that of its file, leaves
-one of them alone, and a damaged row names what is not there. Both are looked for while the proxy
-runs already: what is asked for before is checked when it is used (see ``objects``). The disk is
-read by whoever runs this; the database is asked, and rows are removed, in short turns of the thread
-that owns it. A file is committed within one such turn, rename and row: so a file that is there
-before a turn, and that no row names in it, is nobody's for ever.
+one of them alone, a damaged row names what is not there, and a lost database leaves all files. They
+are looked for while the proxy runs already: what is asked for before is checked when it is used
+(``diskcache_db.blob_rows``). The disk is read by whoever runs this; the database is asked, and rows
+are removed, in short turns of the thread that owns it. A file is committed within one such turn,
+rename and row: so a file that is there before a turn, and that no row names in it, is nobody's for
+ever.
+
+Unfinished downloads and pushes that a kill leaves are in ``partial_files``; whether there was one,
+in ``clean_shutdown``.
 """
 
 import os
@@ -17,9 +21,9 @@ from typing import Protocol, TypeVar
 
 import diskcache
 
-from entrepot.storage.diskcache_db import database
-from entrepot.storage.diskcache_db.database import Row
+from entrepot.storage.diskcache_db import rows
 from entrepot.storage.diskcache_db.disk import is_value_name
+from entrepot.storage.diskcache_db.rows import Row
 
 _FILES_A_TURN = 200
 T = TypeVar("T")
@@ -42,36 +46,36 @@ class Recovery:
         self._turn = turn
         self._pause = pause
 
-    def rows(self) -> int:
+    def remove_rows(self) -> int:
         """Remove the rows that have not their whole file; how many."""
         removed, number = 0, None
-        while rows := self._turn(bind(database.rows_after, self._cache, number)):
-            for row in rows:
-                if not database.is_whole(self._folder, row):
+        while found := self._turn(bind(rows.rows_after, self._cache, number)):
+            for row in found:
+                if not rows.is_whole(self._folder, row):
                     removed += self._turn(bind(self._remove, row))
-            number = rows[-1].number
+            number = found[-1].number
             self._pause()
         return removed
 
-    def files(self) -> int:
+    def remove_files(self) -> int:
         """Remove the files that have no row; how many."""
         removed, left = 0, self._names()
         while names := list(islice(left, _FILES_A_TURN)):
             for name in self._turn(bind(self._unknown, names)):
-                database.remove_file(self._folder / name)
+                rows.remove_file(self._folder / name)
                 removed += 1
             self._pause()
         return removed
 
     def _remove(self, row: Row) -> bool:
-        now = database.row_of(self._cache, row.number)
-        if now is None or database.is_whole(self._folder, now):
+        now = rows.row_of(self._cache, row.number)
+        if now is None or rows.is_whole(self._folder, now):
             return False  # it was used meanwhile, and put right, or evicted
-        database.remove_row(self._cache, now.number, now.filename)
+        rows.remove_row(self._cache, now.number, now.filename)
         return True
 
     def _unknown(self, names: list[str]) -> list[str]:
-        return [name for name in names if not database.has_file(self._cache, name)]
+        return [name for name in names if not rows.has_file(self._cache, name)]
 
     def _names(self) -> Iterator[str]:
         """The names of all values' files, as rows have them."""

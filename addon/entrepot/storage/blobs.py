@@ -1,0 +1,120 @@
+"""Blobs on disk: found for a repository, committed whole and verified, removed where damaged."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from entrepot.protocol.credential import ANYONE
+from entrepot.protocol.identifiers import Digest, Repository
+from entrepot.storage.capacity.download_claims import DownloadClaims
+from entrepot.storage.capacity.draft_claims import DraftClaims
+from entrepot.storage.diskcache_db.blob_rows import BlobRows, VerifiedBlob
+from entrepot.storage.errors import Health, guarded
+from entrepot.storage.repository_links import RepositoryLinks
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """A whole blob: an open file that its owner must close."""
+
+    file: int
+    size: int
+    media_type: str
+    stored: float
+    linked: bool
+    """Whether the asked repository is known to have it; else upstream must confirm that."""
+    sound: bool
+    """Whether its bytes were verified lately, and the file was not touched since."""
+
+
+class Blobs:
+    """Blobs by repository and digest."""
+
+    def __init__(
+        self,
+        rows: BlobRows,
+        links: RepositoryLinks,
+        downloads: DownloadClaims,
+        drafts: DraftClaims,
+        health: Health,
+    ) -> None:
+        self._rows = rows
+        self._links = links
+        self._downloads = downloads
+        self._drafts = drafts
+        self._health = health
+
+    @guarded
+    def find(self, repository: Repository, digest: Digest) -> StoredBlob | None:
+        """Open a blob that may be given to who upstream allows it in ``repository``.
+
+        None where it is not here, or where only another registry's private repositories are
+        known to have it: then this registry must deliver it itself.
+        """
+        linked = self._links.has(repository, digest)
+        if not linked and not self._links.is_shareable(repository.origin, digest):
+            return None
+        found = self._rows.open(digest)
+        if found is None:
+            return None
+        size, stored = found.state.st_size, found.state.st_mtime
+        return StoredBlob(found.file, size, found.media_type, stored, linked, found.sound)
+
+    @guarded
+    def commit(
+        self,
+        path: Path,
+        repository: Repository,
+        digest: Digest,
+        media_type: str,
+        *,
+        given_to: str | None,
+    ) -> None:
+        """Take over a whole, verified file that ``repository``'s registry delivered or took in.
+
+        ``given_to`` is the label of whom it gave it to, where that is kept (``past_decisions``).
+        What is known of the bytes comes first: bytes that a kill left without it would be of no
+        use to anybody, and fetched again.
+        """
+        self._links.add_delivered(repository, digest, given_to, public=given_to == ANYONE)
+        if path.exists():  # else it was committed for another repository just now
+            self._rows.add(path, digest, media_type)
+            self._downloads.release(path)  # at once, else its bytes would be counted twice
+
+    @guarded
+    def commit_draft(
+        self, path: Path, repository: Repository, digest: Digest, media_type: str
+    ) -> bool:
+        """Take over a whole, verified draft that a registry took in; False for want of room."""
+        if not self._drafts.adopt(path):
+            return False
+        self.commit(path, repository, digest, media_type, given_to=None)
+        return True
+
+    # Verification: see ``digest_check``
+
+    @guarded
+    def peek(self, digest: Digest) -> int | None:
+        """Open a blob's file without using it up; its owner must close it."""
+        found = self._rows.peek(digest)
+        return None if found is None else found.file
+
+    @guarded
+    def mark_verified(self, digest: Digest, state: os.stat_result) -> None:
+        """Remember that a blob's file, in this state, has the right bytes."""
+        self._rows.mark_verified(digest, state)
+
+    @guarded
+    def mark_suspect(self, digest: Digest) -> None:
+        """Have a blob verified before it is served again."""
+        self._rows.mark_suspect(digest)
+
+    @guarded
+    def remove_damaged(self, digest: Digest, state: os.stat_result, reason: str) -> None:
+        """Remove a blob whose file, in this state, has other bytes."""
+        self._rows.remove(digest, state, reason)
+
+    @guarded
+    def page(self, after: bytes | None) -> tuple[list[VerifiedBlob], bytes | None]:
+        """Some of the blobs, in the order of their keys; see ``BlobRows.page``."""
+        return self._rows.page(after)

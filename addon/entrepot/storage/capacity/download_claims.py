@@ -1,0 +1,130 @@
+"""Downloads claim their bytes as they come; what is only announced evicts nothing.
+
+A download that could never fit, or not beside those that run, is refused at once. Of the announced
+size of another, only so much counts for that as it brings in a minute: one that does not move gives
+way. Objects are evicted only for bytes that have come, and for a quarter of those more.
+"""
+
+from enum import Enum, auto
+from pathlib import Path
+
+from entrepot.storage.capacity.eviction import Eviction
+from entrepot.storage.capacity.holds import Hold
+from entrepot.storage.capacity.size_limit import SizeLimit, length
+from entrepot.storage.errors import Health, guarded
+
+_STEP = 16 * 1024**2
+"""How far a claim may go ahead of the bytes, so that not each few of them need one."""
+_FREE_SHARE = 64
+"""Which part of what is free one claim may take ahead."""
+_AHEAD_SHARE = 4
+"""Where others must go for it, a claim goes ahead by this part of what has come."""
+
+_HEAD_START = 16 * 1024**2
+_HEAD_START_SHARE = 1024
+"""What a download counts beyond what it brings in a minute: 16 MiB, or this part of the limit."""
+
+
+class Fit(Enum):
+    """Whether an announced size has room."""
+
+    YES = auto()
+    NOT_NOW = auto()
+    """Only without what runs now."""
+    NEVER = auto()
+
+
+class DownloadClaims:
+    """What the files of downloads may take, by path."""
+
+    def __init__(self, size_limit: SizeLimit, eviction: Eviction, health: Health) -> None:
+        self._size_limit = size_limit
+        self._eviction = eviction
+        self._health = health
+        self._lock = size_limit.lock
+        self._downloads = size_limit.downloads
+        self._idle = size_limit.idle
+        self._drafts = size_limit.drafts
+        self._head_start = min(_HEAD_START, size_limit.limit // _HEAD_START_SHARE)
+
+    @guarded
+    def hold(self, path: Path) -> None:
+        """Keep what is there of an unfinished download, which is to be continued, or made."""
+        with self._lock:
+            self._running(path)
+
+    @guarded
+    def admit(self, path: Path, size: int | None) -> Fit:
+        """Whether a download may become so long (None: nobody knows); evicts nothing."""
+        with self._lock:
+            now, file, begun = self._size_limit.steady(), self._running(path), length(path)
+            file.began, file.start, file.announced = now, begun, size
+            self._downloads.set(path, file, begun, begun)
+            return self._fit(begun if size is None else size, file, now)
+
+    @guarded
+    def claim(self, path: Path, end: int, written: int = 0, *, evict: bool = True) -> int:
+        """Make room for a download to be ``end`` bytes long, of which it has ``written``.
+
+        Returns how long it may be, which is perhaps more, or 0 where there is no room. Objects are
+        evicted only where ``evict``.
+        """
+        with self._lock:
+            file = self._running(path)
+            granted = max(file.granted, written)
+            self._downloads.set(path, file, granted, max(written, file.written))
+            if end > granted:
+                ahead = end + min(_STEP, max(0, written - file.start) // _AHEAD_SHARE)
+                goal = self._free(file, end, granted) or next(
+                    (
+                        goal
+                        for goal in (file.within(end, ahead), end)
+                        if self._eviction.make_room_locked(goal - granted, evict=evict)
+                    ),
+                    0,
+                )
+                if not goal:
+                    return 0
+                granted = goal
+            self._downloads.set(path, file, granted, file.written)
+            return granted
+
+    @guarded
+    def release(self, path: Path) -> None:
+        """End a claim: the file is committed, gone, or waits to be continued."""
+        with self._lock:
+            self._downloads.pop(path)
+            self._size_limit.rest(path)
+
+    # Under the lock
+
+    def _running(self, path: Path) -> Hold:
+        """A download's file, which is idle no more."""
+        file = self._downloads.by_path.get(path)
+        if file is None:
+            self._idle.pop(path)
+            size = length(path)
+            file = Hold(self._size_limit.steady(), start=size)
+            self._downloads.set(path, file, size, size)
+        return file
+
+    def _fit(self, size: int, file: Hold, now: float) -> Fit:
+        """Whether a download may be ``size`` bytes long, beside the others or without them."""
+        others = sum(
+            other.expected(now, self._head_start) - other.granted
+            for other in self._downloads.by_path.values()
+            if other is not file
+        )
+        running = self._downloads.granted - file.granted
+        over, under = self._size_limit.short(size - file.granted)
+        rows, drafts = self._eviction.evictable(), self._drafts.loose()
+        over -= rows + self._idle.granted + min(self._size_limit.drafts_excess(), drafts)
+        under -= rows + self._idle.granted + drafts
+        if max(over - running, under - running) > 0:
+            return Fit.NEVER
+        return Fit.NOT_NOW if max(over, under) + others > 0 else Fit.YES
+
+    def _free(self, file: Hold, end: int, granted: int) -> int:
+        """How long a download may be for what is free already; 0 where that is not enough."""
+        left = -max(self._size_limit.short(end - granted))
+        return 0 if left < 0 else file.within(end, end + min(_STEP, left // _FREE_SHARE))

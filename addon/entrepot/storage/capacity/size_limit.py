@@ -1,0 +1,100 @@
+"""The size limit and the reserve of free disk: what is taken, and how much is missing for more.
+
+Committed objects, the database ``index`` and the claims of unfinished files count together.
+diskcache checks its limit after a write and then removes ten rows at a time; with blobs of
+gigabytes that is late and much. Here each file claims its bytes as they come
+(``download_claims``, ``draft_claims``), and where they do not fit others give way one at a time
+(``eviction``).
+
+All sums are kept as they change, here or by the database: no claim reads a table or a folder.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import diskcache
+
+from entrepot.storage.capacity.holds import Hold, Holds
+
+_GIB = 1024**3
+_RESERVE = _GIB
+_RESERVE_SHARE = 20
+"""The reserve is 1 GiB, or a twentieth of a disk smaller than 20 GiB."""
+
+_DRAFT_SHARE = 8
+_MOST_FOR_DRAFTS = 8 * _GIB
+
+
+class SizeLimit:
+    """The bound on what committed objects and the files in ``partials`` take together.
+
+    ``lock`` is held while anything here is read or changed.
+    """
+
+    def __init__(
+        self,
+        blobs: diskcache.Cache,
+        partials: Path,
+        limit: int,
+        steady: Callable[[], float] = time.monotonic,
+        beside: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """All in ``partials`` is idle; ``steady`` is a clock that is never set.
+
+        ``beside`` is what else counts towards the limit: the bytes of ``index``.
+        """
+        self.limit = limit
+        self.steady = steady
+        self.lock = threading.Lock()
+        self.downloads = Holds()
+        """Those that run."""
+        self.idle = Holds()
+        """Unfinished downloads that nobody continues, the one longest so first."""
+        self.drafts = Holds()
+        self.allowance = min(limit // _DRAFT_SHARE, _MOST_FOR_DRAFTS)
+        """What all drafts together may take above the limit."""
+        self._blobs = blobs
+        self._partials = partials
+        self._beside = beside
+        for path in sorted(partials.iterdir(), key=_modified):
+            self.rest(path)
+
+    def rest(self, path: Path) -> None:
+        """Count a file as idle."""
+        self.idle.pop(path)
+        if size := length(path):
+            self.idle.set(path, Hold(self.steady()), size, size)
+
+    def drafts_excess(self) -> int:
+        """What drafts take beyond what they may take above the limit."""
+        return max(0, self.drafts.granted - self.allowance)
+
+    def short(self, extra: int, on_disk: int = 0) -> tuple[int, int]:
+        """By how much ``extra`` bytes would be over the limit, and into the reserve.
+
+        So many of them are ``on_disk`` already. Neither is positive where they fit.
+        """
+        state = os.statvfs(self._partials)
+        reserve = min(_RESERVE, state.f_blocks * state.f_frsize // _RESERVE_SHARE)
+        unwritten = self.downloads.unwritten + self.drafts.unwritten + extra - on_disk
+        used = int(self._blobs.volume()) + self.idle.granted + self.downloads.granted
+        over = used + self._beside() + self.drafts_excess() + extra - self.limit
+        return over, reserve + unwritten - state.f_bavail * state.f_frsize
+
+
+def length(path: Path) -> int:
+    """A file's length; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

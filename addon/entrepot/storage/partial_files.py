@@ -1,0 +1,48 @@
+"""The files of unfinished downloads and pushes: what they are named, and how long they are kept.
+
+What each of them may take is in ``capacity``.
+"""
+
+import tempfile
+from pathlib import Path
+
+from entrepot.protocol.identifiers import Digest, Origin
+from entrepot.storage.errors import Health, guarded
+
+_PUSHED = "push-"
+"""Begins the names of unfinished pushes: they end with the process that took them in."""
+_KEPT_SECONDS = 7 * 24 * 3600.0
+"""How long an unfinished download waits to be continued."""
+
+
+class PartialFiles:
+    """The folder ``partial``."""
+
+    def __init__(self, folder: Path, health: Health) -> None:
+        self.folder = folder
+        self._health = health
+
+    def download(self, origin: Origin, digest: Digest) -> Path:
+        """Where an unfinished download of ``digest`` from ``origin`` lies.
+
+        One for each registry: what a hostile one began must not spoil another's.
+        """
+        owner = Digest.of(str(origin).encode()).hex[:16]
+        return self.folder / f"{digest.algorithm}-{digest.hex}-{owner}.part"
+
+    @guarded
+    def draft(self) -> tuple[int, Path]:
+        """Make a file for what a client pushes, and open it; its owner closes and removes it."""
+        file, name = tempfile.mkstemp(".part", _PUSHED, self.folder)
+        return file, Path(name)
+
+    def remove_old(self, now: float) -> None:
+        """Remove unfinished pushes, downloads that nobody continued for a week, and empty ones.
+
+        For the start; ``now`` is the time of day. Raises OSError.
+        """
+        for path in self.folder.iterdir():
+            state = path.stat()
+            is_old = state.st_mtime < now - _KEPT_SECONDS
+            if path.name.startswith(_PUSHED) or is_old or state.st_size == 0:
+                path.unlink()
