@@ -7,11 +7,11 @@ from contextlib import closing
 import pytest
 
 from entrepot.auth.accounts import Accounts
-from entrepot.endpoints.account_requests import Behalf
-from entrepot.endpoints.ping_and_token import Logins
+from entrepot.endpoints.account_requests import AccountRequests
+from entrepot.endpoints.logins import Logins
 from entrepot.http_client.client import Upstream
 from entrepot.http_client.connect.trust_store import Roots
-from entrepot.pull.stale import Outage
+from entrepot.pull.stale import StaleIfError
 from entrepot.storage.store import Store
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.interception import Interception
@@ -51,8 +51,9 @@ def run(store: Store, server: FaultServer) -> Callable[[Scenario], None]:
         with closing(context):
             world.hosts, realms = RegistryHosts(context), world.realms
             interception = Interception(context, realms, world.hosts)
-            behalf = Behalf(context, Accounts(), realms, interception)
-            world.logins = Logins(context, realms, world.hosts, Outage(context), behalf)
+            account_requests = AccountRequests(context, Accounts(), realms, interception)
+            without_token = StaleIfError(context).without_token
+            world.logins = Logins(context, realms, world.hosts, without_token, account_requests)
             await scenario(world)
 
     return lambda scenario: asyncio.run(main(scenario))

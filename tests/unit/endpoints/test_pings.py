@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from entrepot.endpoints import ping_and_token as rules
-from entrepot.endpoints.ping_and_token import REMEMBERED_SECONDS
+from entrepot.endpoints import ping_memory
+from entrepot.endpoints.ping_memory import REMEMBERED_SECONDS
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Fields
 from rig.faults import Exchange, FaultServer, Handler, first, redirect, status
@@ -214,7 +214,7 @@ def test_a_challenge_for_content_ends_an_open_door(run: Run) -> None:
 
 def test_the_memory_is_bounded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The registry that was asked longest ago goes first."""
-    monkeypatch.setattr(rules, "_MOST_REMEMBERED", 1)
+    monkeypatch.setattr(ping_memory, "_MOST_REMEMBERED", 1)
 
     async def scenario(world: World) -> None:
         for host in ("127.0.0.1", "localhost", "127.0.0.1", "127.0.0.1"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from entrepot.auth.grants import Access
 from entrepot.auth.token_servers import Realms
-from entrepot.endpoints.ping_and_token import Logins
+from entrepot.endpoints.logins import Logins
 from entrepot.events.log import Events
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer, Fields, Request, field_values

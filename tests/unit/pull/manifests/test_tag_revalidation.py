@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from entrepot.protocol.identifiers import Digest
+from entrepot.pull.manifests.tag_revalidation import Method, Verdict, first_method, judge
 from rig.faults import Content, Exchange, FaultServer, error
 from unit.pull.world import (
     ALICE,
@@ -20,6 +21,48 @@ from unit.pull.world import (
     World,
     turns,
 )
+
+HELD = Digest.of(b"manifest")
+
+
+@pytest.mark.parametrize(
+    ("method", "known", "how"),
+    [
+        ("GET", True, Method.HEAD),
+        ("GET", False, Method.GET),
+        ("HEAD", True, Method.HEAD),
+        ("HEAD", False, Method.HEAD),
+    ],
+)
+def test_a_known_tag_costs_a_head_first(
+    method: str,
+    known: bool,  # noqa: FBT001 a column of the table
+    how: Method,
+) -> None:
+    """HEAD is tried where it can spare the GET, and only there."""
+    assert first_method(method, known=known) is how
+
+
+@pytest.mark.parametrize(
+    ("status", "digest", "held", "verdict"),
+    [
+        (200, HELD, True, Verdict.SERVE),
+        (200, HELD, False, Verdict.FETCH),
+        (200, None, True, Verdict.FETCH),
+        (200, None, False, Verdict.FETCH),
+        *((status, HELD, True, Verdict.RELAY) for status in (204, 206, 302, 304)),
+        *((status, HELD, True, Verdict.RELAY) for status in (400, 401, 403, 404, 405, 429)),
+        *((status, None, False, Verdict.RELAY) for status in (500, 502, 503, 504)),
+    ],
+)
+def test_only_a_200_with_the_held_digest_is_served_from_the_cache(
+    status: int,
+    digest: Digest | None,
+    held: bool,  # noqa: FBT001 a column of the table
+    verdict: Verdict,
+) -> None:
+    """A tag is never silently stale: no other answer of upstream leads to the held manifest."""
+    assert judge(status, digest, held=held) is verdict
 
 
 def test_a_tag_is_fetched_once_and_then_revalidated(run: Run) -> None:
