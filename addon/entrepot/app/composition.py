@@ -16,10 +16,10 @@ from entrepot.auth.client_allowlist import ClientAllowlist
 from entrepot.auth.grants import Access
 from entrepot.auth.token_servers import Realms
 from entrepot.config.settings import Config
-from entrepot.endpoints.account_requests import Behalf
+from entrepot.endpoints.account_requests import AccountRequests
+from entrepot.endpoints.logins import Logins
 from entrepot.endpoints.mirror import Mirrors
 from entrepot.endpoints.own_pages import Pages
-from entrepot.endpoints.ping_and_token import Logins
 from entrepot.events.table import Event
 from entrepot.http_client.client import Upstream
 from entrepot.http_client.connect.own_addresses import Listeners
@@ -27,7 +27,7 @@ from entrepot.http_client.connect.ssrf_guard import Destinations
 from entrepot.maintenance.housekeeping import Upkeep
 from entrepot.maintenance.scrubber import Scrubber
 from entrepot.pull.cache import Cache
-from entrepot.pull.stale import Outage
+from entrepot.pull.stale import StaleIfError
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.interception import Interception
 from entrepot.upstream.discovery.registry_hosts import RegistryHosts
@@ -56,16 +56,18 @@ class Engine:
         upstream = _http_client(foundation, self.destinations, self.via)
         self.context = context = _context(foundation, upstream)
         # Pulls
-        outage = Outage(context, config.max_stale, config.offline_private)
-        self.cache = Cache(context, outage)
+        stale = StaleIfError(context, config.max_stale, config.offline_private)
+        self.cache = Cache(context, stale)
         # Which hosts are intercepted
         realms = Realms()
         self.hosts = RegistryHosts(context, listed=config.registry, only_listed=config.only_listed)
         self.interception = Interception(context, realms, self.hosts, foundation.authority.permits)
         # The other endpoints
         accounts = foundation.accounts
-        self.behalf = Behalf(context, accounts, realms, self.interception)
-        self.logins = Logins(context, realms, self.hosts, outage, self.behalf)
+        self.account_requests = AccountRequests(context, accounts, realms, self.interception)
+        self.logins = Logins(
+            context, realms, self.hosts, stale.without_token, self.account_requests
+        )
         self.mirrors = Mirrors(context, self.cache, self.hosts, config.mirror, accounts)
         self.pages = Pages(
             foundation.authority.certificate_pem,

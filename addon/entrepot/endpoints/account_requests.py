@@ -1,8 +1,8 @@
 """What the proxy asks as an account of its own, on behalf of clients that show no login.
 
-Only reading is: blobs, manifests, lists of tags and of referrers. A client that shows anything of
-itself asks as itself, whatever is configured; writing, listing a registry and all that is not
-understood is never done as an account.
+Only what reads is asked so: blobs, manifests, lists of tags and of referrers. A client that shows
+anything of itself asks as itself, whatever is configured; writing, listing a registry and all that
+is not understood is never done as an account.
 
 Such a client must not be told to log in, and one that has a login must be able to use it; docker,
 podman and skopeo show it only to a challenge. So:
@@ -40,8 +40,8 @@ from entrepot.upstream.discovery.interception import Interception
 _READ = frozenset({"GET", "HEAD"})
 
 
-class Behalf:
-    """Belongs to one event loop."""
+class AccountRequests:
+    """Decides what is asked as an account, and what clients are told for it."""
 
     def __init__(
         self, context: Context, accounts: Accounts, realms: Realms, interception: Interception
@@ -56,7 +56,7 @@ class Behalf:
         """Whether a client shows the token that was made up here."""
         return authorization == f"Bearer {self._token}"
 
-    def take(self, request: Request, endpoint: Endpoint) -> Request:
+    def as_account(self, request: Request, endpoint: Endpoint) -> Request:
         """The request as it is to be asked: as an account, or as the client."""
         if request.method not in _READ or identity_fields(request):
             return request

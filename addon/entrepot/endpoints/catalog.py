@@ -54,7 +54,7 @@ class Page:
         return cls(min(int(size[:19]), LARGEST_PAGE), fields.get("last", [""])[0])
 
 
-class Listing:
+class CachedLists:
     """Answers GET and HEAD of `_catalog` and `tags/list`."""
 
     def __init__(self, context: Context, accounts: Accounts) -> None:

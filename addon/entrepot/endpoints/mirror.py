@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from entrepot.auth.accounts import Accounts
 from entrepot.config.mirror_spec import Mirror, name_of
-from entrepot.endpoints.catalog import Listing
+from entrepot.endpoints.catalog import CachedLists
 from entrepot.endpoints.ns_parameter import namespaces, registry_named, relinked, split_path
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
@@ -71,7 +71,7 @@ class _Addressed:
 
 
 class Mirrors:
-    """Answers what comes to the mirrors; belongs to one event loop."""
+    """Answers what comes to the mirrors."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Mirrors:
         self._context = context
         self._cache = cache
         self._hosts = hosts
-        self._listing = Listing(context, accounts)
+        self._lists = CachedLists(context, accounts)
         self._given = {m.registry for m in mirrors if m.registry is not None}
         self._accounts = accounts
         self._destinations = context.gateway.upstream.destinations
@@ -113,18 +113,18 @@ class Mirrors:
         registry, request, endpoint = asked.registry, asked.request, asked.endpoint
         if registry is None:
             if isinstance(endpoint, Catalog):
-                return await self._listing.catalog(request, await self._all(), {})
+                return await self._lists.catalog(request, await self._all(), {})
             message = "want the registry's name: ?ns=docker.io, or /v2/docker.io/library/..."
             raise _RefusedError(404, "NAME_UNKNOWN", message)
         link = {} if asked.namespace is None else {"ns": asked.namespace}
         as_received = replace(request, path=received.path)
         match endpoint:
             case Catalog() if request.path == received.path:
-                return await self._listing.catalog(as_received, [("", registry)], link)
+                return await self._lists.catalog(as_received, [("", registry)], link)
             case Tags(name):
                 named = received.path.removeprefix("/v2/").removesuffix("/tags/list")
                 repository = Repository(registry, name)
-                return await self._listing.tags(as_received, repository, named, link)
+                return await self._lists.tags(as_received, repository, named, link)
             case Blob() | Manifest():
                 return await self._pulled(await self._as_ours(request, endpoint), endpoint)
             case Referrers():
@@ -159,7 +159,7 @@ class Mirrors:
 
     async def _all(self) -> list[tuple[str, Origin]]:
         """Every registry of which something may be seen, and how its repositories' names begin."""
-        found = ((f"{name_of(o)}/", o) for o in await self._listing.origins())
+        found = ((f"{name_of(o)}/", o) for o in await self._lists.origins())
         return [
             (prefix, origin)
             for prefix, origin in found

@@ -1,4 +1,14 @@
-"""What an answer of upstream's allows, and asking without fetching.
+"""Whether this client may have this cached blob or manifest, and what upstream said of it.
+
+The decision is always upstream's. Here it is looked up, asked for, and handed on:
+
+- ``auth.grants`` remembers in memory what upstream granted, to whom, and for how long
+  (``auth.grant_memory`` holds it): a grant that still counts answers without a question;
+- without one, upstream is asked, and what it answers is read here: what its answer shows
+  (:class:`Shown`), what it refuses, and for whom;
+- the store remembers on disk to whom objects were given, by a label (``Credential.label``), for
+  ``stale``: what may be served while upstream does not answer at all;
+- tags, which move, have a memory of their own (``manifests.tag_history``).
 
 An answer allows an object only if it can be that object. A registry behind a single sign-on
 answers everybody 200, with a login page, at once or behind a redirect: so a status alone says
@@ -9,25 +19,26 @@ nothing. What counts:
   digests);
 - bytes that hash to the digest.
 
-What refuses counts for who was told it, and no further: what a stranger is told takes nothing away
-from others. Where the proxy asks as somebody, or as anybody, it is told to all for whom it asks so
-(``Credential.label``).
+A refusal counts for whom it was told, and no further: what a stranger is told takes nothing away
+from others. Where the proxy asks as an account, or as anybody, it counts for all for whom it asks
+so.
 
 A blob is asked for by GET of its first byte, redirects followed. Not by HEAD: signed URLs of
 content networks are for one method only, and public.ecr.aws refuses every HEAD of a blob.
 Manifests are asked for by HEAD, since Docker Hub counts their GETs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from entrepot.auth.credentials import Credential
 from entrepot.auth.grants import Asked
 from entrepot.http_client.response import Reply
 from entrepot.protocol.header_filters import FOR_ONE_CLIENT, without
 from entrepot.protocol.headers import parse_challenges
-from entrepot.protocol.identifiers import Digest, Repository
+from entrepot.protocol.identifiers import Digest
 from entrepot.protocol.messages import Answer, Request, field_values, said_digest
 from entrepot.protocol.statuses import GONE, REFUSALS
+from entrepot.pull.pull import Pull, TagPull
 from entrepot.upstream.context import Context
 
 
@@ -39,7 +50,7 @@ class Shown:
     digest: Digest | None
     """``Docker-Content-Digest``, where it is one that can be verified."""
     size: int | None
-    """How long the whole is."""
+    """How long the whole is, in bytes."""
 
     @classmethod
     def by(cls, reply: Reply, asked: Asked) -> "Shown":
@@ -57,96 +68,101 @@ class Shown:
         return size is not None and self.size == size
 
 
-async def ask_for_blob(
-    context: Context,
-    request: Request,
-    repository: Repository,
-    digest: Digest,
-    who: Credential,
-    *,
-    brief: bool = False,
-) -> Shown | Answer:
-    """What upstream shows ``who`` of a blob, or its refusal, for the client.
+class Authorization:
+    """Decides whether a client may have a cached object, by what upstream said or says now."""
 
-    ``brief`` where something could be served instead. Raises ``UpstreamError``.
-    """
-    key = ("permission", brief, repository, digest, who.fingerprint, request.method, request.query)
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
-    async def ask(request: Request) -> Shown | Answer:
-        asked = context.access.asked(context.clock())
+    def is_granted(self, pull: Pull) -> bool:
+        """Whether a remembered grant covers it, should the repository have it."""
+        access, now = self._context.access, self._context.clock()
+        return access.is_allowed(pull.repository, pull.who, pull.digest, now)
+
+    def still_counts(self, pull: Pull, asked: Asked) -> bool:
+        """Whether what upstream allowed when it was ``asked`` may be acted on now."""
+        access, now = self._context.access, self._context.clock()
+        return access.still_counts(pull.repository, pull.who, pull.digest, asked, now)
+
+    def ask_now(self) -> Asked:
+        """Mark a question that goes upstream now: an answer counts from then."""
+        return self._context.access.asked(self._context.clock())
+
+    async def ask_for_blob(self, pull: Pull, *, brief: bool = False) -> Shown | Answer:
+        """What upstream shows a client of a blob, or its refusal, for the client.
+
+        One question for all who ask the same at once. ``brief`` where something could be served
+        instead: upstream is not waited for long. Raises ``UpstreamError``.
+        """
+        request = pull.request
+        asker = (pull.who.fingerprint, request.method, request.query)
+        key = ("permission", brief, pull.repository, pull.digest, *asker)
+
+        async def ask(request: Request) -> Shown | Answer:
+            return await self._ask_for_blob(replace(pull, request=request), brief=brief)
+
+        word, mine = await self._context.ask_once(key, request, ask)
+        if isinstance(word, Shown) or mine:
+            return word
+        if not isinstance(word.content, bytes):
+            return await ask(request)
+        return Answer(word.status, without(word.headers, FOR_ONE_CLIENT), word.content)
+
+    async def _ask_for_blob(self, pull: Pull, *, brief: bool) -> Shown | Answer:
+        context, asked = self._context, self.ask_now()
         reply = await context.gateway.send_patiently(
-            request, method="GET", extra=(("Range", "bytes=0-0"),), downgrade=True, brief=brief
+            pull.request, method="GET", extra=(("Range", "bytes=0-0"),), downgrade=True, brief=brief
         )
         # 416: the object is there and empty, so that not even its first byte can be had.
         if reply.status in (200, 206, 416):
             context.gateway.let_go(reply)
             return Shown.by(reply, asked)
-        await refused(context, reply, repository, digest, who)
-        return await context.relay.answer(request, reply)
+        await self.refused(pull, reply)
+        return await context.relay.answer(pull.request, reply)
 
-    word, mine = await context.ask_once(key, request, ask)
-    if isinstance(word, Shown) or mine:
-        return word
-    if not isinstance(word.content, bytes):
-        return await ask(request)
-    return Answer(word.status, without(word.headers, FOR_ONE_CLIENT), word.content)
+    async def allowed(self, pull: Pull, asked: Asked) -> None:
+        """Remember that upstream, when it was ``asked``, allowed a client this object."""
+        access, store = self._context.access, self._context.store
+        access.allow(pull.repository, pull.who, (pull.digest,), asked)
+        now = self._context.clock()
 
+        def confirm() -> None:
+            if access.still_counts(pull.repository, pull.who, pull.digest, asked, now):
+                store.links.confirm(
+                    pull.repository, pull.digest, given_to=self.given_to(pull, asked)
+                )
 
-async def allow(
-    context: Context, repository: Repository, digest: Digest, who: Credential, asked: Asked
-) -> None:
-    """Remember that upstream allowed ``who`` this object of ``repository``."""
-    access, store = context.access, context.store
-    access.allow(repository, who, (digest,), asked)
-    now = context.clock()
+        await self._context.store_thread.run(confirm, None)
 
-    def confirm() -> None:
-        if access.still_counts(repository, who, digest, asked, now):
-            store.links.confirm(
-                repository, digest, given_to=given_to(context, repository, digest, who, asked)
-            )
+    def given_to(self, pull: Pull, asked: Asked) -> str | None:
+        """As whom the store is to remember that this was given; None where something revoked it.
 
-    await context.store_thread.run(confirm, None)
+        To be asked on the store's thread: what is heard after that is written after it.
+        """
+        access, who = self._context.access, pull.who
+        return who.label if access.stands(pull.repository, who, pull.digest, asked) else None
 
+    async def refused(self, pull: Pull | TagPull, reply: Reply, *, for_all: bool = True) -> None:
+        """Revoke what a refusal says is not so: a repository's grants, or an object's.
 
-def given_to(
-    context: Context, repository: Repository, digest: Digest, who: Credential, asked: Asked
-) -> str | None:
-    """As whom the store is to remember that this was given, where nothing speaks against it since.
-
-    To be asked on the store's thread: what is heard after that is written after it.
-    """
-    stands = context.access.stands(repository, who, digest, asked)
-    return who.label if stands else None
-
-
-async def refused(
-    context: Context,
-    reply: Reply,
-    repository: Repository,
-    digest: Digest | None,
-    who: Credential,
-    *,
-    for_all: bool = True,
-) -> None:
-    """Forget what no longer holds for ``who``, whom upstream refused ``digest`` or a tag.
-
-    ``for_all``: it refused all for whom it is asked as the same, not this request alone.
-    """
-    access, store, label = context.access, context.store, who.label
-    if reply.status in REFUSALS:
-        for_all = for_all and _refuses_all_such(reply, who)
-        access.deny(repository, who, everybody=for_all)
-        if label is not None and for_all:
-            await context.store_thread.run(
-                lambda: store.decisions.set_refused(repository, label), None
-            )
-    elif reply.status in GONE and digest is not None:
-        access.gone(repository, who, digest, everybody=for_all)
-        if label is not None and for_all:
-            await context.store_thread.run(
-                lambda: store.decisions.set_gone(repository, digest, label), None
-            )
+        ``for_all``: it refused all for whom it is asked as the same, not this request alone.
+        """
+        access, store = self._context.access, self._context.store
+        repository, who, label = pull.repository, pull.who, pull.who.label
+        if reply.status in REFUSALS:
+            for_all = for_all and _refuses_all_such(reply, who)
+            access.deny(repository, who, everybody=for_all)
+            if label is not None and for_all:
+                await self._context.store_thread.run(
+                    lambda: store.decisions.set_refused(repository, label), None
+                )
+        elif reply.status in GONE and isinstance(pull, Pull):
+            digest = pull.digest
+            access.gone(repository, who, digest, everybody=for_all)
+            if label is not None and for_all:
+                await self._context.store_thread.run(
+                    lambda: store.decisions.set_gone(repository, digest, label), None
+                )
 
 
 def _refuses_all_such(reply: Reply, who: Credential) -> bool:

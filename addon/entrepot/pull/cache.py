@@ -1,9 +1,10 @@
-"""The cache engine: a request for a blob or a manifest in, an answer out.
+"""The cache: a request for a blob or a manifest in, an answer out.
 
-It knows nothing of mitmproxy; everything it needs comes in through the context. What it may
-serve, and to whom, is decided in ``access``, ``freshness`` and ``permission``; this module only
-finds the part that answers, and takes in what passes by: a manifest that a client put or
-deleted, a challenge, a token that was handed out.
+It knows nothing of mitmproxy; everything it needs comes in through the context. This module finds
+the part that answers (``blobs``, ``manifests``), and takes in what passes by: a manifest that a
+client put or deleted. Who may have what is decided in ``authorization``, by what ``auth.grants``
+remembers; when a tag may be answered, in ``manifests.tag_revalidation``; what is served while
+upstream is away, in ``stale``.
 """
 
 from entrepot.events.counters import Counter
@@ -13,10 +14,16 @@ from entrepot.protocol import cache_status
 from entrepot.protocol.identifiers import Digest, Repository, Tag
 from entrepot.protocol.messages import Answer, Request, error_answer
 from entrepot.protocol.routes import Blob, Endpoint, Manifest
-from entrepot.pull.blobs import Blobs
-from entrepot.pull.fetches import Fetches
-from entrepot.pull.manifests import Manifests
-from entrepot.pull.stale import Outage
+from entrepot.pull.authorization import Authorization
+from entrepot.pull.blobs.fetches import Fetches
+from entrepot.pull.blobs.lookup import Blobs
+from entrepot.pull.manifests.by_digest import ManifestsByDigest
+from entrepot.pull.manifests.fetch import ManifestFetch, NoManifestError
+from entrepot.pull.manifests.held import HeldManifests
+from entrepot.pull.manifests.tag_history import TagHistory
+from entrepot.pull.manifests.tag_revalidation import Tags
+from entrepot.pull.pull import Pull, TagPull
+from entrepot.pull.stale import StaleIfError
 from entrepot.push.capture import Pushes
 from entrepot.upstream.context import Context
 
@@ -29,14 +36,17 @@ _TOKEN_SECONDS = 60
 class Cache:
     """Answers what can be cached."""
 
-    def __init__(self, context: Context, outage: Outage | None = None) -> None:
-        outage = outage or Outage(context)
+    def __init__(self, context: Context, stale: StaleIfError | None = None) -> None:
         self._context = context
-        self._outage = outage
+        self._stale = stale = stale or StaleIfError(context)
         self.pushes = Pushes(context)
-        self._fetches = Fetches(context)
-        self._blobs = Blobs(context, self._fetches, outage)
-        self._manifests = Manifests(context, outage)
+        authorization = Authorization(context)
+        self._fetches = Fetches(context, authorization)
+        self._blobs = Blobs(context, authorization, self._fetches, stale)
+        held, self._history = HeldManifests(context), TagHistory(context)
+        fetch = ManifestFetch(context, authorization, self._history)
+        self._manifests = ManifestsByDigest(context, authorization, held, fetch, stale)
+        self._tags = Tags(context, authorization, held, fetch, self._history, stale)
 
     @property
     def downloads(self) -> int:
@@ -54,17 +64,18 @@ class Cache:
         try:
             if request.method == "GET":
                 await self._pushed(repository, endpoint)
-            if isinstance(endpoint, Blob):
-                answer = await self._blobs.answer(request, repository, endpoint.digest)
-            else:
-                answer = await self._manifests.answer(request, repository, endpoint.reference)
+            answer = await self._answer(request, repository, endpoint)
+        except NoManifestError as error:
+            self._context.events.log(Event.UPSTREAM_FAILED, repository=repository, reason=error)
+            how = cache_status.miss(200)
+            return error_answer(502, "MANIFEST_INVALID", f"upstream: {error}").adding(how)
         except AbandonedError as error:
             self._context.events.count(Counter.UPSTREAM_ABANDONED)
             return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
         except UpstreamError as error:
             self._context.events.log(Event.UPSTREAM_FAILED, repository=repository, reason=error)
             return unavailable(error, cache_status.MISS)
-        if answer.status == 401 and self._outage.wants_token(request):
+        if answer.status == 401 and self._stale.without_token.lacks_one(request):
             answer.close()
             told = error_answer(503, "UNAVAILABLE", _WITHOUT).adding(cache_status.MISS)
             return told.adding(("Retry-After", str(_TOKEN_SECONDS)))
@@ -77,6 +88,17 @@ class Cache:
         else:
             await self.pushes.manifests_settled(repository)
 
+    async def _answer(
+        self, request: Request, repository: Repository, endpoint: Blob | Manifest
+    ) -> Answer:
+        who = self._context.access.credentials.of(request)
+        if isinstance(endpoint, Blob):
+            return await self._blobs.answer(Pull(request, repository, endpoint.digest, who))
+        reference = endpoint.reference
+        if isinstance(reference, Digest):
+            return await self._manifests.answer(Pull(request, repository, reference, who))
+        return await self._tags.answer(TagPull(request, repository, reference, who))
+
     async def changed(self, method: str, request: Request, endpoint: Blob | Manifest) -> None:
         """Forget what a client's successful PUT or DELETE made untrue."""
         repository = Repository(request.origin, endpoint.name)
@@ -84,7 +106,7 @@ class Cache:
         reference = endpoint.digest if isinstance(endpoint, Blob) else endpoint.reference
         if isinstance(reference, Tag):
             name = reference.name
-            self._manifests.changed(repository, name)
+            self._history.changed(repository, name)
             await context.store_thread.run(lambda: store.tags.forget(repository, name), None)
         elif method == "DELETE":
             digest: Digest = reference

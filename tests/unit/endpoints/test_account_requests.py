@@ -10,8 +10,8 @@ import pytest
 from entrepot.auth.accounts import Accounts, Found
 from entrepot.auth.grants import Access
 from entrepot.auth.token_servers import Realms
-from entrepot.endpoints.account_requests import Behalf
-from entrepot.endpoints.ping_and_token import Logins
+from entrepot.endpoints.account_requests import AccountRequests
+from entrepot.endpoints.logins import Logins
 from entrepot.events.log import Events
 from entrepot.http_client.client import Upstream
 from entrepot.http_client.connect.trust_store import Roots
@@ -20,7 +20,7 @@ from entrepot.protocol.credential import Account
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer, Fields, Request
 from entrepot.protocol.routes import parse_endpoint
-from entrepot.pull.stale import Outage
+from entrepot.pull.stale import StaleIfError
 from entrepot.storage.store import Store
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.interception import Interception
@@ -48,9 +48,13 @@ class World:
 
     def use(self, account: Account, prefix: tuple[str, ...] = ()) -> None:
         accounts = Accounts(found=[Found(self.origin, prefix, account)])
-        self.behalf = Behalf(self.context, accounts, self.realms, self.interception)
-        outage = Outage(self.context)
-        self.logins = Logins(self.context, self.realms, self.hosts, outage, self.behalf)
+        self.account_requests = AccountRequests(
+            self.context, accounts, self.realms, self.interception
+        )
+        without_token = StaleIfError(self.context).without_token
+        self.logins = Logins(
+            self.context, self.realms, self.hosts, without_token, self.account_requests
+        )
 
     def request(self, target: str, *fields: tuple[str, str], method: str = "GET") -> Request:
         path, _, query = target.partition("?")
@@ -176,7 +180,7 @@ def test_what_is_asked_as_an_account(
         world.use(world.account, ("acme",))
         request = world.request(f"/v2/{path}", *fields, method=method)
         endpoint = parse_endpoint(method, request.path, request.query)
-        account = world.behalf.take(request, endpoint).account
+        account = world.account_requests.as_account(request, endpoint).account
         assert account == (world.account if taken else None)
 
     run(scenario)
@@ -207,7 +211,9 @@ def test_a_token_server_that_is_away_is_not_waited_for(run: Run) -> None:
     async def scenario(world: World) -> None:
         path = "/v2/a/manifests/1"
         world.server.routes[path] = world.challenge('Bearer realm="http://127.0.0.1:9/token"')
-        request = world.behalf.take(world.request(path), parse_endpoint("GET", path, ""))
+        request = world.account_requests.as_account(
+            world.request(path), parse_endpoint("GET", path, "")
+        )
         for _ in range(3):
             with pytest.raises(UpstreamError):
                 await world.context.gateway.send(request)

@@ -16,7 +16,8 @@ from entrepot.http_client.connect.trust_store import Roots
 from entrepot.protocol.credential import ANYONE, Account
 from entrepot.protocol.identifiers import Digest, Origin, Repository, Tag
 from entrepot.protocol.messages import Request
-from entrepot.pull.stale import MAX_STALE, Outage
+from entrepot.pull.pull import Pull, TagPull
+from entrepot.pull.stale import MAX_STALE, StaleIfError
 from entrepot.storage.store import Store
 from entrepot.storage.tags import TagEntry
 from entrepot.upstream.context import Context
@@ -32,7 +33,7 @@ ALICE = replace(NOBODY, headers=(("Authorization", "Basic alice"),))
 
 @dataclass
 class World:
-    """An outage, and what it decides by; the clock is the test's."""
+    """What decides in an stale, and what it decides by; the clock is the test's."""
 
     store: Store
     context: Context
@@ -46,29 +47,30 @@ class World:
     def wait(self, seconds: float) -> None:
         self.clock[0] += seconds
 
-    def outage(self, *networks: str, max_stale: float = MAX_STALE) -> Outage:
-        return Outage(self.context, max_stale, tuple(ip_network(text) for text in networks))
+    def stale(self, *networks: str, max_stale: float = MAX_STALE) -> StaleIfError:
+        return StaleIfError(self.context, max_stale, tuple(ip_network(text) for text in networks))
 
     def keep(self, repository: Repository = REPOSITORY, *, public: bool) -> None:
         assert self.store.manifests.put(
             repository, DIGEST, MANIFEST, TYPE, given_to=ANYONE if public else None
         )
 
-    def covers(
+    def may_have(
         self,
-        outage: Outage,
+        stale: StaleIfError,
         digest: Digest = DIGEST,
         request: Request = NOBODY,
         repository: Repository = REPOSITORY,
     ) -> bool:
         who = self.access.credentials.of(request)
-        return asyncio.run(outage.covers(request, repository, digest, who))
+        return asyncio.run(stale.may_have(Pull(request, repository, digest, who)))
 
-    def kept(
-        self, outage: Outage, entries: dict[str, TagEntry], accept: str = TYPE
+    def find(
+        self, stale: StaleIfError, entries: dict[str, TagEntry], accept: str = TYPE
     ) -> Digest | None:
-        who = self.access.credentials.of(NOBODY)
-        found = asyncio.run(outage.kept(NOBODY, REPOSITORY, Tag("1"), entries, accept, who))
+        request = replace(NOBODY, headers=(("Accept", accept),))
+        pull = TagPull(request, REPOSITORY, Tag("1"), self.access.credentials.of(NOBODY))
+        found = asyncio.run(stale.find(pull, entries))
         return found.digest if found is not None else None
 
 
@@ -94,7 +96,7 @@ def test_a_tag_may_be_so_old(world: World, max_stale: float, age: float, *, serv
     """0 turns it off."""
     world.keep(public=True)
     entry = TagEntry(str(DIGEST), world.now - age)
-    found = world.kept(world.outage(max_stale=max_stale), {TYPE: entry})
+    found = world.find(world.stale(max_stale=max_stale), {TYPE: entry})
     assert (found == DIGEST) is served
 
 
@@ -113,29 +115,29 @@ def test_what_was_chosen_for_another_accept_serves_who_takes_it(
 ) -> None:
     world.keep(public=True)
     entry = TagEntry(str(DIGEST), world.now)
-    assert (world.kept(world.outage(), {known: entry}, accept) == DIGEST) is served
+    assert (world.find(world.stale(), {known: entry}, accept) == DIGEST) is served
 
 
 @pytest.mark.parametrize("digest", ["sha256:short", str(LAYER)])
 def test_a_tag_whose_manifest_is_not_here_is_not_served(world: World, digest: str) -> None:
     """Nor one whose row is damaged."""
     world.keep(public=True)
-    assert world.kept(world.outage(), {TYPE: TagEntry(digest, world.now)}) is None
+    assert world.find(world.stale(), {TYPE: TagEntry(digest, world.now)}) is None
 
 
 def test_an_account_gets_what_it_got(world: World) -> None:
     """Who is not asked for as that account does not; a refusal of the account ends it."""
     fleet, other = (replace(NOBODY, account=Account(name)) for name in ("fleet", "other"))
-    outage, label = world.outage(), Account("fleet").label
+    stale, label = world.stale(), Account("fleet").label
     assert world.store.manifests.put(REPOSITORY, DIGEST, MANIFEST, TYPE, given_to=label)
-    assert world.covers(outage, request=fleet)
-    assert not any(world.covers(outage, request=one) for one in (NOBODY, ALICE, other))
-    outage.serves(REPOSITORY, DIGEST, lambda: [LAYER])
-    assert world.covers(outage, LAYER, fleet)
-    assert not world.covers(outage, LAYER)
+    assert world.may_have(stale, request=fleet)
+    assert not any(world.may_have(stale, request=one) for one in (NOBODY, ALICE, other))
+    stale.served(REPOSITORY, DIGEST, lambda: [LAYER])
+    assert world.may_have(stale, LAYER, fleet)
+    assert not world.may_have(stale, LAYER)
     world.wait(1)
     world.store.decisions.set_refused(REPOSITORY, label)
-    assert not world.covers(outage, request=fleet)
+    assert not world.may_have(stale, request=fleet)
 
 
 @pytest.mark.parametrize("public", [True, False])
@@ -143,41 +145,41 @@ def test_anybody_gets_what_anybody_got(world: World, *, public: bool) -> None:
     """In that repository; a refusal since then ends it, whoever asks."""
     world.keep(public=public)
     world.keep(OTHER, public=False)
-    outage = world.outage()
-    assert world.covers(outage) is public
-    assert world.covers(outage, request=ALICE) is public
-    assert not world.covers(outage, repository=OTHER)
+    stale = world.stale()
+    assert world.may_have(stale) is public
+    assert world.may_have(stale, request=ALICE) is public
+    assert not world.may_have(stale, repository=OTHER)
     world.wait(1)
     world.store.decisions.set_refused(REPOSITORY, ANYONE)
-    assert not world.covers(outage)
+    assert not world.may_have(stale)
 
 
 def test_a_remembered_decision_is_one_clients(world: World) -> None:
     """It ends when it would have ended."""
     world.keep(public=False)
-    outage, access = world.outage(), world.access
+    stale, access = world.stale(), world.access
     access.allow(REPOSITORY, access.credentials.of(ALICE), (DIGEST,), access.asked(world.now))
-    assert world.covers(outage, request=ALICE)
-    assert not world.covers(outage)
+    assert world.may_have(stale, request=ALICE)
+    assert not world.may_have(stale)
     world.wait(61)
-    assert not world.covers(outage, request=ALICE)
+    assert not world.may_have(stale, request=ALICE)
 
 
 def test_a_manifest_so_served_speaks_for_what_it_lists(world: World) -> None:
     """An index for its manifests' layers too; what is private speaks for nothing."""
-    outage = world.outage()
+    stale = world.stale()
     world.keep(public=True)
     world.keep(OTHER, public=False)
-    assert not world.covers(outage, LAYER)
+    assert not world.may_have(stale, LAYER)
     for repository in (REPOSITORY, OTHER):
-        outage.serves(repository, DIGEST, lambda: [CHILD])
-        outage.serves(repository, CHILD, lambda: [LAYER])
-    assert world.covers(outage, CHILD)
-    assert world.covers(outage, LAYER)
-    assert not world.covers(outage, LAYER, repository=OTHER)
+        stale.served(repository, DIGEST, lambda: [CHILD])
+        stale.served(repository, CHILD, lambda: [LAYER])
+    assert world.may_have(stale, CHILD)
+    assert world.may_have(stale, LAYER)
+    assert not world.may_have(stale, LAYER, repository=OTHER)
     world.wait(1)
     world.store.decisions.set_refused(REPOSITORY, ANYONE)
-    assert not world.covers(outage, LAYER)
+    assert not world.may_have(stale, LAYER)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +200,7 @@ def test_chosen_networks_get_what_is_private(
 ) -> None:
     """Off by default; an address that cannot be read is in no network."""
     world.keep(public=False)
-    assert world.covers(world.outage(*networks), request=replace(NOBODY, client=client)) is served
+    assert world.may_have(world.stale(*networks), request=replace(NOBODY, client=client)) is served
 
 
 @pytest.mark.parametrize(
@@ -217,8 +219,8 @@ def test_who_was_told_to_go_without_a_token_is_not_refused_for_it(
     world: World, request_: Request, after: float, *, tag: bool, digest: bool
 ) -> None:
     """Upstream is asked again for tags after a minute, for content by digest after ten."""
-    outage = world.outage()
-    outage.told_to_go_without_token(ORIGIN, [ORIGIN])
+    stale = world.stale()
+    stale.without_token.told(ORIGIN, [ORIGIN])
     world.wait(after)
-    assert outage.may_ask(request_, by_digest=False) is tag
-    assert outage.may_ask(request_, by_digest=True) is digest
+    assert stale.may_ask(request_, by_digest=False) is tag
+    assert stale.may_ask(request_, by_digest=True) is digest

@@ -24,7 +24,6 @@ from entrepot.protocol.identifiers import Digest, Origin, Repository
 from entrepot.protocol.messages import Request
 from entrepot.protocol.routes import Blob, parse_endpoint
 from entrepot.pull.cache import Cache
-from entrepot.pull.stale import Outage
 from entrepot.push.capture import Pushes
 from entrepot.push.pending import Keeping
 from entrepot.push.request_tap import Watched
@@ -151,7 +150,7 @@ class Start:
         upstream = Upstream(Roots.find(None))
         now = 1e9
         context = Context.make(store, upstream, Access(b"secret"), events, lambda: now)
-        cache = Cache(context, Outage(context))
+        cache = Cache(context)
         pushes = Pushes(context, idle_seconds)
         await cache.pushes.stop(1)
         cache.pushes = pushes

@@ -73,7 +73,7 @@ async def classify(state: ProxyState, flow: http.HTTPFlow) -> Classified | None:
     if role is Role.TOKENS:
         return Classified(request, endpoint, AnsweredBy.LOGIN)
     if not translate.has_content(flow):
-        request = state.parts().behalf.take(request, endpoint)
+        request = state.parts().account_requests.as_account(request, endpoint)
     return Classified(request, endpoint, _by(state, flow, request, endpoint))
 
 

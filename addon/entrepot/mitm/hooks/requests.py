@@ -7,7 +7,7 @@ a 500 here: promise 2 fails closed.
 
 from mitmproxy import http
 
-from entrepot.endpoints.ping_and_token import LARGEST_FORM
+from entrepot.endpoints.logins import LARGEST_FORM
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.response import unavailable
@@ -156,7 +156,7 @@ class Requests:
     async def _answer_registry(self, asked: Classified, content: bytes) -> Answer:
         parts, request = self._state.parts(), asked.request
         if asked.by is AnsweredBy.ACCOUNT and isinstance(asked.endpoint, Tags | Referrers):
-            answer = await parts.behalf.list(request, asked.endpoint)
+            answer = await parts.account_requests.list(request, asked.endpoint)
         elif isinstance(asked.endpoint, Blob | Manifest) and asked.by is not AnsweredBy.LOGIN:
             answer = await parts.cache.handle(request, asked.endpoint)
         else:

@@ -1,7 +1,7 @@
 """What is served was verified: at its commit, and again where there is a reason to doubt.
 
 A stored blob is hashed before its first byte leaves where its file was touched since it was last
-verified, and where that is a day ago (see ``objects``). So a damaged one is never a broken
+verified, and where that is a day ago (see ``storage.objects``). So a damaged one is never a broken
 transfer: it is removed, and the request goes on as a miss. The hash costs about half a second a
 GiB, once for all who ask; and only once it is decided that somebody may have the blob: who may not
 could else tell by the time that it is here.
@@ -9,30 +9,26 @@ could else tell by the time that it is here.
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from entrepot.events.counters import Counter
-from entrepot.events.table import Event
 from entrepot.protocol.identifiers import Digest
-from entrepot.protocol.messages import Body
 from entrepot.storage.blobs import StoredBlob
 from entrepot.storage.digest_check import damage_of
-from entrepot.transfer.bodies import ContinuedBody, FileBody
 from entrepot.upstream.context import Context
 
 _AT_ONCE = 2
 """Verifications; each takes a core."""
 
 
-class Checks:
-    """Says whether a stored blob's bytes can be trusted; belongs to one event loop."""
+class Integrity:
+    """Verifies stored blobs whose bytes cannot be trusted without that."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._verifying = asyncio.Semaphore(_AT_ONCE)
 
-    async def checked(self, found: StoredBlob, digest: Digest) -> StoredBlob | None:
+    async def verified(self, found: StoredBlob, digest: Digest) -> StoredBlob | None:
         """A stored blob that may be served now; None, and it is closed, where it is damaged."""
         if found.sound:
             return found
@@ -63,24 +59,3 @@ class Checks:
             lambda: store.blobs.remove_damaged(digest, state, damage), None
         )
         return False
-
-    def body(
-        self,
-        found: StoredBlob,
-        digest: Digest,
-        start: int,
-        stop: int | None,
-        elsewhere: Callable[[int], Awaitable[Body]],
-    ) -> Body:
-        """A stretch of a stored blob; where the disk gives up, the rest comes from ``elsewhere``.
-
-        ``elsewhere`` gives what follows an offset within the stretch.
-        """
-        context = self._context
-
-        async def resume(given: int) -> Body:
-            context.events.log(Event.BLOB_LOST, digest=digest, offset=start + given)
-            await context.store_thread.run(lambda: context.store.blobs.mark_suspect(digest), None)
-            return await elsewhere(given)
-
-        return ContinuedBody(FileBody(found.file, start, stop), resume)

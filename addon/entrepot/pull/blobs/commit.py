@@ -1,0 +1,90 @@
+"""What becomes of a fetch: committed and linked, kept to be continued, or discarded.
+
+All this runs on the download's own thread.
+"""
+
+import contextlib
+from functools import partial
+
+from entrepot.auth.grants import Asked
+from entrepot.events.table import Event
+from entrepot.protocol.identifiers import Repository
+from entrepot.pull.authorization import Authorization
+from entrepot.pull.pull import Pull
+from entrepot.storage.errors import StoreError, storage_reason
+from entrepot.transfer.download import Download, MismatchError
+from entrepot.transfer.growing_file import GaveWay
+from entrepot.upstream.context import Context
+
+
+class Commit:
+    """Takes over the files of downloads that have ended."""
+
+    def __init__(self, context: Context, authorization: Authorization) -> None:
+        self._context = context
+        self._authorization = authorization
+
+    def claim_room(self, download: Download, end: int) -> int:
+        """Make room for a download to be ``end`` bytes long; up to where there is some now."""
+        context = self._context
+        # What nobody waits for and says no end of itself takes nobody's place.
+        evict = download.size is not None or download.is_read
+        claim = partial(
+            context.store.downloads.claim, download.path, end, download.written, evict=evict
+        )
+        try:
+            return context.store_thread.run_from_thread(claim)
+        except (StoreError, RuntimeError):
+            return 0
+
+    def finish(self, pull: Pull, asked: Asked, download: Download) -> None:
+        """Commit a download, or clear away what is of no use; ``pull`` began it when ``asked``."""
+        if download.error is None:
+            self._commit(pull, asked, download)
+        else:
+            self._discard(pull.repository, download, download.error)
+        release = partial(self._context.store.downloads.release, download.path)
+        with contextlib.suppress(StoreError, RuntimeError):
+            self._context.store_thread.run_from_thread(release)
+
+    def _commit(self, pull: Pull, asked: Asked, download: Download) -> None:
+        context, store, events = self._context, self._context.store, self._context.events
+        digest, repository = pull.digest, pull.repository
+
+        def commit() -> None:
+            """What is heard while this runs is written after it."""
+            label = self._authorization.given_to(pull, asked)
+            path, media_type = download.path, download.media_type
+            store.blobs.commit(path, repository, digest, media_type, given_to=label)
+            deleted = context.access.is_deleted(repository, digest, asked)
+            if deleted or repository not in download.repositories:
+                store.links.remove(repository, digest)
+            for other in set(download.repositories) - {repository}:
+                store.links.confirm(other, digest, given_to=None)
+
+        try:
+            context.store_thread.run_from_thread(commit)
+        except (StoreError, RuntimeError) as problem:
+            events.log_once(Event.STORE_FAILED, reason=problem)
+        else:
+            events.log(Event.BLOB_STORED, digest=digest, size=download.size, repository=repository)
+
+    def _discard(self, repository: Repository, download: Download, error: Exception) -> None:
+        """Say why a download ended early; the file goes where it could not be continued."""
+        useless = isinstance(error, MismatchError | OSError) or download.written == 0
+        kept = 0 if useless else download.written
+        if useless:
+            download.path.unlink(missing_ok=True)
+        events, digest = self._context.events, download.digest
+        if isinstance(error, GaveWay):
+            events.log(
+                Event.FETCH_YIELDED, digest=digest, repository=repository, reason=error, kept=kept
+            )
+            return
+        events.log(
+            Event.DIGEST_MISMATCHED if isinstance(error, MismatchError) else Event.FETCH_BROKEN,
+            digest=digest,
+            repository=repository,
+            reason=storage_reason(error) if isinstance(error, OSError) else error,
+            kept=kept,
+        )

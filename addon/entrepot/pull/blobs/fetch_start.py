@@ -1,0 +1,208 @@
+"""The start of a fetch: upstream is asked as the client, and a download made of its answer.
+
+What an earlier fetch left behind is continued by Range (RFC 9110 section 14.2). A blob for which
+there is no room, or no place among the running downloads, is served without storing it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from entrepot.auth.grants import Asked
+from entrepot.events.counters import Counter
+from entrepot.events.table import Event
+from entrepot.http_client.client import Follow
+from entrepot.http_client.response import Reply, Target
+from entrepot.protocol.header_filters import content_fields, without
+from entrepot.protocol.messages import Answer, Fields, Request
+from entrepot.protocol.network_reach import Reach
+from entrepot.pull.authorization import Authorization
+from entrepot.pull.blobs.commit import Commit
+from entrepot.pull.blobs.unstored import Unstored
+from entrepot.pull.pull import Key, Pull
+from entrepot.storage.capacity.download_claims import Fit
+from entrepot.storage.errors import StoreError, storage_reason
+from entrepot.transfer.bodies import FileBody
+from entrepot.transfer.download import Broken, Download
+from entrepot.transfer.download_limits import make_way, slow_ones
+from entrepot.upstream.context import Context
+
+_WAY_SECONDS = 1.0
+"""How long a fetch waits for others to make way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Led:
+    """A fetch that has begun, and its file, held open for the one who began it."""
+
+    download: Download
+    opened: FileBody
+
+
+class FetchStart:
+    """Starts downloads; ``running`` are those of all who are, ``ended`` hears of each that is."""
+
+    def __init__(
+        self,
+        context: Context,
+        authorization: Authorization,
+        unstored: Unstored,
+        running: Mapping[Key, Download],
+        ended: Callable[[Key], None],
+    ) -> None:
+        self._context = context
+        self._authorization = authorization
+        self._unstored = unstored
+        self._running = running
+        self._ended = ended
+        self._commit = Commit(context, authorization)
+        self._beginning: dict[Key, Download] = {}
+        """Those that wait for room: they count as running where places are scarce."""
+
+    async def start(self, pull: Pull, asked: Asked) -> Led | Answer:
+        """Ask upstream for a blob: a fetch that runs, or an answer where none came of it.
+
+        Raises ``UpstreamError``.
+        """
+        context = self._context
+        path = context.store.partials.download(pull.repository.origin, pull.digest)
+        await context.store_thread.run(partial(context.store.downloads.hold, path), None)
+        download = self._prepare(pull, asked, path)
+        led = None
+        try:
+            reply = await self._get(pull.request, download)
+            if reply.status not in (200, 206):
+                await self._authorization.refused(pull, reply)
+                return await context.relay.answer(pull.request, reply)
+            if download is None or not await self._begin(pull.key, download, reply):
+                return await self._unstored.stream(pull, reply)
+            # First what may fail: one that is registered and never ends would hold up all who ask.
+            opened = download.body(0, None)
+            download.repositories.add(pull.repository)
+            download.start()
+            led = Led(download, opened)
+            return led
+        finally:
+            self._beginning.pop(pull.key, None)
+            if led is None:
+                await self._let_go(path, download)
+
+    async def _let_go(self, path: Path, download: Download | None) -> None:
+        """Leave what is there of a fetch that did not begin to the next."""
+        context, release = self._context, partial(self._context.store.downloads.release, path)
+        # Not by ``run``: while the store rests, that would leave the room claimed.
+        with contextlib.suppress(StoreError, RuntimeError):
+            await context.threads.call(lambda: context.store_thread.run_from_thread(release))
+        if download is not None:
+            download.discard_if_empty()
+            download.close()
+
+    async def _get(self, request: Request, download: Download | None) -> Reply:
+        gateway, at = self._context.gateway, download.written if download else 0
+        reply = await gateway.send_patiently(request, extra=_range_from(at), downgrade=True)
+        if reply.status == 416 and download is not None and at:
+            reply.close()  # what is here is longer than the blob: it cannot be a part of it
+            download.restart()
+            reply = await gateway.send(request, downgrade=True)
+        return reply
+
+    async def _begin(self, key: Key, download: Download, reply: Reply) -> bool:
+        """Give ``reply`` to the download; False where it cannot be stored."""
+        context = self._context
+        try:
+            size = download.accept(reply)
+        except Broken as error:
+            context.events.log(Event.FETCH_BROKEN, digest=download.digest, reason=error, kept=0)
+            return False
+        except OSError as error:
+            context.events.log_once(Event.STORE_FAILED, reason=storage_reason(error))
+            return False
+        if not make_way({**self._running, **self._beginning}, key[0]):
+            context.events.log_once(Event.DOWNLOADS_FULL, registry=key[0], digest=download.digest)
+            return False
+        self._beginning[key] = download
+        granted = await self._admit(download.path, size)
+        if not granted:
+            context.events.log_once(Event.STORE_FULL, digest=download.digest, size=size)
+        return granted
+
+    async def _admit(self, path: Path, size: int | None) -> bool:
+        """Whether there is room, after those that do not move made some where it is short."""
+        admit = partial(self._context.store.downloads.admit, path, size)
+        fit = await self._context.store_thread.run(admit, otherwise=Fit.NEVER)
+        if fit is Fit.NOT_NOW and (slow := slow_ones(self._running)):
+            for download in slow:
+                download.give_way("it hardly moves, and others need its room")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_WAY_SECONDS):
+                    for download in slow:
+                        await download.retired.wait()
+            fit = await self._context.store_thread.run(admit, otherwise=Fit.NEVER)
+        return fit is Fit.YES
+
+    def _prepare(self, pull: Pull, asked: Asked, path: Path) -> Download | None:
+        """Make a download, or None where the folder takes none."""
+        source = _Source(self._context, pull.request)
+        try:
+            return Download(
+                pull.digest,
+                path,
+                reopen=source.reopen,
+                part=source.part,
+                claim=self._commit.claim_room,
+                finish=partial(self._commit.finish, pull, asked),
+                ended=partial(self._ended, pull.key),
+                loop=asyncio.get_running_loop(),
+                clock=self._context.clock,
+            )
+        except OSError as error:
+            self._context.events.log_once(Event.STORE_FAILED, reason=storage_reason(error))
+            return None
+
+
+class _Source:
+    """Asks upstream again for a download, on the download's threads, as the client who began it."""
+
+    def __init__(self, context: Context, request: Request) -> None:
+        self._context = context
+        self._request = request
+        self._target = Target(request.origin, request.target)
+
+    def reopen(self, offset: int) -> Reply:
+        """The blob from an offset on, after a connection broke."""
+        self._context.events.count(Counter.RESUMED_FETCHES)
+        return self._ask(_range_from(offset))
+
+    def part(self, reply: Reply, start: int, stop: int) -> Reply:
+        """The bytes from ``start`` up to ``stop``, from where ``reply`` came from."""
+        self._context.events.count(Counter.PARALLEL_FETCHES)
+        wanted = ("Range", f"bytes={start}-{stop - 1}")
+        fields = (*without(reply.asked, ("range",)), wanted)
+        found = self._get(reply.target, reply.reach, fields)
+        same = reply.target == self._target and self._request.account is None
+        if found.status == 206 or same:
+            return found
+        found.close()  # a signed address or a token ends; the registry gives a new one
+        return self._ask((wanted,))
+
+    def _ask(self, extra: Fields) -> Reply:
+        gateway, request = self._context.gateway, self._request
+        get = partial(self._get, self._target, gateway.reach_of(request))
+        return gateway.account_auth.send(request, (*content_fields(request), *extra), get)
+
+    def _get(self, target: Target, reach: Reach, fields: Fields) -> Reply:
+        return self._context.gateway.upstream.send(
+            "GET", target, fields, reach=reach, follow=Follow.ANY, downgrade=True
+        )
+
+
+def _range_from(offset: int) -> Fields:
+    """Ask for what follows ``offset``, and one byte before it.
+
+    The overlap keeps the answer a 206 where the file is whole already: asking from its end
+    would be a 416, which says nothing of the bytes.
+    """
+    return (("Range", f"bytes={offset - 1}-"),) if offset > 0 else ()

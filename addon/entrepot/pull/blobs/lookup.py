@@ -1,0 +1,235 @@
+"""Blobs: answered from the store, from a running fetch, or by starting one.
+
+For each request, in this order: a hit that a remembered grant covers; upstream's decision where
+the bytes are here or on their way; else one fetch as this client, which is upstream's decision
+too. Whoever asks for the same blob of the same registry meanwhile follows that fetch, each with a
+decision of its own.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from entrepot.events.counters import Counter
+from entrepot.http_client.response import UpstreamError
+from entrepot.protocol import cache_status
+from entrepot.protocol.messages import Answer, error_answer
+from entrepot.protocol.statuses import TRANSIENT
+from entrepot.pull.authorization import Authorization, Shown
+from entrepot.pull.blobs.answers import BlobAnswers, drop
+from entrepot.pull.blobs.fetches import Fetches
+from entrepot.pull.blobs.integrity import Integrity
+from entrepot.pull.pull import Pull
+from entrepot.pull.stale import StaleIfError
+from entrepot.storage.blobs import StoredBlob
+from entrepot.transfer.download import Download
+from entrepot.transfer.growing_file import State
+from entrepot.upstream.context import Context
+from entrepot.upstream.redirected_answers import is_elsewhere, is_page
+
+
+@dataclass(slots=True)
+class _Search:
+    """What is known so far of a blob that is asked for; each turn of the search adds to it."""
+
+    shown: Shown | None = None
+    """What upstream showed this client of it."""
+    verified: StoredBlob | None = None
+    """The stored blob, after its bytes were verified."""
+    damaged: bool = False
+    """Whether they were not the right ones; then it is here no more."""
+
+
+class Blobs:
+    """Answers GET and HEAD of blobs."""
+
+    def __init__(
+        self, context: Context, authorization: Authorization, fetches: Fetches, stale: StaleIfError
+    ) -> None:
+        self._context = context
+        self._authorization = authorization
+        self._fetches = fetches
+        self._stale = stale
+        self._integrity = Integrity(context)
+        self._answers = BlobAnswers(context)
+
+    async def answer(self, pull: Pull) -> Answer:
+        """Answer a request for a blob. Raises ``UpstreamError``.
+
+        Whatever is waited for, things may have changed meanwhile: so it is searched anew until
+        there is an answer.
+        """
+        search = _Search()
+        while True:
+            ended = self._fetches.ended
+            found, search.verified = search.verified, None
+            if found is None and not search.damaged:
+                found = await self._find(pull)
+            if found is not None:
+                answer = await self._from_store(pull, search, found)
+            else:
+                answer = await self._from_upstream(pull, search, ended)
+            if answer is not None:
+                return answer
+
+    async def _find(self, pull: Pull) -> StoredBlob | None:
+        store = self._context.store
+        return await self._context.store_thread.run(
+            lambda: store.blobs.find(pull.repository, pull.digest), None
+        )
+
+    # What is stored
+
+    async def _from_store(self, pull: Pull, search: _Search, found: StoredBlob) -> Answer | None:
+        """Serve a stored blob to who may have it; None where something was learnt instead."""
+        if search.shown is None and not self._is_decided(pull, found):
+            word = await self._ask(pull, found)
+            if isinstance(word, Answer):
+                drop(found)
+                return word
+            if word is not None:
+                drop(found)
+                search.shown = word
+                return None
+            if not _is_doubtful(pull, found):
+                return self._answers.hit(pull, found, cache_status.UNCONFIRMED)
+        elif not _is_doubtful(pull, found, search.shown):
+            return await self._serve(pull, found, search.shown)
+        search.verified = await self._integrity.verified(found, pull.digest)
+        search.damaged = search.verified is None
+        self._expire(pull, search)
+        return None
+
+    async def _serve(self, pull: Pull, found: StoredBlob, shown: Shown | None) -> Answer:
+        """Serve a stored blob, unless what upstream showed just now is something else."""
+        if shown is None:
+            return self._answers.hit(pull, found)
+        if shown.can_be(pull.digest, found.size):
+            await self._authorization.allowed(pull, shown.asked)
+            return self._answers.hit(pull, found)
+        drop(found)
+        self._context.access.deny(pull.repository, pull.who)
+        if pull.request.method == "HEAD":
+            return await self._head(pull)
+        return await self._fetches.unstored.answer(pull)
+
+    # What is on its way, or not here
+
+    async def _from_upstream(self, pull: Pull, search: _Search, ended: int) -> Answer | None:
+        """Follow a running fetch, or start one; None where something was learnt instead.
+
+        ``ended`` is how many fetches had ended before the blob was looked for.
+        """
+        request, fetches = pull.request, self._fetches
+        if request.method == "HEAD":
+            return await self._head(pull)
+        if not fetches.has(pull.key):
+            if fetches.ended == ended:
+                return await self._miss(pull)
+            search.damaged = False
+            return None  # it may have been committed since it was looked for
+        if self._authorization.is_granted(pull) and await fetches.opened(pull.key, request):
+            return None  # who leads it will have said by now that this repository has it
+        if search.shown is None and not self._is_decided(pull, None):
+            word = await self._ask(pull, None)
+            if isinstance(word, Answer):
+                return word
+            search.shown = word
+        elif followed := await self._follow(pull, search.shown):
+            return followed
+        else:
+            self._expire(pull, search)
+        return None
+
+    async def _miss(self, pull: Pull) -> Answer:
+        # A task of its own, since the client's leaving must not end it.
+        led = await asyncio.shield(self._fetches.lead(pull))
+        if isinstance(led, Answer):
+            return led
+        return await self._answers.follow(
+            pull.request, led.download, led.opened, cache_status.STORED
+        )
+
+    async def _follow(self, pull: Pull, shown: Shown | None) -> Answer | None:
+        """Follow a running fetch; None, after a while, where it is none to follow."""
+        fetches, key = self._fetches, pull.key
+        download = fetches.running.get(key)
+        if download is None:
+            await fetches.opened(key, pull.request)
+            return None
+        if not _may_follow(download, shown):
+            await download.retired.wait()
+            return None
+        self._context.events.count(Counter.BLOB_COLLAPSED)
+        if shown is not None:
+            fetches.promise(pull, shown.asked)
+        led = fetches.join(pull)
+        return await self._answers.follow(
+            pull.request, led.download, led.opened, cache_status.COLLAPSED
+        )
+
+    async def _head(self, pull: Pull) -> Answer:
+        """Upstream's own answer: nothing is here that could be one."""
+        request, authorization = pull.request, self._authorization
+        asked = authorization.ask_now()
+        reply = await self._context.gateway.send_patiently(request)
+        if reply.status != 200:  # as public.ecr.aws answers every HEAD of a blob
+            await authorization.refused(pull, reply, for_all=False)
+        elif is_elsewhere(request, reply) and is_page(reply.headers):
+            reply.close()
+            return error_answer(502, "UNAVAILABLE", "upstream sends to a web page, not to the blob")
+        elif Shown.by(reply, asked).is_named(pull.digest):
+            await authorization.allowed(pull, asked)
+        return await self._context.relay.answer(request, reply)
+
+    # Who may have it
+
+    def _is_decided(self, pull: Pull, found: StoredBlob | None) -> bool:
+        """Whether a client is known to be allowed a blob that its repository is known to have."""
+        download = self._fetches.running.get(pull.key)
+        here = (found is not None and found.linked) or (
+            download is not None and pull.repository in download.repositories
+        )
+        return here and (self._authorization.is_granted(pull) or self._fetches.is_promised(pull))
+
+    async def _ask(self, pull: Pull, found: StoredBlob | None) -> Shown | Answer | None:
+        """What upstream shows of a blob, or its refusal.
+
+        None where it does not say, and the client may have what was found none the less. Raises
+        ``UpstreamError``.
+        """
+        spare = found is not None and found.linked and await self._stale.may_have(pull)
+        if spare and not self._stale.may_ask(pull.request, by_digest=True):
+            return None
+        try:
+            word = await self._authorization.ask_for_blob(pull, brief=spare)
+        except UpstreamError:
+            if spare:
+                return None
+            drop(found)
+            raise
+        if spare and isinstance(word, Answer) and word.status in TRANSIENT:
+            word.close()
+            return None
+        return word
+
+    def _expire(self, pull: Pull, search: _Search) -> None:
+        """Forget what upstream showed, where that is too long ago to be acted on."""
+        if search.shown and not self._authorization.still_counts(pull, search.shown.asked):
+            search.shown = None
+
+
+def _is_doubtful(pull: Pull, found: StoredBlob, shown: Shown | None = None) -> bool:
+    """Whether bytes are to be served that must be verified before that.
+
+    Not where upstream showed something else: who may not have them must not wait for it.
+    """
+    served = pull.request.method == "GET"
+    may = shown is None or shown.can_be(pull.digest, found.size)
+    return served and may and not found.sound
+
+
+def _may_follow(download: Download, shown: Shown | None) -> bool:
+    """Whether a running fetch can be what upstream showed (None: this client is granted it)."""
+    if download.state is State.FAILED:
+        return False
+    return shown is None or shown.can_be(download.digest, download.size)

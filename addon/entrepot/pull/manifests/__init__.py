@@ -1,0 +1,1 @@
+"""Manifests: by digest from the store, by tag after one HEAD upstream."""

@@ -1,0 +1,192 @@
+"""Asking upstream for manifests: by HEAD, and by GET, once for all who ask the same at once.
+
+Of a digest, until it is answered: what it names cannot change, and a grant counts from when it was
+asked for. Of a tag, only until it is sent: the tag may change right after.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
+from typing import TypeVar
+
+from entrepot.auth.grants import Asked
+from entrepot.events.counters import Counter
+from entrepot.http_client.response import Reply, UpstreamError
+from entrepot.protocol import cache_status
+from entrepot.protocol.header_filters import FOR_ONE_CLIENT, without
+from entrepot.protocol.headers import normalise_accept
+from entrepot.protocol.manifests import MAX_SIZE, is_cacheable
+from entrepot.protocol.messages import Answer, Fields, Request, said_digest
+from entrepot.protocol.statuses import GONE
+from entrepot.pull.authorization import Authorization, Shown
+from entrepot.pull.manifests.commit import ManifestCommit
+from entrepot.pull.manifests.tag_history import TagHistory
+from entrepot.pull.pull import Pull, TagPull
+from entrepot.upstream.context import Context
+from entrepot.upstream.redirected_answers import is_elsewhere, is_page
+
+_ATTEMPTS = 3
+"""How often a manifest is asked for whose body breaks off."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What upstream answered to a HEAD, to be shared by all who asked at once."""
+
+    status: int
+    headers: Fields
+    shown: Shown
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether a client can use it: docker ends a pull where a HEAD names no length.
+
+        An answer that upstream chunks or compresses has none, or that of the compressed bytes.
+        """
+        names = {name.lower() for name, _ in self.headers}
+        has_length = "content-length" in names and "content-encoding" not in names
+        return self.status != 200 or has_length
+
+    def answer(self) -> Answer:
+        """The same for a client. Raises :class:`NoManifestError`."""
+        if self.status == 200 and is_page(self.headers):
+            raise NoManifestError("it sent a web page instead of a manifest")
+        return Answer(self.status, self.headers)
+
+
+class NoManifestError(Exception):
+    """Upstream answered with success and with something else than a manifest.
+
+    No failure of upstream's: what is held is not served in its place.
+    """
+
+
+class ManifestFetch:
+    """Asks upstream for manifests, and remembers what it says."""
+
+    def __init__(self, context: Context, authorization: Authorization, history: TagHistory) -> None:
+        self._context = context
+        self._authorization = authorization
+        self._history = history
+        self._commit = ManifestCommit(context, authorization, history)
+
+    async def head(self, pull: Pull | TagPull, *, brief: bool = False) -> Head:
+        """Ask by HEAD. Raises ``UpstreamError``.
+
+        ``brief`` where something could be served instead: upstream is not waited for long.
+        """
+        head, _ = await self._once(
+            ("head", brief), pull, lambda shared: self._head_alone(shared, brief=brief)
+        )
+        return head
+
+    async def get(self, pull: Pull | TagPull, *, patient: bool = True) -> Answer:
+        """Ask by GET, verify and keep it. Raises ``UpstreamError`` and :class:`NoManifestError`.
+
+        A body too large to share each client gets by itself. ``patient``: upstream is asked again
+        where it fails in passing.
+        """
+        answer, mine = await self._once(
+            ("get", pull.request.method),
+            pull,
+            lambda shared: self._get_alone(shared, patient=patient),
+        )
+        if mine:
+            return answer
+        if not isinstance(answer.content, bytes):
+            return await self._get_alone(pull)
+        kept = tuple(
+            pair
+            for pair in without(answer.headers, FOR_ONE_CLIENT)
+            if pair[0] != cache_status.FIELD
+        )
+        return replace(answer, headers=(*kept, cache_status.COLLAPSED))
+
+    async def _once(
+        self,
+        how: tuple[object, ...],
+        pull: Pull | TagPull,
+        ask: Callable[[Pull | TagPull], Awaitable[T]],
+    ) -> tuple[T, bool]:
+        """Ask once for all whose question is the same; whether the caller asked first."""
+
+        async def ask_for_all(request: Request) -> T:
+            return await ask(replace(pull, request=request))
+
+        request = pull.request
+        accept = normalise_accept(request.values("Accept"))
+        condition = request.value("If-None-Match")
+        asked_as = (pull.who.fingerprint, request.query, condition)
+        key = (*how, pull.repository, str(pull.reference), accept, *asked_as)
+        by_tag = isinstance(pull, TagPull)
+        return await self._context.ask_once(key, request, ask_for_all, until_sent=by_tag)
+
+    async def _head_alone(self, pull: Pull | TagPull, *, brief: bool) -> Head:
+        context, request = self._context, replace(pull.request, method="HEAD")
+        asked = self._authorization.ask_now()
+        with await context.gateway.send_patiently(
+            pull.request, method="HEAD", brief=brief
+        ) as reply:
+            shown = Shown.by(reply, asked)
+            if reply.status != 200:
+                await self._refused(pull, reply, asked)
+            elif isinstance(pull, Pull) and shown.is_named(pull.digest):
+                await self._authorization.allowed(pull, asked)
+            answer = await context.relay.answer(request, reply)
+            return Head(reply.status, without(answer.headers, FOR_ONE_CLIENT), shown)
+
+    async def _get_alone(self, pull: Pull | TagPull, *, patient: bool = True) -> Answer:
+        context, request = self._context, pull.request
+        send = context.gateway.send_patiently if patient else context.gateway.send
+        for attempt in count(1):
+            asked = self._authorization.ask_now()
+            reply = await send(request, method="GET", downgrade=isinstance(pull, Pull))
+            if reply.status != 200:
+                await self._refused(pull, reply, asked)
+                return await context.relay.answer(request, reply)
+            if not _is_verifiable(reply):
+                return await self._relay_unverified(request, reply)
+            try:
+                read = partial(reply.read_all, MAX_SIZE + 1)
+                content = await context.threads.call(read, by=request)
+            except UpstreamError as error:  # cut: no client asks again
+                reply.close()
+                if attempt >= _ATTEMPTS or not (error.passing and request.is_awaited()):
+                    raise
+                context.events.count(Counter.UPSTREAM_RETRIES)
+                continue
+            if len(content) > MAX_SIZE or _may_be_cut(pull, reply):
+                return await self._relay_unverified(request, reply, content)
+            reply.close()
+            return await self._commit.keep(pull, reply, content, asked)
+        raise AssertionError  # count() has no end
+
+    async def _refused(self, pull: Pull | TagPull, reply: Reply, asked: Asked) -> None:
+        await self._authorization.refused(pull, reply)
+        if isinstance(pull, TagPull) and reply.status in GONE:
+            await self._history.gone(pull, asked)
+
+    async def _relay_unverified(
+        self, request: Request, reply: Reply, head: bytes | None = None
+    ) -> Answer:
+        """Pass on a registry's own answer that its client has to make sense of."""
+        if is_page(reply.headers) or is_elsewhere(request, reply):
+            reply.close()
+            what = "a web page" if is_page(reply.headers) else "what cannot be verified"
+            raise NoManifestError(f"{reply.target.origin} sent {what} instead of a manifest")
+        return await self._context.relay.answer(request, reply, head=head)
+
+
+def _is_verifiable(reply: Reply) -> bool:
+    """Whether a manifest's bytes come as those that its digest names."""
+    encoded = reply.value("Content-Encoding")
+    return is_cacheable(reply.value("Content-Type") or "") and not encoded
+
+
+def _may_be_cut(pull: Pull | TagPull, reply: Reply) -> bool:
+    """Whether a body may be a part without anybody telling: only a digest would show it."""
+    has_digest = isinstance(pull, Pull) or said_digest(reply.headers) is not None
+    return not has_digest and not reply.is_delimited

@@ -1,0 +1,41 @@
+"""Manifests that the store holds, and the answers made of them."""
+
+from collections.abc import Callable
+
+from entrepot.events.counters import Counter
+from entrepot.protocol.cache_status import CacheStatus
+from entrepot.protocol.messages import Answer
+from entrepot.pull.pull import Pull
+from entrepot.storage.manifests import StoredManifest
+from entrepot.transfer.range_answers import Content, content_answer
+from entrepot.upstream.context import Context
+
+
+class HeldManifests:
+    """Finds manifests in the store, and serves them."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def find(self, pull: Pull) -> StoredManifest | None:
+        """A manifest that this registry once delivered, whoever may have it."""
+        store = self._context.store
+        return await self._context.store_thread.run(
+            lambda: store.manifests.find(pull.repository, pull.digest), None
+        )
+
+    def hit(
+        self, pull: Pull, found: StoredManifest, how: CacheStatus, *, age: float | None = None
+    ) -> Answer:
+        """A held manifest; ``age``: seconds since upstream confirmed it, if not since it came."""
+        self._context.events.count(Counter.MANIFEST_HITS)
+        if age is None:
+            age = self._context.wall() - found.stored
+        content = Content(
+            pull.digest, found.media_type, len(found.content), _whole(found.content), age=age
+        )
+        return content_answer(pull.request, content, how, ranges=False)
+
+
+def _whole(content: bytes) -> Callable[[int, int | None], bytes]:
+    return lambda _start, _stop: content

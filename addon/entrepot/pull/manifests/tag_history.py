@@ -1,0 +1,83 @@
+"""What upstream said of tags, to whom, in the order in which it was asked.
+
+Of two answers the one counts that was asked for later: what was asked before a push may be
+answered long after it.
+
+What a tag is, is one thing for all; that it is not there may be so for some alone, since registries
+hide what is private. So this counts for who was told it: the store keeps it for those for whom it
+remembers what they were given, and memory (``auth.grants``) for who asks with a login of their own.
+"""
+
+from collections.abc import Callable
+
+from entrepot.auth.grants import Asked
+from entrepot.bounded_map import BoundedMap
+from entrepot.protocol.identifiers import Digest, Repository
+from entrepot.pull.pull import TagPull
+from entrepot.upstream.context import Context
+
+_MOST_TAGS = 10_000
+
+
+class Latest:
+    """When the latest answer on each tag was asked for. Times are seconds of one clock."""
+
+    def __init__(self) -> None:
+        self._asked: BoundedMap[str, float] = BoundedMap(_MOST_TAGS)
+        """By texts and numbers alone, which the garbage collector need not look into."""
+
+    def is_news(self, repository: Repository, tag: str, asked: float) -> bool:
+        """Whether nothing was heard yet that was asked for later; from now on this is the latest.
+
+        A change that passed by here counts as heard when it was made.
+        """
+        key = f"{repository.origin} {repository.name} {tag}"
+        if asked < self._asked.get(key, asked):
+            return False
+        self._asked.put(key, asked)
+        return True
+
+
+class TagHistory:
+    """Remembers what tags are, and to whom they are gone."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._latest = Latest()
+        self._told = Latest()
+        """Whether it is there, by whom it was told."""
+
+    def changed(self, repository: Repository, tag: str) -> None:
+        """Remember that a client just wrote or deleted a tag: what was asked before is no news."""
+        self._latest.is_news(repository, tag, self._context.clock())
+
+    def found(self, pull: TagPull, digest: Digest, asked: Asked) -> Callable[[], None]:
+        """Remember what a tag is. To be called on the store's thread: what that is to write."""
+        store, repository, tag = self._context.store, pull.repository, pull.tag
+        label, accept = self._hears(pull, asked, gone=False), pull.accept
+        news = self._latest.is_news(repository, tag.name, asked.at)
+
+        def remember() -> None:
+            if news:
+                store.tags.set(repository, tag.name, accept, digest)
+            if label is not None:
+                store.decisions.set_found(repository, tag, label)
+
+        return remember
+
+    async def gone(self, pull: TagPull, asked: Asked) -> None:
+        """Remember that a tag is not there for this client."""
+        store, label = self._context.store, self._hears(pull, asked, gone=True)
+        if label is not None:
+            await self._context.store_thread.run(
+                lambda: store.decisions.set_gone(pull.repository, pull.tag, label), None
+            )
+
+    def _hears(self, pull: TagPull, asked: Asked, *, gone: bool) -> str | None:
+        """By which label the store is to know it; None where memory does, or it is no news."""
+        repository, tag, who = pull.repository, pull.tag, pull.who
+        if who.label is None:
+            self._context.access.told(repository, who, tag, gone=gone)
+        elif self._told.is_news(repository, f"{tag} {who.label}", asked.at):
+            return who.label
+        return None

@@ -1,0 +1,45 @@
+"""Fixtures for tests of the cache: a small registry, and scenarios in front of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rig.faults import Content, FaultServer
+from unit.pull.world import (
+    BLOB,
+    BY_DIGEST,
+    DATA,
+    DIGEST,
+    MANIFEST,
+    MANIFEST_DIGEST,
+    OTHER_BLOB,
+    TAG,
+    TYPE,
+    Run,
+)
+
+
+@pytest.fixture(scope="module")
+def shared_server() -> Iterator[FaultServer]:
+    server = FaultServer(None)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(shared_server: FaultServer) -> FaultServer:
+    """A registry with one public image in ``app``, whose blob ``other`` has as well."""
+    shared_server.reset()
+    shared_server.routes |= {
+        BLOB: Content(DATA, digest=str(DIGEST)),
+        OTHER_BLOB: Content(DATA, digest=str(DIGEST)),
+        TAG: Content(MANIFEST, TYPE, MANIFEST_DIGEST),
+        BY_DIGEST: Content(MANIFEST, TYPE, MANIFEST_DIGEST),
+    }
+    return shared_server
+
+
+@pytest.fixture
+def run(tmp_path: Path, server: FaultServer) -> Run:
+    return Run(tmp_path / "data", server)
