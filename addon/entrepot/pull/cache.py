@@ -17,7 +17,7 @@ from entrepot.pull.blobs import Blobs
 from entrepot.pull.fetches import Fetches
 from entrepot.pull.manifests import Manifests
 from entrepot.pull.stale import Outage
-from entrepot.push.capture import Pushes
+from entrepot.push.capture import PushCapture
 from entrepot.upstream.context import Context
 
 STOP_SECONDS = 2.0
@@ -33,7 +33,7 @@ class Cache:
         outage = outage or Outage(context)
         self._context = context
         self._outage = outage
-        self.pushes = Pushes(context)
+        self.pushes = PushCapture(context.store_thread, context.events)
         self._fetches = Fetches(context)
         self._blobs = Blobs(context, self._fetches, outage)
         self._manifests = Manifests(context, outage)
