@@ -1,4 +1,4 @@
-"""Blobs that clients upload, kept so that the first pull is a hit.
+"""Blobs that clients upload: followed from request to request, and kept at the registry's 201.
 
 The bytes of an upload pass on their way to the registry, and go into a draft too (``draft_files``).
 Only the registry's 201 to the last request makes a blob of them, and only if they hash to the
@@ -112,7 +112,7 @@ class BlobUploads:
         return RequestTap(draft, answered)
 
     def forget(self, repository: Repository, digest: Digest) -> None:
-        """Store a blob for a repository no more, whose upload is being stored: it was deleted."""
+        """Do not store what was just pushed of a blob: a client has deleted it there."""
         for pushed in self._pushed:
             if (pushed.repository, pushed.digest) == (repository, digest):
                 pushed.deleted = True

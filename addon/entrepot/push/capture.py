@@ -64,7 +64,7 @@ class PushCapture:
         await self._pending.settled(repository)
 
     def forget(self, repository: Repository, digest: Digest) -> None:
-        """Store a blob for a repository no more: a client has deleted it there."""
+        """Do not store what was just pushed of a blob: a client has deleted it there."""
         self._uploads.forget(repository, digest)
 
     async def stop(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Manifests that clients put, kept so that the first pull is a hit.
+"""Manifests that clients put: held in memory, and kept at the registry's 201.
 
 A manifest is kept under the type under which it was put, as far as it says that itself. Its tag is
 remembered as if somebody had asked for exactly this type: then the first pull by tag asks by HEAD,
