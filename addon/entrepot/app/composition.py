@@ -24,7 +24,7 @@ from entrepot.events.table import Event
 from entrepot.http_client.client import Upstream
 from entrepot.http_client.connect.own_addresses import Listeners
 from entrepot.http_client.connect.ssrf_guard import Destinations
-from entrepot.maintenance.housekeeping import Upkeep
+from entrepot.maintenance.housekeeping import Housekeeping
 from entrepot.maintenance.scrubber import Scrubber
 from entrepot.pull.cache import Cache
 from entrepot.pull.stale import StaleIfError
@@ -75,19 +75,23 @@ class Engine:
             context.gateway.upstreams,
         )
         # Maintenance
-        self._upkeep = Upkeep(context)
-        self._scrubber = Scrubber(context, config.scrub) if config.scrub else None
+        self._housekeeping = Housekeeping(context.store_thread, context.events)
+        self._scrubber = (
+            Scrubber(context.store_thread, context.events, context.wall, config.scrub)
+            if config.scrub
+            else None
+        )
         self._start()
 
     def _start(self) -> None:
         _log_what_was_read(self.foundation)
-        self._upkeep.start()
+        self._housekeeping.start()
         if self._scrubber is not None:
             self._scrubber.start()
 
     async def close(self) -> None:
         """Stop downloads and threads, and close the store."""
-        self._upkeep.stop()
+        self._housekeeping.stop()
         if self._scrubber is not None:
             self._scrubber.stop()
         await self.cache.close()

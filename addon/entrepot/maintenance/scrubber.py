@@ -1,42 +1,48 @@
-"""The scrubber: reads everything that is stored from time to time, before anybody asks for it.
+"""The scrub: everything that is stored is read from time to time, before anybody asks for it.
 
-A disk that rots tells nobody. What is served is verified (see ``checks``); this finds the rest,
-so that a dying disk shows in the log before it shows in a pull. One thread with the lowest
-priority, at a bounded rate.
+A disk that rots tells nobody. What is served is verified at its hit (``pull.integrity``; all
+verifications are in ``storage.digest_check``); this finds the rest, so that a dying disk shows in
+the log before it shows in a pull.
 """
 
 import os
-import threading
+from collections.abc import Callable
 from functools import partial as bind
 
 from entrepot.events.counters import Counter
+from entrepot.events.log import Events
 from entrepot.events.table import Event
+from entrepot.maintenance.low_priority_thread import LowPriorityThread
 from entrepot.protocol.identifiers import Digest
 from entrepot.storage.digest_check import damage_of
 from entrepot.storage.diskcache_db.blob_rows import VerifiedBlob
 from entrepot.storage.errors import StoreError
-from entrepot.upstream.context import Context
+from entrepot.storage.store_thread import StoreThread
 
 _BYTES_A_SECOND = 32 * 1024 * 1024
 """About a sixtieth of a core; 100 GiB take an hour."""
 
 _FIRST_SECONDS = 60.0
 _PAUSE_SECONDS = 3600.0
-_LOWEST_PRIORITY = 19
-
-
-class _StoppedError(Exception):
-    """The proxy is stopping."""
 
 
 class Scrubber:
-    """Verifies every stored blob once in ``seconds``."""
+    """Verifies every stored blob once in ``seconds``, at a bounded rate."""
 
-    def __init__(self, context: Context, seconds: float) -> None:
-        self._context = context
+    def __init__(
+        self,
+        store_thread: StoreThread,
+        events: Events,
+        wall: Callable[[], float],
+        seconds: float,
+    ) -> None:
+        """``wall`` is the time of day."""
+        self._blobs = store_thread.store.blobs
+        self._store_thread = store_thread
+        self._events = events
+        self._wall = wall
         self._seconds = seconds
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="scrub", daemon=True)
+        self._thread = LowPriorityThread("scrub", self._work)
 
     def start(self) -> None:
         """Begin, after the rush of the start."""
@@ -44,36 +50,33 @@ class Scrubber:
 
     def stop(self) -> None:
         """End soon."""
-        self._stop.set()
+        self._thread.stop()
 
-    def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
-        pause = min(_FIRST_SECONDS, self._seconds)
-        while not self._stop.wait(pause):
+    def _work(self) -> None:
+        self._thread.pause(min(_FIRST_SECONDS, self._seconds))
+        while True:
             try:
                 self._look_through()
             except StoreError as error:
-                self._context.events.log_once(Event.SCRUB_FAILED, reason=error)
-            except (_StoppedError, RuntimeError):  # the store's thread has ended
-                return
-            pause = min(_PAUSE_SECONDS, self._seconds)
+                self._events.log_once(Event.SCRUB_FAILED, reason=error)
+            self._thread.pause(min(_PAUSE_SECONDS, self._seconds))
 
     def _look_through(self) -> None:
-        store, after = self._context.store, None
+        after = None
         while True:
-            blobs, after = self._context.store_thread.run_from_thread(bind(store.blobs.page, after))
-            for blob in blobs:
+            found, after = self._store_thread.run_from_thread(bind(self._blobs.page, after))
+            for blob in found:
                 if self._is_due(blob):
                     self._scrub(blob.digest)
             if after is None:
                 return
 
     def _is_due(self, blob: VerifiedBlob) -> bool:
-        return not 0 <= self._context.wall() - blob.verified < self._seconds
+        return not 0 <= self._wall() - blob.verified < self._seconds
 
     def _scrub(self, digest: Digest) -> None:
-        context, store = self._context, self._context.store
-        file = context.store_thread.run_from_thread(lambda: store.blobs.peek(digest))
+        run, blobs = self._store_thread.run_from_thread, self._blobs
+        file = run(lambda: blobs.peek(digest))
         if file is None:
             return
         try:
@@ -81,14 +84,11 @@ class Scrubber:
             damage = damage_of(file, digest, self._pace)
         finally:
             os.close(file)
-        context.events.count(Counter.BLOB_SCRUBBED)
+        self._events.count(Counter.BLOB_SCRUBBED)
         if damage is None:
-            context.store_thread.run_from_thread(lambda: store.blobs.mark_verified(digest, state))
+            run(lambda: blobs.mark_verified(digest, state))
         else:
-            context.store_thread.run_from_thread(
-                lambda: store.blobs.remove_damaged(digest, state, damage)
-            )
+            run(lambda: blobs.remove_damaged(digest, state, damage))
 
     def _pace(self, count: int) -> None:
-        if self._stop.wait(count / _BYTES_A_SECOND):
-            raise _StoppedError
+        self._thread.pause(count / _BYTES_A_SECOND)

@@ -24,7 +24,7 @@ from entrepot.pull.manifests.tag_history import TagHistory
 from entrepot.pull.manifests.tag_revalidation import Tags
 from entrepot.pull.pull import Pull, TagPull
 from entrepot.pull.stale import StaleIfError
-from entrepot.push.capture import Pushes
+from entrepot.push.capture import PushCapture
 from entrepot.upstream.context import Context
 
 STOP_SECONDS = 2.0
@@ -39,7 +39,7 @@ class Cache:
     def __init__(self, context: Context, stale: StaleIfError | None = None) -> None:
         self._context = context
         self._stale = stale = stale or StaleIfError(context)
-        self.pushes = Pushes(context)
+        self.pushes = PushCapture(context.store_thread, context.events)
         authorization = Authorization(context)
         self._fetches = Fetches(context, authorization)
         self._blobs = Blobs(context, authorization, self._fetches, stale)

@@ -1,14 +1,16 @@
-"""Files that grow from what clients push, until it is known what came of the upload.
+"""Drafts: files that grow from what clients push, until it is known what came of the upload.
 
 The event loop hands over what passes, and never waits: one thread for all drafts claims room
 and writes. What it has not come to yet waits in memory, bounded for all drafts together. Where
 the disk is slower than the push, the draft is given up, since waiting for it would slow the push;
 what was written is removed. So it is where there is no room for it, or others need what it has
-(see ``room``): before the registry has taken a push, it costs no object its place.
+(``storage.capacity.draft_claims``): before the registry has taken a push, it costs no object its
+place.
 
-A draft is hashed when the push is over and was accepted: before, that would take time from the
-push (0.5 s of CPU a GiB), perhaps for nothing, and by which algorithm is not known. Hashing and
-``fdatasync`` have threads of their own, so that no other draft waits for them.
+A draft is hashed when the push is over and was accepted (``storage.digest_check``): before, that
+would take time from the push (0.5 s of CPU a GiB), perhaps for nothing, and by which algorithm is
+not known. Hashing and ``fdatasync`` have threads of their own, so that no other draft waits for
+them.
 """
 
 import asyncio
@@ -19,12 +21,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 from entrepot.protocol.identifiers import Digest
 from entrepot.storage.digest_check import damage_of
 from entrepot.storage.errors import StoreError, storage_reason
-from entrepot.storage.store import Store
+from entrepot.storage.store_thread import StoreThread
 
 _MIB = 1024 * 1024
 MOST_WAITING = 32 * _MIB
@@ -34,18 +35,9 @@ costs both of them."""
 
 _SETTLED_AT_ONCE = 2
 
-T = TypeVar("T")
 
-
-class OnStore(Protocol):
-    """Runs a method of the store and gives what it gives."""
-
-    def __call__(self, function: Callable[[], T]) -> T:
-        """Run ``function`` on the store's thread, and wait for it."""
-
-
-class Waiting:
-    """How many bytes wait in memory, and how many may; for any thread."""
+class BufferBudget:
+    """How many bytes wait in memory for the disk, and how many may; for any thread."""
 
     def __init__(self, most: int = MOST_WAITING) -> None:
         self.most = most
@@ -72,13 +64,12 @@ class Waiting:
 
 
 class Drafts:
-    """Makes drafts in the folder of ``store``; belongs to one event loop."""
+    """Makes drafts in the store's folder, and has the threads that work on them."""
 
-    def __init__(self, store: Store, on_store: OnStore, waiting: Waiting) -> None:
-        """``on_store`` runs a method of the store for another thread, raising its errors."""
-        self.waiting = waiting
-        self._store = store
-        self._on_store = on_store
+    def __init__(self, store_thread: StoreThread) -> None:
+        self.buffered = BufferBudget()
+        self._store = store_thread.store
+        self._on_store = store_thread.run_from_thread
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="draft")
         self.batching: set[Draft] = set()
         """Those that hold bytes in memory until they are worth a write."""
@@ -141,14 +132,14 @@ class Draft:
     # On the loop
 
     def expect(self, count: int) -> None:
-        """Take in that so many bytes are to follow: more than can ever fit need not be written."""
+        """Expect so many bytes to follow: more than can ever fit need not be written."""
         self._expected = self.size + count
 
     def add(self, data: bytes) -> None:
         """Take in the next bytes; never blocks, never raises."""
         if self.problem is not None:
             return
-        if not self._drafts.waiting.take(len(data)):
+        if not self._drafts.buffered.take(len(data)):
             self.give_up("the disk is slower than the push")
             return
         self.size += len(data)
@@ -157,7 +148,7 @@ class Draft:
         self._drafts.batching.add(self)
         if self._batched >= _BATCH:
             self.hand_over()
-        elif self._drafts.waiting.is_scarce:  # many that dawdle must leave some to the others
+        elif self._drafts.buffered.is_scarce:  # many that dawdle must leave some to the others
             for draft in list(self._drafts.batching):
                 draft.hand_over()
 
@@ -197,7 +188,7 @@ class Draft:
         except (StoreError, RuntimeError) as error:  # or the store's thread has ended
             self._fail(str(error))
         finally:
-            self._drafts.waiting.give(count)
+            self._drafts.buffered.give(count)
 
     def _open(self) -> None:
         if self._file is None and self.problem is None:
@@ -233,7 +224,7 @@ class Draft:
     # On any thread
 
     def _lost(self) -> None:
-        """Take in that the file had to give way."""
+        """Give up: the file had to give way, and is gone."""
         self.problem = self.problem or "another push, or a pull, needed its room"
         self._drafts.submit(self._remove)
 

@@ -2,18 +2,18 @@
 
 After distribution-spec v1.1.1, "Push".
 
-| request                              | step        | what the registry's answer means          |
-| ------------------------------------ | ----------- | ----------------------------------------- |
-| POST `uploads/`                      | Begin       | 202: it goes on at `Location`             |
-| POST `uploads/?digest=`, the bytes   | Begin       | 201: they are the blob; 202: not taken    |
-| POST `uploads/?mount=&from=`         | Begin       | 201: the repository has that blob; 202    |
-| PATCH of a place, some bytes         | Go          | 2xx: taken, it goes on at `Location`      |
-| PUT of a place with `digest=`        | Go          | 201: all bytes so far are the blob        |
-| GET of a place                       | Go          | 2xx: it goes on at `Location`             |
-| PUT of a manifest                    | PutManifest | 201: the repository has it                |
+| request                             | step             | what the registry's answer means        |
+| ----------------------------------- | ---------------- | --------------------------------------- |
+| POST `uploads/`                     | `BeginUpload`    | 202: it goes on at `Location`           |
+| POST `uploads/?digest=`, the bytes  | `BeginUpload`    | 201: they are the blob; 202: not taken  |
+| POST `uploads/?mount=&from=`        | `BeginUpload`    | 201: the repository has that blob; 202  |
+| PATCH of a location, some bytes     | `ContinueUpload` | 2xx: taken, it goes on at `Location`    |
+| PUT of a location with `digest=`    | `ContinueUpload` | 201: all bytes so far are the blob      |
+| GET of a location                   | `ContinueUpload` | 2xx: it goes on at `Location`           |
+| PUT of a manifest                   | `PutManifest`    | 201: the repository has it              |
 
-A registry may put the state of an upload into the query of its place; clients add ``digest`` to
-that, and some write the query anew in another order. A place may have any path; one on another
+A registry may put the state of an upload into the query of its location; clients add ``digest`` to
+that, and some write the query anew in another order. A location may have any path; one on another
 host is nothing to follow, since what is sent there may not pass here.
 """
 
@@ -45,7 +45,7 @@ _MANIFEST_TYPES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class UploadLocation:
     """The URL of an unfinished upload, without the ``digest`` that its last request adds."""
 
     origin: Origin
@@ -71,7 +71,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Begin:
+class BeginUpload:
     """The request that begins an upload, or is all of it."""
 
     repository: Repository
@@ -80,10 +80,10 @@ class Begin:
 
 
 @dataclass(frozen=True, slots=True)
-class Go:
-    """A request at a place."""
+class ContinueUpload:
+    """A further request of an upload, at its location."""
 
-    place: Place
+    location: UploadLocation
     digest: Digest | None
     """What all bytes so far are to be; of a PUT."""
     first: int | None
@@ -98,7 +98,7 @@ class PutManifest:
     reference: Reference
 
 
-Step: TypeAlias = Begin | Go | PutManifest
+Step: TypeAlias = BeginUpload | ContinueUpload | PutManifest
 
 
 def read_step(request: Request, endpoint: Endpoint) -> Step | None:
@@ -109,21 +109,21 @@ def read_step(request: Request, endpoint: Endpoint) -> Step | None:
                 return None
             repository = Repository(request.origin, name)
             digest, mount = (_digest(request.query, name) for name in ("digest", "mount"))
-            return Begin(repository, digest, mount)
+            return BeginUpload(repository, digest, mount)
         case Manifest(name, reference) if request.method == "PUT":
             return PutManifest(Repository(request.origin, name), reference)
         case Upload() | Other() if request.method in _FOLLOWED:
-            return _go(request)
+            return _continued(request)
     return None
 
 
-def _go(request: Request) -> Go | None:
+def _continued(request: Request) -> ContinueUpload | None:
     try:
-        place = Place.of(request.origin, request.path, request.query)
+        location = UploadLocation.of(request.origin, request.path, request.query)
     except ValueError:
         return None
     digest = _digest(request.query, "digest") if request.method == "PUT" else None
-    return Go(place, digest, _first(request))
+    return ContinueUpload(location, digest, _first(request))
 
 
 def _first(request: Request) -> int | None:

@@ -73,8 +73,7 @@ class Blobs:
         """Take over a whole, verified file that ``repository``'s registry delivered or took in.
 
         ``given_to`` is the label of whom it gave it to, where that is kept (``past_decisions``).
-        What is known of the bytes comes first: bytes that a kill left without it would be of no
-        use to anybody, and fetched again.
+        The link is written first: bytes that a kill left without one could be given to nobody.
         """
         self._links.add_delivered(repository, digest, given_to, public=given_to == ANYONE)
         if path.exists():  # else it was committed for another repository just now
@@ -95,7 +94,7 @@ class Blobs:
 
     @guarded
     def peek(self, digest: Digest) -> int | None:
-        """Open a blob's file without using it up; its owner must close it."""
+        """Open a blob's file, which does not count as use; its owner must close it."""
         found = self._rows.peek(digest)
         return None if found is None else found.file
 

@@ -1,16 +1,16 @@
 """Which repositories and tags the cache holds that somebody may see, a page at a time.
 
-A repository is seen where a manifest of it is held that its registry last gave to somebody
-anonymous, or to the account as which the proxy asks for who wants to see it, and where it refused
-nobody such since; a tag, where that is so of what it last was. So nothing shows that somebody
-pulled with a login of their own.
+A repository is listed where a manifest of it is held that its registry last gave to somebody
+anonymous, or to the account as which the proxy asks for the client, and has not refused them since;
+a tag, where that is so of the manifest that it last was. So nothing shows that somebody pulled with
+a login of their own.
 
-It is read from the keys of ``index``, in their order, by ranges: what a page costs does not depend
-on how much else there is. Of what was given (``past_decisions``), lists look at the rows *shown*
-alone: those of manifests, in the order of the names and of whom they were given to. One that is of
-no use any more, since the manifest was evicted or the repository refused, is removed when it is
-met, and written again when the manifest is given again: so what was looked at in vain is not looked
-at twice. A turn of the store's thread ends after some milliseconds, wherever it is.
+Lists are read from the keys of ``index``, in their order, by ranges: what a page costs does not
+depend on how much else there is. Of what was given (``past_decisions``), lists look at the rows
+*shown* alone: those of manifests, in the order of the names and of whom they were given to. One
+that is of no use any more, since the manifest was evicted or the repository refused, is removed
+when it is met, and written again when the manifest is given again: so what was looked at in vain is
+not looked at twice. A turn of the store's thread ends after some milliseconds, wherever it is.
 """
 
 import contextlib

@@ -1,14 +1,15 @@
 """What registries last decided: what they gave, to whom, and what they refused.
 
-It is kept for two labels only: somebody anonymous (``protocol.credential.ANYONE``), and each
-account as which the proxy asks. It counts while upstream is away (``pull.stale``: stale-if-error
-needs to know that who asks was allowed), and for what a mirror lists (``catalog_index``); while
-upstream answers, its own word counts (``pull.authorization``). The rows, each with a time:
+It is kept by label: for somebody anonymous (``protocol.credential.ANYONE``), and for each account
+as which the proxy asks; never for a client's own login. It counts while upstream is away
+(``pull.stale``: stale-if-error needs to know that who asks was allowed), and for what a mirror
+lists (``catalog_index``); while upstream answers, its own word counts (``pull.authorization``). The
+rows, each with a time:
 
-- *given*: this repository's registry gave this object to such; *shown* is the same of a manifest,
-  in the order of lists.
-- *closed*: it refused such the repository; what was given before counts no more.
-- *gone*: it told such that this object or this tag is not there.
+- *given*: the registry gave this object of its repository to a label; *shown* says the same of a
+  manifest, in the order of lists.
+- *closed*: the registry refused the repository to a label; what it was given before counts no more.
+- *gone*: the registry told a label that this object or this tag is not there.
 """
 
 from collections.abc import Callable
@@ -32,7 +33,7 @@ class PastDecisions:
     def add_given(
         self, repository: Repository, digest: Digest, label: str, *, manifest: bool
     ) -> None:
-        """Remember that such were given an object, a ``manifest`` or not.
+        """Remember that a label was given an object, a ``manifest`` or not.
 
         Raises what diskcache and SQLite raise.
         """
@@ -43,7 +44,7 @@ class PastDecisions:
             self._index.put(keys.shown(repository, label, digest), now)
 
     def forget_given(self, repository: Repository, digest: Digest) -> None:
-        """Let nobody have been given an object. Raises what diskcache and SQLite raise."""
+        """Forget to whom an object was given. Raises what diskcache and SQLite raise."""
         given = keys.given_to_any(repository, digest)
         for _, key, _ in self._index.between(given.start, given.end, _MOST_LABELS):
             self._index.delete(key)
@@ -53,10 +54,10 @@ class PastDecisions:
     def was_given(
         self, repository: Repository, digest: Digest, label: str, asked: Reference | None = None
     ) -> bool:
-        """Whether such were given this object there, and none was refused the repository since.
+        """Whether a label was given this object there, and was not refused the repository since.
 
-        ``asked`` is what it is to be served for, which none may have been told is gone: a tag, or
-        an object that it lists.
+        ``asked`` is what it is to be served for, which the label must not have been told is gone: a
+        tag, or an object that it lists.
         """
         if asked is not None and self.is_gone(repository, asked, label):
             return False
@@ -66,14 +67,15 @@ class PastDecisions:
 
     @guarded
     def set_refused(self, repository: Repository, label: str) -> None:
-        """Remember that upstream refuses a repository to who is anonymous, or to an account."""
+        """Remember that upstream refuses a repository to a label."""
         self._index.put(keys.closed(repository, label), repr(self._clock()))
 
     @guarded
     def set_gone(self, repository: Repository, reference: Reference, label: str) -> None:
-        """Remember that upstream told such that an object or a tag is not there.
+        """Remember that upstream told a label that an object or a tag is not there.
 
-        Others keep it. Of what nobody was ever given nothing is written, whoever asks for it.
+        Other labels keep it. Nothing is written of what nobody was ever given, so that who asks for
+        a million names fills no disk.
         """
         if isinstance(reference, Tag):
             known = keys.tag(repository, reference.name)
@@ -87,12 +89,12 @@ class PastDecisions:
 
     @guarded
     def set_found(self, repository: Repository, reference: Reference, label: str) -> None:
-        """Remember that upstream told such what an object or a tag is."""
+        """Remember that an object or a tag that was gone for a label is there again."""
         key = keys.gone(repository, reference, label)
         if self._index.has(key, renew=False):
             self._index.delete(key)
 
     @guarded
     def is_gone(self, repository: Repository, reference: Reference, label: str) -> bool:
-        """Whether upstream last told such that an object or a tag is not there."""
+        """Whether upstream last told a label that an object or a tag is not there."""
         return self._index.has(keys.gone(repository, reference, label), renew=False)

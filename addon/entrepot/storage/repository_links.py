@@ -1,7 +1,7 @@
 """Which repository has which digest, and whether its bytes may be given there.
 
-The bytes of an object are kept once, whichever registries have it; who may have them is a matter
-of the repository. The rows:
+A blob's bytes are kept once, whichever registries have it; who may have them is decided for each
+repository. The rows:
 
 - *link*: this repository has this object, and its bytes may be given to whoever upstream allows
   there. It is written where that registry delivered the bytes itself, or took them in from a
@@ -35,9 +35,9 @@ class RepositoryLinks:
 
     @guarded
     def confirm(self, repository: Repository, digest: Digest, *, given_to: str | None) -> None:
-        """Remember that upstream says ``repository`` has an object, to whom it said so.
+        """Remember that upstream says ``repository`` has an object, and to which label it said so.
 
-        Nothing comes of it where these bytes are only another registry's to give.
+        Nothing is remembered where these bytes are only another registry's to give.
         """
         held = self._index.has(keys.held(repository.origin, digest))
         if held or self._is_public(digest):
@@ -54,7 +54,7 @@ class RepositoryLinks:
         self._index.delete(keys.link(repository, digest))
         self._decisions.forget_given(repository, digest)
 
-    # For what is stored itself; raises what diskcache and SQLite raise
+    # For blobs and manifests; these raise what diskcache and SQLite raise
 
     def has(self, repository: Repository, digest: Digest) -> bool:
         """Whether a repository is known to have an object."""

@@ -1,7 +1,7 @@
 """The one thread on which the store is used, for the event loop and for other threads.
 
 One thread, since each has a database connection of its own. Where the store fails, its answer is
-«nothing known», and the pull goes on (promise 7).
+"nothing known", and the pull goes on (promise 7).
 """
 
 import asyncio
@@ -25,7 +25,8 @@ class StoreThread:
     """Runs the methods of a store, one at a time."""
 
     def __init__(self, store: Store, events: Events, clock: Callable[[], float]) -> None:
-        self._store = store
+        self.store = store
+        """To be used on this thread alone."""
         self._events = events
         self._clock = clock
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="store")
@@ -52,5 +53,5 @@ class StoreThread:
 
     def close(self) -> None:
         """End the thread, and its connection to the databases."""
-        self._pool.submit(self._store.disconnect)
+        self._pool.submit(self.store.disconnect)
         self._pool.shutdown(wait=True)

@@ -11,7 +11,7 @@ from entrepot.auth.grants import Access
 from entrepot.events.log import Events
 from entrepot.http_client.client import Upstream
 from entrepot.http_client.connect.trust_store import Roots
-from entrepot.maintenance.housekeeping import Upkeep
+from entrepot.maintenance.housekeeping import Housekeeping
 from entrepot.protocol.identifiers import Digest, Origin, Repository
 from entrepot.storage.store import Store
 from entrepot.upstream.context import Context
@@ -34,13 +34,13 @@ def running(folder: Path, clock: list[float], events: Events) -> Iterator[Contex
         time.monotonic,
         answer_seconds=1,
     )
-    upkeep = Upkeep(context, SECONDS)
-    upkeep.start()
+    housekeeping = Housekeeping(context.store_thread, events, SECONDS)
+    housekeeping.start()
     with closing(store), closing(context):
         try:
             yield context
         finally:
-            upkeep.stop()
+            housekeeping.stop()
 
 
 def test_what_has_expired_goes_while_it_runs(tmp_path: Path) -> None:
@@ -93,13 +93,13 @@ def test_an_end_in_the_middle_of_it_is_none_in_order(tmp_path: Path) -> None:
     context = Context.make(
         store, Upstream(Roots(None, None)), Access(b"secret"), events, time.monotonic
     )
-    upkeep = Upkeep(context)
+    housekeeping = Housekeeping(context.store_thread, events)
     with closing(store), closing(context):
         waiting = threading.Thread(target=lambda: context.store_thread.run_from_thread(hold))
         waiting.start()
         at_it.wait(20)
-        upkeep.start()
-        upkeep.stop()
+        housekeeping.start()
+        housekeeping.stop()
         held.set()
         waiting.join()
     assert events.counts["store_recovered"] == 0

@@ -15,10 +15,10 @@ from entrepot.events.table import Event
 from entrepot.mitm import translate
 from entrepot.mitm.hooks.classify import passing
 from entrepot.mitm.state import ProxyState
-from entrepot.push.request_tap import Watched
+from entrepot.push.request_tap import RequestTap
 
 WATCHED = "entrepot.watched"
-"""Key of ``flow.metadata``: the :class:`Watched` of a flow that is under way."""
+"""Key of ``flow.metadata``: the :class:`RequestTap` of a flow that is under way."""
 
 
 class PushTee:
@@ -48,7 +48,7 @@ class PushTee:
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Hand on what the registry answered."""
-        watched: Watched | None = flow.metadata.pop(WATCHED, None)
+        watched: RequestTap | None = flow.metadata.pop(WATCHED, None)
         if watched is not None and flow.response is not None:
             watched.answered(flow.response.status_code, translate.fields_of(flow.response))
 
@@ -58,12 +58,12 @@ class PushTee:
 
     def error(self, flow: http.HTTPFlow) -> None:
         """End the capture: the client or the registry has left."""
-        watched: Watched | None = flow.metadata.pop(WATCHED, None)
+        watched: RequestTap | None = flow.metadata.pop(WATCHED, None)
         if watched is not None:
             watched.broken()
 
 
-def tee(watched: Watched, events: Events) -> Callable[[bytes], bytes]:
+def tee(watched: RequestTap, events: Events) -> Callable[[bytes], bytes]:
     """Make a ``flow.request.stream`` that gives each piece to the cache, and returns it."""
 
     def passed(data: bytes) -> bytes:

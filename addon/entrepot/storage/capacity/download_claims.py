@@ -1,8 +1,9 @@
 """Downloads claim their bytes as they come; what is only announced evicts nothing.
 
-A download that could never fit, or not beside those that run, is refused at once. Of the announced
-size of another, only so much counts for that as it brings in a minute: one that does not move gives
-way. Objects are evicted only for bytes that have come, and for a quarter of those more.
+A download that could never fit, or not beside those that run, is refused at once. Those that run
+count with what they will bring in a minute at their pace, not with their announced size: so one
+that does not move keeps no other out. Objects are evicted only for bytes that have come, and for a
+quarter of those more.
 """
 
 from enum import Enum, auto

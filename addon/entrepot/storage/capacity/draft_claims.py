@@ -1,8 +1,8 @@
 """Drafts, the files of pushes: they take what is free, and evict nothing before they are accepted.
 
-A draft is nobody's before the registry has taken the bytes. It may take what is free, and all
-drafts together an eighth of the limit more; the one that rested longest gives way. Once the
-registry has them, room is made as for any object.
+Anybody may begin a push. So before the registry has accepted one, it may take what is free, and
+all drafts together an eighth of the limit more; the one that rested longest gives way. Once the
+registry has the bytes, room is made as for any object.
 """
 
 from collections.abc import Callable

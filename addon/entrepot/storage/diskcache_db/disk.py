@@ -2,7 +2,7 @@
 
 diskcache's own ``Disk`` pickles whatever it does not know, and unpickles whatever the
 database says is a pickle: a writer of the folder could run code (CVE-2025-69872). This one
-knows strings and bytes, and refuses the rest both ways. A finished download is taken over by
+knows text and bytes, and refuses the rest both ways. A finished download is taken over by
 rename: ``set(read=True)`` of the original would copy it.
 """
 

@@ -1,7 +1,8 @@
 """The keys of the store's rows: ``blob`` and ``manifest`` in ``blobs``, the others in ``index``.
 
 A key is a word that says what the row is, then the words that it is about, in the order in which
-they are looked through (:class:`KeyRange`). No word has a space.
+they are looked through (:class:`KeyRange`). No word has a space. A *label* says who was answered:
+somebody anonymous, or an account of the proxy's (``protocol.credential``).
 """
 
 from dataclasses import dataclass
@@ -42,37 +43,40 @@ SHOWN = KeyRange("shown ")
 
 
 def blob(digest: Digest) -> str:
-    """The bytes, a file; the tag column says type and size."""
+    """A blob's bytes, a file; the tag column says its type and size, and when it was verified."""
     return f"blob {digest}"
 
 
 def manifest(origin: Origin, digest: Digest) -> str:
-    """Exact bytes, for each registry; the tag column says type and when."""
+    """A manifest's exact bytes, each registry's apart.
+
+    The tag column says its type, when it was stored and what it lists.
+    """
     return f"manifest {origin} {digest}"
 
 
 def link(repository: Repository, digest: Digest) -> str:
-    """Say: this repository has this object, and its bytes may be given to who is allowed there."""
+    """A repository has this object, and its bytes may be given to whom upstream allows it there."""
     return f"link {repository.origin} {repository.name} {digest}"
 
 
 def held(origin: Origin, digest: Digest) -> str:
-    """Say: this registry delivered these bytes once."""
+    """A registry delivered these bytes once, or took them in."""
     return f"held {origin} {digest}"
 
 
 def public(digest: Digest) -> str:
-    """Some registry that holds these bytes gives them to anybody."""
+    """Some registry that holds these bytes gives them to anybody; for ten minutes."""
     return f"public {digest}"
 
 
 def given(repository: Repository, digest: Digest, label: str) -> str:
-    """When this registry last gave this object of this repository to anyone, or to an account."""
+    """When a registry last gave this object of its repository to a label."""
     return f"given {repository.origin} {repository.name} {digest} {label}"
 
 
 def given_to_any(repository: Repository, digest: Digest) -> KeyRange:
-    """Every label to which this object of this repository was given."""
+    """The same for every label."""
     return KeyRange(f"given {repository.origin} {repository.name} {digest} ")
 
 
@@ -83,32 +87,32 @@ def read_given(key: str) -> tuple[Repository, Digest, str]:
 
 
 def shown(repository: Repository, label: str, digest: Digest) -> str:
-    """The same of a manifest, in the order in which lists are made; see ``catalog_index``."""
+    """When a manifest was given to a label, in the order of lists (``catalog_index``)."""
     return f"shown {repository.origin} {repository.name} {label} {digest}"
 
 
 def shown_of(origin: Origin) -> KeyRange:
-    """What a registry gave to somebody."""
+    """The manifests that a registry gave, to any label."""
     return KeyRange(f"shown {origin} ")
 
 
 def shown_to(repository: Repository, label: str) -> KeyRange:
-    """The manifests of a repository that such were given."""
+    """The manifests of a repository that a label was given."""
     return KeyRange(f"shown {repository.origin} {repository.name} {label} ")
 
 
 def closed(repository: Repository, label: str) -> str:
-    """When this registry last refused this repository to such."""
+    """When a registry last refused a repository to a label."""
     return f"closed {repository.origin} {repository.name} {label}"
 
 
 def gone(repository: Repository, reference: Reference | str, label: str) -> str:
-    """Say: this registry last told such that this object, or this tag, is not there."""
+    """A registry last told a label that this object, or this tag, is not there."""
     return f"gone {repository.origin} {repository.name} {reference} {label}"
 
 
 def tag(repository: Repository, tag: str) -> str:
-    """What a tag last was, by normalised ``Accept``."""
+    """What a tag last was, by normalised ``Accept``, in JSON."""
     return f"tag {repository.origin} {repository.name} {tag}"
 
 
@@ -118,5 +122,5 @@ def tags_of(repository: Repository) -> KeyRange:
 
 
 def host(origin: Origin) -> str:
-    """Whether a host is a registry."""
+    """Whether a host is a registry, and until when that counts, in JSON."""
     return f"host {origin}"

@@ -1,9 +1,9 @@
-"""What manifests list, kept so that no hit has to read the manifest's JSON.
+"""The digests that manifests list, kept so that no hit has to parse the manifest's JSON.
 
-A manifest has up to 4 MiB, and lists up to 2,000 digests: to parse the one takes tens of
-milliseconds, to make the others some. So its row says in a few words what it lists, and what was
-asked for lately is in memory. A digest names its bytes, and so what these list, whatever registry
-they are from.
+A manifest has up to 4 MiB, and lists up to 2,000 digests: to parse it takes tens of milliseconds,
+to build the digests some more. So its row has them in short form, and those that were asked for
+lately are in memory. A digest names its bytes, and so what these list, whatever registry they are
+from.
 """
 
 from collections import OrderedDict
@@ -16,11 +16,11 @@ Listed = frozenset[Digest]
 _MOST_DIGESTS = 50_000
 """What is kept in memory: some 15 MB; 25 manifests of the largest, or 5,000 ordinary ones."""
 _LEAST = 8
-"""As how many digests a manifest counts at least: its entry takes room too."""
+"""A manifest counts as so many digests at least: its entry takes memory too."""
 
 
 def encode(listed: Listed) -> str:
-    """For a row: hex digits alone, in order, parted by spaces; their number tells the algorithm."""
+    """Write for a row: hex digits, sorted, with spaces; their number tells the algorithm."""
     return " ".join(sorted(digest.hex for digest in listed))
 
 

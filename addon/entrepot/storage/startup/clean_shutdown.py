@@ -1,4 +1,4 @@
-"""Whether the last end was an orderly one, after which there is nothing to look through.
+"""The mark of a clean shutdown, after which no database needs to be checked and no file looked for.
 
 At its very end a store writes the file ``clean``, which says in which state it left the databases:
 inode, size, and the times of the last change. The next start removes it before it touches anything.
@@ -15,7 +15,7 @@ _NEW = "clean.new"
 
 
 def was_clean(folder: Path, databases: tuple[Path, ...]) -> bool:
-    """Whether the last end was orderly, or there was none yet; to be asked once, at the start."""
+    """Whether the last shutdown was clean, or there was none yet; to be asked once, at a start."""
     mark = folder / _MARK
     try:
         said = mark.read_text()
@@ -29,7 +29,7 @@ def was_clean(folder: Path, databases: tuple[Path, ...]) -> bool:
 
 
 def mark_clean(folder: Path, databases: tuple[Path, ...]) -> None:
-    """Say so, once nothing has the databases open any more. Raises OSError."""
+    """Write the mark, once nothing has the databases open any more. Raises OSError."""
     if any(path.with_name(f"{path.name}-wal").exists() for path in databases):
         return  # somebody has: what is in there is not in them yet
     for path in databases:
@@ -43,9 +43,10 @@ def mark_clean(folder: Path, databases: tuple[Path, ...]) -> None:
 
 
 def _set_apart(path: Path) -> None:
-    """Date a file back, for clocks of file systems tick some times a second only.
+    """Date a file back by a second.
 
-    A write in the same tick would else leave the time that is there already.
+    The clocks of file systems tick some times a second only: a later write in the same tick would
+    else leave the time as it is.
     """
     changed = path.stat().st_mtime_ns
     os.utime(path, ns=(changed, changed - 1_000_000_000))

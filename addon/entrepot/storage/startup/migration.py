@@ -1,8 +1,8 @@
-"""A data folder of an earlier version learns the rows *shown*, by which lists are made.
+"""Migration of a data folder of an earlier version: the rows *shown*, by which lists are made.
 
-They follow from the rows *given* (``past_decisions``), and are written for those of manifests that
-are held, in turns, before the first list (``catalog_index``); then a row says that it is done. An
-empty folder needs nothing.
+They follow from the rows *given* (``past_decisions``) and are written, in turns, for the manifests
+that are held, before the first list (``catalog_index``); then a row says that it is done. An empty
+folder needs nothing.
 """
 
 import time

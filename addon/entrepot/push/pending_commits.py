@@ -1,4 +1,4 @@
-"""What is just being stored of a push, so that the first pull need not fetch it again.
+"""Commits of what was pushed just now, for which the first pull waits instead of fetching it again.
 
 A push does not wait until what it brought is safe on the disk; a pull that comes meanwhile does,
 for a while.
@@ -12,8 +12,8 @@ PULL_SECONDS = 5.0
 """A disk that takes longer must not hold up a pull: it fetches instead."""
 
 
-class Keeping:
-    """Running work by what it stores; belongs to one event loop."""
+class PendingCommits:
+    """Tasks that store something, by what it is; on one event loop."""
 
     def __init__(self, pull_seconds: float = PULL_SECONDS) -> None:
         """``pull_seconds`` is how long a pull waits."""
