@@ -47,6 +47,7 @@ from entrepot.protocol.messages import (
     Request,
     field_values,
     json_answer,
+    says_registry,
     token_answer,
 )
 from entrepot.protocol.routes import Endpoint, Other, Ping
@@ -314,7 +315,8 @@ class Logins:
                 self._remembered.pop(origin)
         if reply.status == 401:
             self._learn_realm(origin, challenges, reply.asked)
-        if reply.status in (200, 401) and _says_registry(reply) and name_no_host(reply.asked):
+        is_registry = reply.status in (200, 401) and says_registry(reply.headers)
+        if is_registry and name_no_host(reply.asked):
             await self._hosts.learn(origin, self._context.gateway.reach_of(request))
 
 
@@ -336,8 +338,4 @@ def _is_fit_for_all(reply: Reply) -> bool:
     }
     if reply.status == 401:
         return bool(schemes) and schemes <= _STATELESS
-    return reply.status == 200 and _says_registry(reply)
-
-
-def _says_registry(reply: Reply) -> bool:
-    return (reply.value("Docker-Distribution-Api-Version") or "").startswith("registry/2.")
+    return reply.status == 200 and says_registry(reply.headers)
