@@ -11,6 +11,7 @@ from docs.pages import DOCS, ROOT, Page, marks
 from entrepot.config.options import OPTIONS, Option
 from entrepot.events.documentation import counters_table, markdown_table
 from entrepot.protocol import cache_status
+from entrepot.protocol.quirks import CLIENTS, REGISTRIES, Quirk
 from test_layers import PACKAGE, ROOMS
 
 
@@ -59,11 +60,19 @@ def _sentence(file: Path) -> str:
     return words.partition("\n")[0].replace("``", "`").replace("|", r"\|")
 
 
+def quirks_of(*quirks: Quirk) -> str:
+    """A table of what single registries or clients do otherwise."""
+    rows = [f"| {one.who} | {one.what.replace('``', '`')} | {one.source} |" for one in quirks]
+    return "\n".join(["| who | does what | after |", "| --- | --- | --- |", *rows]) + "\n"
+
+
 BLOCKS: dict[str, tuple[Page, Callable[[], str]]] = {
     "cache-status": (DOCS["operations"], cache_status.markdown_table),
     "options": (DOCS["configuration"], options),
     "events": (DOCS["operations"], markdown_table),
     "counters": (DOCS["operations"], counters_table),
+    "quirks-of-registries": (DOCS["quirks"], lambda: quirks_of(*REGISTRIES)),
+    "quirks-of-clients": (DOCS["quirks"], lambda: quirks_of(*CLIENTS)),
     "rooms": (DOCS["architecture"], rooms),
 }
 """Each by its name: the page where it stands, and what writes it."""

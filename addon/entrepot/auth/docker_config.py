@@ -21,14 +21,13 @@ from typing import Any, TypeAlias
 
 from entrepot.auth.accounts import Found
 from entrepot.config.registry_tables import (
-    DOCKER_HUB,
-    DOCKER_HUB_HOSTS,
     Prefix,
     is_exposed,
     read_key,
 )
 from entrepot.protocol.credential import Account, Kind, Login, Source
 from entrepot.protocol.identifiers import is_repository_name
+from entrepot.protocol.quirks import HUB_NAME, is_hub_name
 
 MakeHelper: TypeAlias = Callable[[str, str], Source]
 """Makes the source of a helper's logins, of its name and a server's; ValueError for a bad name."""
@@ -124,7 +123,7 @@ def _places(key: str, account: Account) -> list[Found]:
         if not is_repository_name(path):
             raise ValueError("expected the beginning of a repository's name")
         prefix = tuple(path.split("/"))
-    if host.lower() in (DOCKER_HUB, *DOCKER_HUB_HOSTS):
-        host = DOCKER_HUB
+    if is_hub_name(host):
+        host = HUB_NAME
     origins, _ = read_key(host)
     return [Found(origin, prefix, account) for origin in origins]

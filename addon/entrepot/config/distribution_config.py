@@ -20,6 +20,7 @@ from entrepot.config.registry_tables import is_exposed
 from entrepot.config.settings import ConfigError, ConfigFile
 from entrepot.config.strict_yaml import LARGEST, Plain, read
 from entrepot.protocol.identifiers import Origin
+from entrepot.protocol.quirks import configured_name
 
 Section: TypeAlias = Mapping[str, Plain]
 
@@ -28,7 +29,6 @@ DEFAULT_ROOT = "/var/lib/registry"
 OWN_FOLDER = "entrepot"
 """Below the root, beside distribution's own `docker/`, which stays as it is."""
 
-_DOCKER_HUB = ("docker.io", "registry-1.docker.io", "index.docker.io")
 _REMOTE = ("proxy", "remoteurl")
 _USERNAME = ("proxy", "username")
 _PASSWORD = ("proxy", "password")
@@ -175,7 +175,7 @@ def _registry(remote: str) -> str:
         raise ValueError(f"proxy.remoteurl: {error}") from None
     if origin.scheme == "http":
         return str(origin)
-    return "docker.io" if origin.authority in _DOCKER_HUB else origin.authority
+    return configured_name(origin)
 
 
 def _address(text: str) -> Listen:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from entrepot.protocol.identifiers import Origin, bracketed, parse_host, parse_port
+from entrepot.protocol.quirks import HUB, HUB_NAME, registry_at
 
-_DOCKER_HUB = Origin("https", "registry-1.docker.io", 443)
-_DOCKER_HUB_NAMES = frozenset({"docker.io", "index.docker.io"})
 _SPEC = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*):([0-9]{1,5})(?:=(.*))?", re.DOTALL)
 
 
@@ -50,10 +49,9 @@ def parse_registry(text: str) -> Origin:
         raise ValueError(
             f"expected a registry as HOST[:PORT] or http://HOST[:PORT], got {text!r}"
         ) from None
-    is_hub = origin.host in _DOCKER_HUB_NAMES and str(origin) == f"https://{origin.host}"
-    return _DOCKER_HUB if is_hub else origin
+    return registry_at(origin)
 
 
 def name_of(registry: Origin) -> str:
     """What a registry is called in image names: host, and the port that is not the scheme's."""
-    return "docker.io" if registry == _DOCKER_HUB else registry.authority
+    return HUB_NAME if registry == HUB else registry.authority

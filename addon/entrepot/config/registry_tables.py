@@ -25,12 +25,11 @@ from entrepot.config.networks import Network, parse_network
 from entrepot.config.options import nearest
 from entrepot.protocol.credential import Account, Login
 from entrepot.protocol.identifiers import HostPort, Origin, is_repository_name
+from entrepot.protocol.quirks import HUB_HOSTS, HUB_NAME
 
 Prefix = tuple[str, ...]
 """The first components of repository names; none for the whole registry."""
 
-DOCKER_HUB = "docker.io"
-DOCKER_HUB_HOSTS = ("registry-1.docker.io", "index.docker.io")
 _LARGEST_SECRET = 64 * 1024
 _PASSWORDS = ("password", "password_file", "password_env")
 _LOGIN_KEYS = ("username", *_PASSWORDS)
@@ -95,8 +94,8 @@ def read_registries(tables: Mapping[str, object], around: Surroundings) -> list[
 
 def read_key(key: str) -> tuple[tuple[Origin, ...], tuple[HostPort, ...]]:
     """The origins and hosts that a key names. Raises ValueError."""
-    if key == DOCKER_HUB:
-        hosts = tuple(map(HostPort, DOCKER_HUB_HOSTS))
+    if key == HUB_NAME:
+        hosts = tuple(map(HostPort, HUB_HOSTS))
     elif "://" in key:
         origin = Origin.parse(key)
         return (origin,), (HostPort(origin.host, origin.port),)

@@ -33,6 +33,7 @@ from entrepot.protocol.messages import (
     error_answer,
 )
 from entrepot.protocol.network_reach import Reach
+from entrepot.protocol.quirks import HUB_LIBRARY, HUB_NAME
 from entrepot.protocol.routes import (
     Blob,
     Catalog,
@@ -114,7 +115,8 @@ class Mirrors:
         if registry is None:
             if isinstance(endpoint, Catalog):
                 return await self._lists.catalog(request, await self._all(), {})
-            message = "want the registry's name: ?ns=docker.io, or /v2/docker.io/library/..."
+            example = f"/v2/{HUB_NAME}/{HUB_LIBRARY}/..."
+            message = f"want the registry's name: ?ns={HUB_NAME}, or {example}"
             raise _RefusedError(404, "NAME_UNKNOWN", message)
         link = {} if asked.namespace is None else {"ns": asked.namespace}
         as_received = replace(request, path=received.path)

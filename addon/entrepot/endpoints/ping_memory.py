@@ -18,6 +18,7 @@ from entrepot.protocol.messages import (
     Fields,
     Request,
     field_values,
+    says_registry,
 )
 
 REMEMBERED_SECONDS = 300.0
@@ -107,9 +108,4 @@ def is_fit_for_all(reply: Reply) -> bool:
     }
     if reply.status == 401:
         return bool(schemes) and schemes <= _STATELESS
-    return reply.status == 200 and says_registry(reply)
-
-
-def says_registry(reply: Reply) -> bool:
-    """Whether an answer is one of a registry (distribution-spec, "Legacy Docker support")."""
-    return (reply.value("Docker-Distribution-Api-Version") or "").startswith("registry/2.")
+    return reply.status == 200 and says_registry(reply.headers)

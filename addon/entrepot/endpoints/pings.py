@@ -17,7 +17,6 @@ from entrepot.endpoints.ping_memory import (
     Remembered,
     is_anybodys,
     is_fit_for_all,
-    says_registry,
 )
 from entrepot.endpoints.tokens import learn_realm
 from entrepot.events.counters import Counter
@@ -31,7 +30,14 @@ from entrepot.protocol.header_filters import (
     passed_on_fields,
 )
 from entrepot.protocol.identifiers import Origin
-from entrepot.protocol.messages import Answer, Fields, Request, field_values, json_answer
+from entrepot.protocol.messages import (
+    Answer,
+    Fields,
+    Request,
+    field_values,
+    json_answer,
+    says_registry,
+)
 from entrepot.protocol.statuses import TRANSIENT, TRANSIENT_AT_ONCE
 from entrepot.pull.without_token import WithoutToken
 from entrepot.upstream.context import Context
@@ -144,5 +150,9 @@ class Pings:
             self._memory.answered(origin, reply.status, challenges)
         if reply.status == 401:
             learn_realm(self._realms, origin, challenges, reply.asked)
-        if reply.status in (200, 401) and says_registry(reply) and name_no_host(reply.asked):
+        if (
+            reply.status in (200, 401)
+            and says_registry(reply.headers)
+            and name_no_host(reply.asked)
+        ):
             await self._hosts.learn(origin, self._context.gateway.reach_of(request))

@@ -21,6 +21,11 @@ API_VERSION = ("Docker-Distribution-Api-Version", "registry/2.0")
 """Docker's clients take a host for a registry by this field."""
 
 
+def says_registry(fields: Fields) -> bool:
+    """Whether an answer says by that field that it is a registry's."""
+    return ", ".join(field_values(fields, API_VERSION[0])).startswith("registry/2.")
+
+
 _OUR_TOKEN_SECONDS = 60
 
 

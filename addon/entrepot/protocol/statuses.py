@@ -3,6 +3,8 @@
 Sets that differ differ on purpose; what each says more or less than another is said at it.
 """
 
+from entrepot.protocol.quirks import AWS_NO_HTTP_1, NGINX_NO_CERTIFICATE
+
 TRANSIENT = frozenset({429, 500, 502, 503, 504})
 """Says something of the moment, and nothing of what was asked: so it may be asked again, and what
 is cached may be served in its place (stale-if-error, RFC 5861). Not 501, which is for good."""
@@ -25,12 +27,12 @@ REFUSALS = frozenset({400, 401, 403})
 GONE = frozenset({404, 410, 451})
 """An object is not there; or, of a registry that hides it, not for all."""
 
-NO_HTTP_1 = frozenset({426, 464, 505})
-"""Upgrade Required, what AWS' balancers say for it, and HTTP Version Not Supported."""
+NO_HTTP_1 = frozenset({426, AWS_NO_HTTP_1, 505})
+"""Upgrade Required, or HTTP Version Not Supported: the server has HTTP/2 alone."""
 
-UNFIT = NO_HTTP_1 | {400, 403, 495, 496}
-"""With what a server answers whom it wants a certificate of, or HTTP/2: what it may say if it is
-intercepted, and would not otherwise. nginx says 400, 495 or 496 without a certificate."""
+UNFIT = NO_HTTP_1 | NGINX_NO_CERTIFICATE | {400, 403}
+"""With what a server answers whom it wants a certificate of, or HTTP/2: what it says where it is
+intercepted, and would not say otherwise."""
 
 
 def is_no_answer(status: int) -> bool:

@@ -15,12 +15,13 @@ from enum import Enum, auto
 
 from entrepot.bounded_map import BoundedMap
 from entrepot.protocol.identifiers import Origin
+from entrepot.protocol.quirks import HUB_WINDOW_SECONDS
 
 FAILURES = 3
 WITHIN_SECONDS = 30.0
 TRIAL_SECONDS = 10.0
-LONGEST_REST_SECONDS = 6 * 3600.0
-"""Docker Hub's window; no ``Retry-After`` counts for longer."""
+LONGEST_REST_SECONDS = HUB_WINDOW_SECONDS
+"""No ``Retry-After`` counts for longer."""
 _MOST_HOSTS = 1000
 
 

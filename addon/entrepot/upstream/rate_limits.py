@@ -1,14 +1,10 @@
-"""What upstreams say of their rate limits, as Docker Hub does with every manifest.
-
-``ratelimit-limit: 100;w=21600`` and ``ratelimit-remaining: 76;w=21600`` are pulls in a window of
-seconds, ``docker-ratelimit-source`` is whom it counts: an address or an account
-(docs.docker.com/docker-hub/usage).
-"""
+"""What upstreams say of their rate limits, as Docker Hub does with every manifest (``quirks``)."""
 
 import re
 from dataclasses import dataclass
 
 from entrepot.bounded_map import BoundedMap
+from entrepot.protocol import quirks
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Fields, field_values
 
@@ -16,7 +12,6 @@ _FIGURE = re.compile(r"([0-9]{1,12})(?:;w=([0-9]{1,9}))?", re.ASCII)
 _SOURCE = re.compile(r"[0-9A-Za-z.:-]{1,64}", re.ASCII)
 _SAID_SECONDS = 60.0
 _MOST_HOSTS = 1000
-_CONFIGURED_AS = {"registry-1.docker.io": "docker.io", "index.docker.io": "docker.io"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +34,11 @@ class RateLimit:
     @classmethod
     def read(cls, headers: Fields, at: float) -> "RateLimit | None":
         """Read an answer's header; None where it says nothing of it."""
-        limit, window = _figure(headers, "ratelimit-limit")
-        remaining, other = _figure(headers, "ratelimit-remaining")
+        limit, window = _figure(headers, quirks.RATE_LIMIT)
+        remaining, other = _figure(headers, quirks.RATE_LIMIT_REMAINING)
         if limit is None and remaining is None:
             return None
-        source = next(iter(field_values(headers, "docker-ratelimit-source")), "")
+        source = next(iter(field_values(headers, quirks.RATE_LIMIT_SOURCE)), "")
         known = source if _SOURCE.fullmatch(source) else None
         return cls(limit, remaining, window if window is not None else other, known, at)
 
@@ -72,7 +67,7 @@ class RateLimits:
 
 def account_hint(origin: Origin) -> str:
     """What an administrator can do about a limit: an account of one's own has a higher one."""
-    name = _CONFIGURED_AS.get(origin.authority, origin.authority)
+    name = quirks.configured_name(origin)
     return (
         f"set username= and password_file= of an account below [registry.'{name}'] "
         "in the file of --config"

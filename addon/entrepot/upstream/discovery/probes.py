@@ -20,6 +20,7 @@ from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.response import Reply, Target, UpstreamError
 from entrepot.protocol.headers import parse_challenges
 from entrepot.protocol.identifiers import Origin
+from entrepot.protocol.messages import says_registry
 from entrepot.protocol.network_reach import Reach
 from entrepot.protocol.statuses import NO_HTTP_1
 from entrepot.upstream.context import Context
@@ -182,8 +183,7 @@ def is_registry_answer(reply: Reply) -> bool:
 
     A bare 200 or a Basic challenge without Docker's own header is anybody's.
     """
-    version = reply.value("Docker-Distribution-Api-Version") or ""
-    if reply.status in (200, 401) and version.startswith("registry/2."):
+    if reply.status in (200, 401) and says_registry(reply.headers):
         return True
     return reply.status == 401 and _has_bearer_realm(reply) and _has_error_body(reply)
 
