@@ -61,7 +61,7 @@ from entrepot.pull.cache import Cache
 from entrepot.storage.store import Store
 from entrepot.upstream.context import Context
 
-SHORT_EXAMPLES, STEPS = 40, 40
+SHORT_EXAMPLES, STEPS = 60, 40
 TAGS = ("1", "2")
 WHERE = st.integers(0, 2 * len(REGISTRIES) - 1)
 BLOCKED_SECONDS = 0.05
