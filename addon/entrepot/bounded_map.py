@@ -115,12 +115,12 @@ class FairMap(Generic[K, V]):
         return row[0]
 
     def peek(self, key: K) -> V | None:
-        """The same, used by nobody."""
+        """The same, which does not count as used."""
         row = self._rows.get(key)
         return None if row is None else row[0]
 
     def put(self, key: K, value: V, by: str) -> None:
-        """Remember ``value``; ``by`` is who wants that, empty for everybody."""
+        """Set a value; ``by`` is who wants that, empty for everybody."""
         known = self._rows.get(key)
         owner = by if known is None or known[1] == by else _EVERYBODY
         if known is not None and known[1] != owner:
@@ -137,7 +137,7 @@ class FairMap(Generic[K, V]):
             self.forget(next(iter(self._rows)))
 
     def forget(self, key: K) -> None:
-        """Leave out a row, if it is there."""
+        """Take out a row, if it is there."""
         row = self._rows.pop(key, None)
         if row is not None:
             self._disown(key, row[1])

@@ -10,7 +10,7 @@ from entrepot.protocol.identifiers import Origin
 
 
 class Kind(Enum):
-    """What a login's secret is."""
+    """What a login's secret is good for."""
 
     PASSWORD = auto()
     IDENTITY = auto()
@@ -21,7 +21,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What an account shows. The secret never does: not in a ``repr``, a log or an error."""
+    """A user name and its secret, which shows in no ``repr``, log or error."""
 
     username: str
     secret: str = field(repr=False)
@@ -29,7 +29,9 @@ class Login:
 
 
 Source: TypeAlias = Callable[[Login | None], Login | None]
-"""Gives a login that changes, None where there is none now; its argument is one that was refused.
+"""Where a login comes from that may change: gives it, or None where there is none now.
+
+Its argument is one that was refused, so that a kept one is not given again.
 
 It may read a file or run a process, so it is called on a thread, by several at once.
 """

@@ -1,7 +1,7 @@
-"""What comes in and what goes out, as plain values: a request, an answer and its body.
+"""Requests and answers as plain values, and what the body of an answer has to do.
 
-The cache engine speaks only these. The glue (``entrepot.mitm``) makes a :class:`Request`
-of a proxied flow and sends an :class:`Answer` back.
+All between the glue and the HTTP client speaks only these: ``entrepot.mitm`` makes a
+:class:`Request` of a proxied flow and sends an :class:`Answer` back.
 """
 
 import json
@@ -94,7 +94,10 @@ class BodyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Bytes of an open file that are whole and stay as they are."""
+    """A range of an open file that will not change, so that ``sendfile`` may send it.
+
+    ``file`` is its descriptor; ``offset`` and ``count`` are bytes.
+    """
 
     file: int
     offset: int

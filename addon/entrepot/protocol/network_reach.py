@@ -1,4 +1,4 @@
-"""How far a connection may lead, by who named the place.
+"""How far a connection may lead, by who named the place: the rules against SSRF.
 
 Whoever names an address makes this machine connect to it, with what this machine's own address
 opens: services on its loopback, a cloud's metadata, a private network. So what counts is who
@@ -11,7 +11,7 @@ named it, and the scope of the address to which the name resolved, never its spe
   machine's either, and private networks only where the one who named it is in them
   (:attr:`Reach.NEAR`, else :attr:`Reach.FAR`).
 
-Where this process listens nobody is led at all (see ``destinations``).
+Where this process listens nobody is led at all (see ``http_client.connect.ssrf_guard``).
 """
 
 import contextlib
@@ -31,7 +31,7 @@ _TRANSLATED = IPv6Network("64:ff9b::/96")
 
 
 class Scope(Enum):
-    """What an address is of."""
+    """What kind of address it is; the value is said to who is refused."""
 
     LOOPBACK = "a loopback address"
     LINK = "a link-local address or a metadata service"
@@ -42,7 +42,7 @@ class Scope(Enum):
 
 
 class Reach(Enum):
-    """How far somebody's word leads."""
+    """To which scopes a connection is made, on whose word."""
 
     ANYWHERE = auto()
     CLIENT = auto()
@@ -87,7 +87,7 @@ def _unwrapped(address: IPAddress) -> IPAddress:
 
 
 def scope_of(address: IPAddress) -> Scope:
-    """What an address is of, as far as it says so itself: a machine's own do not.
+    """The scope of an address, as far as it says so itself: a machine's own do not.
 
     The unspecified address is loopback: that is where a connection to it leads.
     """

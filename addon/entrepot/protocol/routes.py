@@ -27,7 +27,7 @@ _PATH_LENGTH = 4096
 _READ = frozenset({"GET", "HEAD"})
 _UPLOAD = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"})
 _UPLOAD_MARKER = "/blobs/uploads/"
-# containerd names its upstream so; the value is opaque (PROTOCOL.md, "Endpoints").
+# containerd says it to every host (``quirks``); only a mirror listens to it.
 _NAMESPACE_QUERY = re.compile(r"ns=[^&;]*")
 
 
