@@ -5,7 +5,7 @@ The decision is always upstream's. Here it is looked up, asked for, and handed o
 - ``auth.grants`` remembers in memory what upstream granted, to whom, and for how long
   (``auth.grant_memory`` holds it): a grant that still counts answers without a question;
 - without one, upstream is asked, and what it answers is read here: what its answer shows
-  (:class:`Shown`), what it refuses, and for whom;
+  (:class:`Evidence`), what it refuses, and for whom;
 - the store remembers on disk to whom objects were given, by a label (``Credential.label``), for
   ``stale``: what may be served while upstream does not answer at all;
 - tags, which move, have a memory of their own (``manifests.tag_history``).
@@ -43,7 +43,7 @@ from entrepot.upstream.context import Context
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Evidence:
     """What an answer with success says of the object in it."""
 
     asked: Asked
@@ -53,7 +53,7 @@ class Shown:
     """How long the whole is, in bytes."""
 
     @classmethod
-    def by(cls, reply: Reply, asked: Asked) -> "Shown":
+    def of(cls, reply: Reply, asked: Asked) -> "Evidence":
         """Read the head of a 200, a 206, or a 416 to a request for the first byte."""
         return cls(asked, said_digest(reply.headers), _whole_size(reply))
 
@@ -88,7 +88,7 @@ class Authorization:
         """Mark a question that goes upstream now: an answer counts from then."""
         return self._context.access.asked(self._context.clock())
 
-    async def ask_for_blob(self, pull: Pull, *, brief: bool = False) -> Shown | Answer:
+    async def ask_for_blob(self, pull: Pull, *, brief: bool = False) -> Evidence | Answer:
         """What upstream shows a client of a blob, or its refusal, for the client.
 
         One question for all who ask the same at once. ``brief`` where something could be served
@@ -98,17 +98,17 @@ class Authorization:
         asker = (pull.who.fingerprint, request.method, request.query)
         key = ("permission", brief, pull.repository, pull.digest, *asker)
 
-        async def ask(request: Request) -> Shown | Answer:
+        async def ask(request: Request) -> Evidence | Answer:
             return await self._ask_for_blob(replace(pull, request=request), brief=brief)
 
-        word, mine = await self._context.ask_once(key, request, ask)
-        if isinstance(word, Shown) or mine:
-            return word
-        if not isinstance(word.content, bytes):
+        outcome, mine = await self._context.ask_once(key, request, ask)
+        if isinstance(outcome, Evidence) or mine:
+            return outcome
+        if not isinstance(outcome.content, bytes):
             return await ask(request)
-        return Answer(word.status, without(word.headers, FOR_ONE_CLIENT), word.content)
+        return Answer(outcome.status, without(outcome.headers, FOR_ONE_CLIENT), outcome.content)
 
-    async def _ask_for_blob(self, pull: Pull, *, brief: bool) -> Shown | Answer:
+    async def _ask_for_blob(self, pull: Pull, *, brief: bool) -> Evidence | Answer:
         context, asked = self._context, self.ask_now()
         reply = await context.gateway.send_patiently(
             pull.request, method="GET", extra=(("Range", "bytes=0-0"),), downgrade=True, brief=brief
@@ -116,7 +116,7 @@ class Authorization:
         # 416: the object is there and empty, so that not even its first byte can be had.
         if reply.status in (200, 206, 416):
             context.gateway.let_go(reply)
-            return Shown.by(reply, asked)
+            return Evidence.of(reply, asked)
         await self.refused(pull, reply)
         return await context.relay.answer(pull.request, reply)
 

@@ -4,16 +4,18 @@ Content by digest does not age. A tag does: what it last was is served for ``max
 with a ``Warning``. Neither is ever served against a refusal (400, 401, 403, 404), only instead of
 no answer, of a failure (5xx) or of a rate limit (429).
 
-``authorization`` asks upstream, which is not there to decide now; so here decides what it said when
-it was. Who gets it:
+Upstream cannot decide now (``authorization``); what it said before decides. Who gets it:
 
-- anybody, what this registry last gave to somebody anonymous there, unless it refused the
-  repository to such since, or told such that this object or tag is not there; and what a manifest
-  so served lists;
-- clients for which the proxy asks as an account, in the same way what that account was given;
-- whoever upstream allowed it within the time for which grants are remembered (``auth.grants``),
-  unless it told them since that the tag is not there (``manifests.tag_history``);
-- clients of the networks of ``--offline-private``, whatever is held.
+- anybody gets what the registry last gave to anonymous clients in this repository, and what a stale
+  manifest lists that they were given. Not where the registry, since then, refused them the
+  repository, or told them that this object or tag is not there;
+- clients for which the proxy asks as an account get, by the same rule, what that account was given;
+- whoever holds a grant that still counts (``auth.grants``) gets what it covers, unless upstream
+  told that client since that the tag is not there (``manifests.tag_history``);
+- clients of the networks of ``--offline-private`` get whatever is held.
+
+What was given, refused and not found is remembered on disk, by whom it was told: anonymous clients,
+or an account (``storage.past_decisions``).
 """
 
 from collections import OrderedDict
@@ -60,7 +62,7 @@ class StaleIfError:
         self._max_stale = max_stale
         self._private = private
         self._served: OrderedDict[Repository, BoundedMap[bytes, Digest]] = OrderedDict()
-        """The manifests that were served without upstream's word, the latest last."""
+        """The manifests that were served while upstream was away, the latest last."""
 
     def may_ask(self, request: Request, *, by_digest: bool) -> bool:
         """Whether to ask upstream, where there is something that could be served instead."""
@@ -146,10 +148,10 @@ class StaleIfError:
     def served(
         self, repository: Repository, digest: Digest, listed: Callable[[], Collection[Digest]]
     ) -> None:
-        """Remember a manifest that was served without upstream's word.
+        """Remember a manifest that was served while upstream is away.
 
-        Whoever was given the manifest may have what it lists (``listed``) in the same way: else a
-        pull would get the manifest and none of its layers.
+        Whoever was given it before may have what it lists (``listed``) too: else a pull would get
+        the manifest and none of its layers.
         """
         self._context.access.listings.learn(digest, listed)
         served = self._served.setdefault(repository, BoundedMap(_MOST_SERVED_OF_ONE))

@@ -1,8 +1,11 @@
 """Manifests on disk: exactly the bytes that a registry sent, each registry's apart."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from entrepot.protocol.identifiers import Digest, Repository
+from entrepot.protocol.manifests import listed_digests
 from entrepot.storage.capacity.eviction import Eviction
 from entrepot.storage.diskcache_db.manifest_rows import ManifestRows
 from entrepot.storage.errors import Health, guarded
@@ -55,13 +58,16 @@ class Manifests:
         media_type: str,
         *,
         given_to: str | None,
+        listed: Callable[[], frozenset[Digest]] | None = None,
     ) -> bool:
         """Keep a verified manifest; False where there is no room for it.
 
         ``given_to`` is the label of whom it was given to, where that is kept (``past_decisions``).
+        ``listed`` says what it lists, where the caller reads that too; it is asked on this thread.
         """
         if not self._eviction.make_room(len(content)):
             return False
         self._links.add_delivered(repository, digest, given_to, public=False, manifest=True)
-        self._rows.add(repository.origin, digest, content, media_type)
+        listed = listed or partial(listed_digests, content)
+        self._rows.add(repository.origin, digest, content, media_type, listed)
         return True

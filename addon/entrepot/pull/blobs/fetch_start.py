@@ -35,15 +35,15 @@ _WAY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Led:
-    """A fetch that has begun, and its file, held open for the one who began it."""
+class OpenDownload:
+    """A running download, and its file, held open for one client that reads it."""
 
     download: Download
     opened: FileBody
 
 
 class FetchStart:
-    """Starts downloads; ``running`` are those of all who are, ``ended`` hears of each that is."""
+    """Starts downloads."""
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class FetchStart:
         running: Mapping[Key, Download],
         ended: Callable[[Key], None],
     ) -> None:
+        """``running`` are all downloads that run; ``ended`` hears of each that has ended."""
         self._context = context
         self._authorization = authorization
         self._unstored = unstored
@@ -62,7 +63,7 @@ class FetchStart:
         self._beginning: dict[Key, Download] = {}
         """Those that wait for room: they count as running where places are scarce."""
 
-    async def start(self, pull: Pull, asked: Asked) -> Led | Answer:
+    async def start(self, pull: Pull, asked: Asked) -> OpenDownload | Answer:
         """Ask upstream for a blob: a fetch that runs, or an answer where none came of it.
 
         Raises ``UpstreamError``.
@@ -71,7 +72,7 @@ class FetchStart:
         path = context.store.partials.download(pull.repository.origin, pull.digest)
         await context.store_thread.run(partial(context.store.downloads.hold, path), None)
         download = self._prepare(pull, asked, path)
-        led = None
+        begun = None
         try:
             reply = await self._get(pull.request, download)
             if reply.status not in (200, 206):
@@ -83,11 +84,11 @@ class FetchStart:
             opened = download.body(0, None)
             download.repositories.add(pull.repository)
             download.start()
-            led = Led(download, opened)
-            return led
+            begun = OpenDownload(download, opened)
+            return begun
         finally:
             self._beginning.pop(pull.key, None)
-            if led is None:
+            if begun is None:
                 await self._let_go(path, download)
 
     async def _let_go(self, path: Path, download: Download | None) -> None:

@@ -1,7 +1,8 @@
 """Single flight for blobs: at most one running fetch for each blob of a registry.
 
-The first who asks leads it, as whom it is fetched; whoever comes meanwhile follows. It goes on
-when all of them have left. How it starts is in ``fetch_start``, what becomes of it in ``commit``.
+It is fetched as the client that asks first; whoever asks meanwhile follows the same download. It
+goes on when all clients have left. How it starts is in ``fetch_start``, what becomes of it in
+``commit``.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from entrepot.events.counters import Counter
 from entrepot.protocol.identifiers import Digest, Repository
 from entrepot.protocol.messages import Answer, Request
 from entrepot.pull.authorization import Authorization
-from entrepot.pull.blobs.fetch_start import FetchStart, Led
+from entrepot.pull.blobs.fetch_start import FetchStart, OpenDownload
 from entrepot.pull.blobs.unstored import Unstored
 from entrepot.pull.pull import Key, Pull
 from entrepot.transfer.download import Download
@@ -24,11 +25,10 @@ from entrepot.upstream.context import Context
 
 
 @dataclass(frozen=True, slots=True)
-class _Promise:
-    """A grant that is to count once the fetch is verified.
+class _PendingGrant:
+    """A grant that counts once the fetch is verified, which shows that it is of the blob.
 
-    Upstream allows it, but did not show yet that what it answers with is the blob. Without the
-    request, which would be held as long as the download.
+    Without the client's request, which would be held in memory as long as the download.
     """
 
     repository: Repository
@@ -46,15 +46,15 @@ class Fetches:
         """How many have ended: what was not found before one ended may be found after."""
         self.unstored = Unstored(context, authorization)
         self._start = FetchStart(context, authorization, self.unstored, self.running, self._end)
-        self._opening: dict[Key, tuple[asyncio.Task[Led | Answer], Audience]] = {}
-        self._promises: dict[Key, list[_Promise]] = {}
+        self._opening: dict[Key, tuple[asyncio.Task[OpenDownload | Answer], Audience]] = {}
+        self._pending_grants: dict[Key, list[_PendingGrant]] = {}
 
     def has(self, key: Key) -> bool:
         """Whether a blob is being fetched, or asked for."""
         return key in self.running or key in self._opening
 
-    async def opened(self, key: Key, request: Request) -> bool:
-        """Wait until it is known what upstream says to the one who asked first; whether any did."""
+    async def wait_opened(self, key: Key, request: Request) -> bool:
+        """Wait until upstream answered the client that asked first; whether there was one."""
         opening = self._opening.get(key)
         if opening is not None:
             task, audience = opening
@@ -62,51 +62,51 @@ class Fetches:
             await asyncio.wait([task])
         return opening is not None
 
-    def lead(self, pull: Pull) -> asyncio.Task[Led | Answer]:
-        """Fetch as this client: a fetch to follow, or an answer where none came of it.
+    def start(self, pull: Pull) -> asyncio.Task[OpenDownload | Answer]:
+        """Fetch as this client: a download to read, or an answer where none came of it.
 
         The task raises ``UpstreamError``.
         """
         key, audience = pull.key, Audience()
         audience.join(pull.request)
         shared = replace(pull.request, is_awaited=audience.is_there)
-        task = asyncio.create_task(self._lead(replace(pull, request=shared)))
+        task = asyncio.create_task(self._start_fetch(replace(pull, request=shared)))
         self._opening[key] = (task, audience)
         task.add_done_callback(lambda _: self._opening.pop(key))
         return task
 
-    async def _lead(self, pull: Pull) -> Led | Answer:
+    async def _start_fetch(self, pull: Pull) -> OpenDownload | Answer:
         asked = self._context.access.asked(self._context.clock())
-        led = await self._start.start(pull, asked)
-        if isinstance(led, Led):
-            self.running[pull.key] = led.download
-            self.promise(pull, asked)
+        begun = await self._start.start(pull, asked)
+        if isinstance(begun, OpenDownload):
+            self.running[pull.key] = begun.download
+            self.grant_when_verified(pull, asked)
             self._context.events.count(Counter.BLOB_MISSES)
-        return led
+        return begun
 
-    def join(self, pull: Pull) -> Led:
-        """Follow a running fetch."""
+    def follow(self, pull: Pull) -> OpenDownload:
+        """Read a running download, for a client that its repository allows the blob."""
         download = self.running[pull.key]
         download.repositories.add(pull.repository)
-        return Led(download, download.body(0, None))
+        return OpenDownload(download, download.body(0, None))
 
-    def promise(self, pull: Pull, asked: Asked) -> None:
+    def grant_when_verified(self, pull: Pull, asked: Asked) -> None:
         """Grant what upstream allowed, once the running fetch is verified."""
-        promise = _Promise(pull.repository, pull.who, asked)
-        self._promises.setdefault(pull.key, []).append(promise)
+        pending = _PendingGrant(pull.repository, pull.who, asked)
+        self._pending_grants.setdefault(pull.key, []).append(pending)
 
-    def is_promised(self, pull: Pull) -> bool:
-        """Whether this client follows a running fetch already."""
+    def has_pending_grant(self, pull: Pull) -> bool:
+        """Whether upstream allowed this client lately what is being fetched."""
         access, now = self._context.access, self._context.clock()
         return any(
-            promise.repository == pull.repository
-            and promise.who.fingerprint == pull.who.fingerprint
-            and access.still_counts(pull.repository, pull.who, pull.digest, promise.asked, now)
-            for promise in self._promises.get(pull.key, ())
+            pending.repository == pull.repository
+            and pending.who.fingerprint == pull.who.fingerprint
+            and access.still_counts(pull.repository, pull.who, pull.digest, pending.asked, now)
+            for pending in self._pending_grants.get(pull.key, ())
         )
 
     def forget(self, repository: Repository, digest: Digest) -> None:
-        """Let a running fetch not speak for a repository that has the blob no more."""
+        """Let a running fetch not be linked to a repository that has the blob no more."""
         download = self.running.get((repository.origin, digest))
         if download is not None:
             download.repositories.discard(repository)
@@ -124,8 +124,8 @@ class Fetches:
     def _end(self, key: Key) -> None:
         download = self.running.pop(key)
         self.ended += 1
-        for promise in self._promises.pop(key, ()):
+        for pending in self._pending_grants.pop(key, ()):
             if download.state is State.VERIFIED:
                 self._context.access.allow(
-                    promise.repository, promise.who, (key[1],), promise.asked
+                    pending.repository, pending.who, (key[1],), pending.asked
                 )

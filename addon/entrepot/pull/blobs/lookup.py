@@ -14,7 +14,7 @@ from entrepot.http_client.response import UpstreamError
 from entrepot.protocol import cache_status
 from entrepot.protocol.messages import Answer, error_answer
 from entrepot.protocol.statuses import TRANSIENT
-from entrepot.pull.authorization import Authorization, Shown
+from entrepot.pull.authorization import Authorization, Evidence
 from entrepot.pull.blobs.answers import BlobAnswers, drop
 from entrepot.pull.blobs.fetches import Fetches
 from entrepot.pull.blobs.integrity import Integrity
@@ -29,9 +29,9 @@ from entrepot.upstream.redirected_answers import is_elsewhere, is_page
 
 @dataclass(slots=True)
 class _Search:
-    """What is known so far of a blob that is asked for; each turn of the search adds to it."""
+    """What one request has found out so far of the blob that it asks for."""
 
-    shown: Shown | None = None
+    evidence: Evidence | None = None
     """What upstream showed this client of it."""
     verified: StoredBlob | None = None
     """The stored blob, after its bytes were verified."""
@@ -55,8 +55,8 @@ class Blobs:
     async def answer(self, pull: Pull) -> Answer:
         """Answer a request for a blob. Raises ``UpstreamError``.
 
-        Whatever is waited for, things may have changed meanwhile: so it is searched anew until
-        there is an answer.
+        Each question that is waited for (to upstream, to another's fetch, to the disk) may have
+        changed what is here: so the blob is looked for again after it, until there is an answer.
         """
         search = _Search()
         while True:
@@ -80,31 +80,31 @@ class Blobs:
     # What is stored
 
     async def _from_store(self, pull: Pull, search: _Search, found: StoredBlob) -> Answer | None:
-        """Serve a stored blob to who may have it; None where something was learnt instead."""
-        if search.shown is None and not self._is_decided(pull, found):
-            word = await self._ask(pull, found)
-            if isinstance(word, Answer):
+        """Serve a stored blob to who may have it; None: look again, with what was learnt."""
+        if search.evidence is None and not self._is_decided(pull, found):
+            outcome = await self._ask(pull, found)
+            if isinstance(outcome, Answer):
                 drop(found)
-                return word
-            if word is not None:
+                return outcome
+            if outcome is not None:
                 drop(found)
-                search.shown = word
+                search.evidence = outcome
                 return None
             if not _is_doubtful(pull, found):
                 return self._answers.hit(pull, found, cache_status.UNCONFIRMED)
-        elif not _is_doubtful(pull, found, search.shown):
-            return await self._serve(pull, found, search.shown)
+        elif not _is_doubtful(pull, found, search.evidence):
+            return await self._serve(pull, found, search.evidence)
         search.verified = await self._integrity.verified(found, pull.digest)
         search.damaged = search.verified is None
         self._expire(pull, search)
         return None
 
-    async def _serve(self, pull: Pull, found: StoredBlob, shown: Shown | None) -> Answer:
+    async def _serve(self, pull: Pull, found: StoredBlob, evidence: Evidence | None) -> Answer:
         """Serve a stored blob, unless what upstream showed just now is something else."""
-        if shown is None:
+        if evidence is None:
             return self._answers.hit(pull, found)
-        if shown.can_be(pull.digest, found.size):
-            await self._authorization.allowed(pull, shown.asked)
+        if evidence.can_be(pull.digest, found.size):
+            await self._authorization.allowed(pull, evidence.asked)
             return self._answers.hit(pull, found)
         drop(found)
         self._context.access.deny(pull.repository, pull.who)
@@ -115,7 +115,7 @@ class Blobs:
     # What is on its way, or not here
 
     async def _from_upstream(self, pull: Pull, search: _Search, ended: int) -> Answer | None:
-        """Follow a running fetch, or start one; None where something was learnt instead.
+        """Follow a running fetch, or start one; None: look again, with what was learnt.
 
         ``ended`` is how many fetches had ended before the blob was looked for.
         """
@@ -127,14 +127,14 @@ class Blobs:
                 return await self._miss(pull)
             search.damaged = False
             return None  # it may have been committed since it was looked for
-        if self._authorization.is_granted(pull) and await fetches.opened(pull.key, request):
-            return None  # who leads it will have said by now that this repository has it
-        if search.shown is None and not self._is_decided(pull, None):
-            word = await self._ask(pull, None)
-            if isinstance(word, Answer):
-                return word
-            search.shown = word
-        elif followed := await self._follow(pull, search.shown):
+        if self._authorization.is_granted(pull) and await fetches.wait_opened(pull.key, request):
+            return None  # it is known by now that this repository has it
+        if search.evidence is None and not self._is_decided(pull, None):
+            outcome = await self._ask(pull, None)
+            if isinstance(outcome, Answer):
+                return outcome
+            search.evidence = outcome
+        elif followed := await self._follow(pull, search.evidence):
             return followed
         else:
             self._expire(pull, search)
@@ -142,29 +142,29 @@ class Blobs:
 
     async def _miss(self, pull: Pull) -> Answer:
         # A task of its own, since the client's leaving must not end it.
-        led = await asyncio.shield(self._fetches.lead(pull))
-        if isinstance(led, Answer):
-            return led
+        begun = await asyncio.shield(self._fetches.start(pull))
+        if isinstance(begun, Answer):
+            return begun
         return await self._answers.follow(
-            pull.request, led.download, led.opened, cache_status.STORED
+            pull.request, begun.download, begun.opened, cache_status.STORED
         )
 
-    async def _follow(self, pull: Pull, shown: Shown | None) -> Answer | None:
+    async def _follow(self, pull: Pull, evidence: Evidence | None) -> Answer | None:
         """Follow a running fetch; None, after a while, where it is none to follow."""
         fetches, key = self._fetches, pull.key
         download = fetches.running.get(key)
         if download is None:
-            await fetches.opened(key, pull.request)
+            await fetches.wait_opened(key, pull.request)
             return None
-        if not _may_follow(download, shown):
+        if not _may_follow(download, evidence):
             await download.retired.wait()
             return None
         self._context.events.count(Counter.BLOB_COLLAPSED)
-        if shown is not None:
-            fetches.promise(pull, shown.asked)
-        led = fetches.join(pull)
+        if evidence is not None:
+            fetches.grant_when_verified(pull, evidence.asked)
+        begun = fetches.follow(pull)
         return await self._answers.follow(
-            pull.request, led.download, led.opened, cache_status.COLLAPSED
+            pull.request, begun.download, begun.opened, cache_status.COLLAPSED
         )
 
     async def _head(self, pull: Pull) -> Answer:
@@ -177,59 +177,62 @@ class Blobs:
         elif is_elsewhere(request, reply) and is_page(reply.headers):
             reply.close()
             return error_answer(502, "UNAVAILABLE", "upstream sends to a web page, not to the blob")
-        elif Shown.by(reply, asked).is_named(pull.digest):
+        elif Evidence.of(reply, asked).is_named(pull.digest):
             await authorization.allowed(pull, asked)
         return await self._context.relay.answer(request, reply)
 
     # Who may have it
 
     def _is_decided(self, pull: Pull, found: StoredBlob | None) -> bool:
-        """Whether a client is known to be allowed a blob that its repository is known to have."""
+        """Whether no question is needed: the repository has the blob, and a grant covers it."""
         download = self._fetches.running.get(pull.key)
         here = (found is not None and found.linked) or (
             download is not None and pull.repository in download.repositories
         )
-        return here and (self._authorization.is_granted(pull) or self._fetches.is_promised(pull))
+        return here and (
+            self._authorization.is_granted(pull) or self._fetches.has_pending_grant(pull)
+        )
 
-    async def _ask(self, pull: Pull, found: StoredBlob | None) -> Shown | Answer | None:
-        """What upstream shows of a blob, or its refusal.
+    async def _ask(self, pull: Pull, found: StoredBlob | None) -> Evidence | Answer | None:
+        """Upstream's evidence of a blob, or its refusal.
 
-        None where it does not say, and the client may have what was found none the less. Raises
-        ``UpstreamError``.
+        None where upstream is away, and the client may have what was found all the same
+        (``stale``). Raises ``UpstreamError``.
         """
-        spare = found is not None and found.linked and await self._stale.may_have(pull)
-        if spare and not self._stale.may_ask(pull.request, by_digest=True):
+        has_fallback = found is not None and found.linked and await self._stale.may_have(pull)
+        if has_fallback and not self._stale.may_ask(pull.request, by_digest=True):
             return None
         try:
-            word = await self._authorization.ask_for_blob(pull, brief=spare)
+            outcome = await self._authorization.ask_for_blob(pull, brief=has_fallback)
         except UpstreamError:
-            if spare:
+            if has_fallback:
                 return None
             drop(found)
             raise
-        if spare and isinstance(word, Answer) and word.status in TRANSIENT:
-            word.close()
+        if has_fallback and isinstance(outcome, Answer) and outcome.status in TRANSIENT:
+            outcome.close()
             return None
-        return word
+        return outcome
 
     def _expire(self, pull: Pull, search: _Search) -> None:
         """Forget what upstream showed, where that is too long ago to be acted on."""
-        if search.shown and not self._authorization.still_counts(pull, search.shown.asked):
-            search.shown = None
+        if search.evidence and not self._authorization.still_counts(pull, search.evidence.asked):
+            search.evidence = None
 
 
-def _is_doubtful(pull: Pull, found: StoredBlob, shown: Shown | None = None) -> bool:
-    """Whether bytes are to be served that must be verified before that.
+def _is_doubtful(pull: Pull, found: StoredBlob, evidence: Evidence | None = None) -> bool:
+    """Whether bytes are to be served that must be verified before (``integrity``).
 
-    Not where upstream showed something else: who may not have them must not wait for it.
+    Not where upstream showed something else: the client may not have them, and whether they are
+    damaged is nothing to it.
     """
     served = pull.request.method == "GET"
-    may = shown is None or shown.can_be(pull.digest, found.size)
+    may = evidence is None or evidence.can_be(pull.digest, found.size)
     return served and may and not found.sound
 
 
-def _may_follow(download: Download, shown: Shown | None) -> bool:
+def _may_follow(download: Download, evidence: Evidence | None) -> bool:
     """Whether a running fetch can be what upstream showed (None: this client is granted it)."""
     if download.state is State.FAILED:
         return False
-    return shown is None or shown.can_be(download.digest, download.size)
+    return evidence is None or evidence.can_be(download.digest, download.size)

@@ -60,18 +60,18 @@ class ManifestsByDigest:
 
         None where upstream does not say, and the client may have it none the less.
         """
-        spare = found.linked and await self._stale.may_have(pull)
-        if spare and not self._stale.may_ask(pull.request, by_digest=True):
+        has_fallback = found.linked and await self._stale.may_have(pull)
+        if has_fallback and not self._stale.may_ask(pull.request, by_digest=True):
             return None
         try:
-            head = await self._fetch.head(pull, brief=spare)
+            head = await self._fetch.head(pull, brief=has_fallback)
         except UpstreamError:
-            if spare:
+            if has_fallback:
                 return None
             raise
-        if spare and head.status in TRANSIENT:
+        if has_fallback and head.status in TRANSIENT:
             return None
-        allowed = head.status == 200 and head.shown.can_be(pull.digest, len(found.content))
+        allowed = head.status == 200 and head.evidence.can_be(pull.digest, len(found.content))
         if allowed:
-            await self._authorization.allowed(pull, head.shown.asked)
+            await self._authorization.allowed(pull, head.evidence.asked)
         return allowed

@@ -1,6 +1,9 @@
 """What becomes of a manifest that upstream sent: verified, stored, granted, answered."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Self
 
 from entrepot.auth.grants import Asked
 from entrepot.events.counters import Counter
@@ -16,6 +19,20 @@ from entrepot.pull.manifests.tag_history import TagHistory
 from entrepot.pull.pull import Pull, TagPull
 from entrepot.transfer.range_answers import Content, content_answer
 from entrepot.upstream.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """A manifest that upstream sent, verified."""
+
+    content: bytes
+    media_type: str
+    listed: Callable[[], frozenset[Digest]]
+    """What it lists; read once, by who asks first: its JSON may take a tenth of a second."""
+
+    @classmethod
+    def of(cls, content: bytes, media_type: str) -> Self:
+        return cls(content, media_type, cache(partial(listed_digests, content)))
 
 
 class ManifestCommit:
@@ -36,26 +53,21 @@ class ManifestCommit:
             return self._mismatch(pull, claimed)
         of_digest = pull if isinstance(pull, Pull) else pull.at(digest)
         told = None if isinstance(pull, Pull) else self._history.found(pull, digest, asked)
-        media_type = reply.value("Content-Type") or ""
-        kept = await self._store(of_digest, content, media_type, asked, told)
+        received = _Received.of(content, reply.value("Content-Type") or "")
+        kept = await self._store(of_digest, received, asked, told)
         access, events = self._context.access, self._context.events
         access.allow(pull.repository, pull.who, (digest,), asked)
-        access.extend(pull.repository, pull.who, digest, lambda: listed_digests(content))
+        access.extend(pull.repository, pull.who, digest, received.listed)
         events.count(Counter.MANIFEST_MISSES)
-        whole = Content(digest, media_type, len(content), lambda _start, _stop: content)
+        whole = Content(digest, received.media_type, len(content), lambda _start, _stop: content)
         how = cache_status.STORED if kept else cache_status.UNSTORED
         answer = content_answer(pull.request, whole, how, ranges=False)
         return answer.adding(*only(reply.headers, OF_A_MANIFEST))
 
     async def _store(
-        self,
-        pull: Pull,
-        content: bytes,
-        media_type: str,
-        asked: Asked,
-        told: Callable[[], None] | None,
+        self, pull: Pull, received: _Received, asked: Asked, told: Callable[[], None] | None
     ) -> bool:
-        """Store a manifest, and what the tag is; False where it was not stored."""
+        """Store a manifest, and what the tag is (``told``); False where it was not stored."""
         context, store = self._context, self._context.store
         repository, digest = pull.repository, pull.digest
 
@@ -64,7 +76,14 @@ class ManifestCommit:
             if context.access.is_deleted(repository, digest, asked):
                 return False
             label = self._authorization.given_to(pull, asked)
-            kept = store.manifests.put(repository, digest, content, media_type, given_to=label)
+            kept = store.manifests.put(
+                repository,
+                digest,
+                received.content,
+                received.media_type,
+                given_to=label,
+                listed=received.listed,
+            )
             if told is not None:
                 told()
             return kept

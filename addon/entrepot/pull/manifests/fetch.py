@@ -19,7 +19,7 @@ from entrepot.protocol.headers import normalise_accept
 from entrepot.protocol.manifests import MAX_SIZE, is_cacheable
 from entrepot.protocol.messages import Answer, Fields, Request, said_digest
 from entrepot.protocol.statuses import GONE
-from entrepot.pull.authorization import Authorization, Shown
+from entrepot.pull.authorization import Authorization, Evidence
 from entrepot.pull.manifests.commit import ManifestCommit
 from entrepot.pull.manifests.tag_history import TagHistory
 from entrepot.pull.pull import Pull, TagPull
@@ -38,7 +38,7 @@ class Head:
 
     status: int
     headers: Fields
-    shown: Shown
+    evidence: Evidence
 
     @property
     def is_enough(self) -> bool:
@@ -130,13 +130,13 @@ class ManifestFetch:
         with await context.gateway.send_patiently(
             pull.request, method="HEAD", brief=brief
         ) as reply:
-            shown = Shown.by(reply, asked)
+            evidence = Evidence.of(reply, asked)
             if reply.status != 200:
                 await self._refused(pull, reply, asked)
-            elif isinstance(pull, Pull) and shown.is_named(pull.digest):
+            elif isinstance(pull, Pull) and evidence.is_named(pull.digest):
                 await self._authorization.allowed(pull, asked)
             answer = await context.relay.answer(request, reply)
-            return Head(reply.status, without(answer.headers, FOR_ONE_CLIENT), shown)
+            return Head(reply.status, without(answer.headers, FOR_ONE_CLIENT), evidence)
 
     async def _get_alone(self, pull: Pull | TagPull, *, patient: bool = True) -> Answer:
         context, request = self._context, pull.request

@@ -87,23 +87,23 @@ class Tags:
         """
         entries = await self._entries(pull)
         known, stale = bool(entries), self._stale
-        hopeful = any(map(stale.is_fresh_enough, entries.values()))
-        if hopeful and not stale.may_ask(pull.request, by_digest=False):
+        has_fallback = any(map(stale.is_fresh_enough, entries.values()))
+        if has_fallback and not stale.may_ask(pull.request, by_digest=False):
             found = await stale.find(pull, entries)
             if found is not None:
                 return self._serve_stale(pull, found)
-            hopeful = False
+            has_fallback = False
         try:
-            answer = await self._ask(pull, known=known, brief=hopeful)
+            answer = await self._ask(pull, known=known, brief=has_fallback)
         except UpstreamError:
             found = await stale.find(pull, entries)
-            if found is None and not hopeful:
+            if found is None and not has_fallback:
                 raise
         else:
             if answer.status not in TRANSIENT:
                 return answer
             found = await stale.find(pull, entries)
-            if found is None and not hopeful:
+            if found is None and not has_fallback:
                 return answer
             answer.close()
         if found is not None:
@@ -137,9 +137,9 @@ class Tags:
         head = await self._fetch.head(pull, brief=brief)
         if head.status in TRANSIENT and brief:
             return head.answer()
-        found, digest = None, head.shown.digest
+        found, digest = None, head.evidence.digest
         if head.status == 200 and digest is not None:
-            found = await self._confirmed(pull, digest, head.shown.asked)
+            found = await self._confirmed(pull, digest, head.evidence.asked)
         if method == "HEAD" and head.is_enough:
             return head.answer()
         verdict = judge(head.status, digest, held=found is not None)

@@ -71,9 +71,16 @@ class ManifestRows:
         self._damaged(digest, damage)
         return None
 
-    def add(self, origin: Origin, digest: Digest, content: bytes, media_type: str) -> None:
-        """Keep a verified manifest, and what it lists beside it."""
-        listing = self._lately.get(digest, lambda: listed_digests(content))
+    def add(
+        self,
+        origin: Origin,
+        digest: Digest,
+        content: bytes,
+        media_type: str,
+        listed: Callable[[], frozenset[Digest]],
+    ) -> None:
+        """Keep a verified manifest, and what it lists beside it, which is asked where unknown."""
+        listing = self._lately.get(digest, listed)
         meta = {
             "type": media_type,
             "stored": self._clock(),
