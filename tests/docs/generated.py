@@ -63,7 +63,16 @@ def _sentence(file: Path) -> str:
 def quirks_of(*quirks: Quirk) -> str:
     """A table of what single registries or clients do otherwise."""
     rows = [f"| {one.who} | {one.what.replace('``', '`')} | {one.source} |" for one in quirks]
-    return "\n".join(["| who | what they do: what Entrepôt does about it | source |", "| --- | --- | --- |", *rows]) + "\n"
+    return (
+        "\n".join(
+            [
+                "| who | what they do: what Entrepôt does about it | source |",
+                "| --- | --- | --- |",
+                *rows,
+            ]
+        )
+        + "\n"
+    )
 
 
 BLOCKS: dict[str, tuple[Page, Callable[[], str]]] = {
