@@ -27,7 +27,7 @@ class AnsweredBy(Enum):
 
     CACHE = auto()
     LOGIN = auto()
-    """Pings and tokens (``endpoints.ping_and_token``)."""
+    """Pings and tokens (``endpoints.logins``)."""
     ACCOUNT = auto()
     """Upstream, asked as the account that is configured for it."""
     UPSTREAM = auto()

@@ -17,7 +17,7 @@ from entrepot.mitm.hooks.classify import passing
 from entrepot.mitm.state import ProxyState
 from entrepot.push.request_tap import RequestTap
 
-WATCHED = "entrepot.watched"
+TAP = "entrepot.tap"
 """Key of ``flow.metadata``: the :class:`RequestTap` of a flow that is under way."""
 
 
@@ -35,22 +35,20 @@ class PushTee:
         parts = self._state.parts()
         if parts.foundation.config.no_keep_pushed:
             return
-        watched = parts.cache.pushes.watch(
-            asked.request, asked.endpoint, translate.content_size(flow)
-        )
-        if watched is None:
+        tap = parts.cache.pushes.watch(asked.request, asked.endpoint, translate.content_size(flow))
+        if tap is None:
             return
-        flow.metadata[WATCHED] = watched
+        flow.metadata[TAP] = tap
         if translate.has_content(flow):
-            flow.request.stream = tee(watched, self._state.events())
+            flow.request.stream = tee(tap, self._state.events())
         else:
-            watched.add(b"")
+            tap.add(b"")
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Hand on what the registry answered."""
-        watched: RequestTap | None = flow.metadata.pop(WATCHED, None)
-        if watched is not None and flow.response is not None:
-            watched.answered(flow.response.status_code, translate.fields_of(flow.response))
+        tap: RequestTap | None = flow.metadata.pop(TAP, None)
+        if tap is not None and flow.response is not None:
+            tap.answered(flow.response.status_code, translate.fields_of(flow.response))
 
     def response(self, flow: http.HTTPFlow) -> None:
         """End a capture that another hook's failure left open."""
@@ -58,21 +56,21 @@ class PushTee:
 
     def error(self, flow: http.HTTPFlow) -> None:
         """End the capture: the client or the registry has left."""
-        watched: RequestTap | None = flow.metadata.pop(WATCHED, None)
-        if watched is not None:
-            watched.broken()
+        tap: RequestTap | None = flow.metadata.pop(TAP, None)
+        if tap is not None:
+            tap.broken()
 
 
-def tee(watched: RequestTap, events: Events) -> Callable[[bytes], bytes]:
+def tee(tap: RequestTap, events: Events) -> Callable[[bytes], bytes]:
     """Make a ``flow.request.stream`` that gives each piece to the cache, and returns it."""
 
     def passed(data: bytes) -> bytes:
         try:
-            watched.add(data)
+            tap.add(data)
         except Exception:  # noqa: BLE001 one failure must not end the others
             events.log(Event.HOOK_FAILED, task="taking in what is pushed")
             with contextlib.suppress(Exception):
-                watched.broken()
+                tap.broken()
         return data
 
     return passed
