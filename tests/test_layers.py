@@ -53,7 +53,6 @@ STILL_LONG = frozenset(
     {
         "authorization.py",
         "client.py",
-        "download.py",
         "fetches.py",
         "manifests.py",
         "mirror.py",

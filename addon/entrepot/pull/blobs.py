@@ -231,20 +231,20 @@ class Blobs:
     async def _follow(self, request: Request, led: Led, how: CacheStatus) -> Answer:
         """Stream from the growing file."""
         download, opened = led.download, led.opened
-        if _needs_the_end(request, download.size):
+        if _needs_the_end(request, download.file.size):
             try:
-                await download.settled()
+                await download.file.settled()
             except BodyError as error:
                 opened.close()
                 return error_answer(502, "UNAVAILABLE", str(error))
         content = Content(
             download.digest,
             download.media_type,
-            download.size,
+            download.file.size,
             lambda start, stop: ContinuedBody(
                 opened.part(start, stop),
                 self._elsewhere(request, start, stop),
-                download.digest if stop in (None, download.size) else None,
+                download.digest if stop in (None, download.file.size) else None,
             ),
         )
         answer = content_answer(request, content, how, ranges=True)
@@ -281,9 +281,9 @@ def _is_doubtful(wanted: _Wanted, found: StoredBlob, shown: Shown | None = None)
 
 def _may_follow(download: Download, shown: Shown | None) -> bool:
     """Whether a running fetch can be what upstream showed this client (None: is known to allow)."""
-    if download.state is State.FAILED:
+    if download.file.state is State.FAILED:
         return False
-    return shown is None or shown.can_be(download.digest, download.size)
+    return shown is None or shown.can_be(download.digest, download.file.size)
 
 
 def _needs_the_end(request: Request, size: int | None) -> bool:

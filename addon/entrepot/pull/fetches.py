@@ -24,9 +24,10 @@ from entrepot.pull import authorization
 from entrepot.storage.capacity.download_claims import Fit
 from entrepot.storage.errors import StoreError, storage_reason
 from entrepot.transfer.bodies import FileBody
-from entrepot.transfer.download import Broken, Download, MismatchError
+from entrepot.transfer.download import Download
 from entrepot.transfer.download_limits import make_way, slow_ones
-from entrepot.transfer.growing_file import GaveWay, State
+from entrepot.transfer.errors import DownloadError, GaveWay, MismatchError
+from entrepot.transfer.growing_file import State
 from entrepot.transfer.range_answers import wants_part
 from entrepot.transfer.single_flight import Audience
 from entrepot.upstream.context import Context
@@ -101,7 +102,7 @@ class Fetches:
         """Follow a running fetch."""
         download = self.running[key]
         download.repositories.add(repository)
-        return Led(download, download.body(0, None))
+        return Led(download, download.file.body(0, None))
 
     def claim(self, key: Key, claim: Claim) -> None:
         """Remember what upstream allowed once the running fetch is verified."""
@@ -162,7 +163,7 @@ class Fetches:
             if download is None or not await self._begin(key, download, reply):
                 return await self._unstored(request, reply, digest)
             # First what may fail: one that is registered and never ends would hold up all who ask.
-            led = Led(download, download.body(0, None))
+            led = Led(download, download.file.body(0, None))
             download.repositories.add(repository)
             download.start()
             self.running[key] = download
@@ -182,16 +183,16 @@ class Fetches:
         with contextlib.suppress(StoreError, RuntimeError):
             await context.threads.call(lambda: context.store_thread.run_from_thread(release))
         if download is not None:
-            download.discard_if_empty()
-            download.close()
+            download.file.discard_if_empty()
+            download.file.close()
 
     async def _get(self, request: Request, download: Download | None) -> Reply:
-        at = download.written if download else 0
+        at = download.file.written if download else 0
         part = _range_from(at)
         reply = await self._context.gateway.send_patiently(request, extra=part, downgrade=True)
         if reply.status == 416 and download is not None and at:
             reply.close()  # what is here is longer than the blob: it cannot be a part of it
-            download.restart()
+            download.file.restart()
             reply = await self._context.gateway.send(request, downgrade=True)
         return reply
 
@@ -200,7 +201,7 @@ class Fetches:
         context = self._context
         try:
             size = download.accept(reply)
-        except Broken as error:
+        except DownloadError as error:
             context.events.log(Event.FETCH_BROKEN, digest=download.digest, reason=error, kept=0)
             return False
         except OSError as error:
@@ -210,7 +211,7 @@ class Fetches:
             context.events.log_once(Event.DOWNLOADS_FULL, registry=key[0], digest=download.digest)
             return False
         self._beginning[key] = download
-        granted = await self._admit(download.path, size)
+        granted = await self._admit(download.file.path, size)
         if not granted:
             context.events.log_once(Event.STORE_FULL, digest=download.digest, size=size)
         return granted
@@ -312,8 +313,10 @@ class Fetches:
     def _claim(self, download: Download, end: int) -> int:
         store = self._context.store
         # What nobody waits for and says no end of itself takes nobody's place.
-        evict = download.size is not None or download.is_read
-        claim = bind(store.downloads.claim, download.path, end, download.written, evict=evict)
+        evict = download.file.size is not None or download.file.is_followed
+        claim = bind(
+            store.downloads.claim, download.file.path, end, download.file.written, evict=evict
+        )
         try:
             return self._context.store_thread.run_from_thread(claim)
         except (StoreError, RuntimeError):
@@ -321,13 +324,13 @@ class Fetches:
 
     def _finish(self, claim: Claim, download: Download) -> None:
         """Commit, or clear away what is of no use; ``claim`` is that of who began it."""
-        if download.error is None:
+        if download.file.error is None:
             self._commit(claim, download)
         else:
-            self._report(claim.repository, download, download.error)
+            self._report(claim.repository, download, download.file.error)
         with contextlib.suppress(StoreError, RuntimeError):
             self._context.store_thread.run_from_thread(
-                bind(self._context.store.downloads.release, download.path)
+                bind(self._context.store.downloads.release, download.file.path)
             )
 
     def _commit(self, claim: Claim, download: Download) -> None:
@@ -337,7 +340,7 @@ class Fetches:
         def commit() -> None:
             """What is heard while this runs is written after it."""
             label = authorization.given_to(context, repository, digest, claim.who, claim.asked)
-            path, media_type = download.path, download.media_type
+            path, media_type = download.file.path, download.media_type
             store.blobs.commit(path, repository, digest, media_type, given_to=label)
             deleted = context.access.is_deleted(repository, digest, claim.asked)
             if deleted or repository not in download.repositories:
@@ -350,13 +353,15 @@ class Fetches:
         except (StoreError, RuntimeError) as problem:
             events.log_once(Event.STORE_FAILED, reason=problem)
         else:
-            events.log(Event.BLOB_STORED, digest=digest, size=download.size, repository=repository)
+            events.log(
+                Event.BLOB_STORED, digest=digest, size=download.file.size, repository=repository
+            )
 
     def _report(self, repository: Repository, download: Download, error: Exception) -> None:
-        useless = isinstance(error, MismatchError | OSError) or download.written == 0
-        kept = 0 if useless else download.written
+        useless = isinstance(error, MismatchError | OSError) or download.file.written == 0
+        kept = 0 if useless else download.file.written
         if useless:
-            download.path.unlink(missing_ok=True)
+            download.file.path.unlink(missing_ok=True)
         if isinstance(error, GaveWay):
             digest = download.digest
             self._context.events.log(
@@ -377,7 +382,7 @@ class Fetches:
         download = self.running.pop(key)
         self.ended += 1
         for claim in self._claims.pop(key, ()):
-            if download.state is State.VERIFIED:
+            if download.file.state is State.VERIFIED:
                 self._context.access.allow(claim.repository, claim.who, (key[1],), claim.asked)
 
 

@@ -36,7 +36,7 @@ class Audience:
         self._waits: list[Callable[[], bool]] = []
 
     def join(self, request: Request) -> None:
-        """Take in one more."""
+        """Count one more client that waits."""
         self._waits.append(request.is_awaited)
 
     def is_there(self) -> bool:
@@ -48,6 +48,8 @@ class Audience:
 
 @dataclass(slots=True, eq=False)
 class _Flight:
+    """One question that is asked for its audience."""
+
     audience: Audience = field(default_factory=Audience)
     task: "asyncio.Future[Any] | None" = None
 
