@@ -3,17 +3,18 @@
 import asyncio
 from collections.abc import Callable
 
-from entrepot.http_client.client import Follow, Upstream
-from entrepot.http_client.response import Reply, Target
+from entrepot.http_client.client import HttpClient
+from entrepot.http_client.request import Follow, SendOptions, Target
+from entrepot.http_client.response import Reply
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Body, BodyError
 from rig.faults import FaultServer, Handler
 
 
-def send(upstream: Upstream, server: FaultServer, handler: Handler) -> Reply:
+def send(upstream: HttpClient, server: FaultServer, handler: Handler) -> Reply:
     server.routes["/a"] = handler
     target = Target(Origin("http", "127.0.0.1", server.port), "/a")
-    return upstream.send("GET", target, (), follow=Follow.NO)
+    return upstream.send("GET", target, (), SendOptions(Follow.NO))
 
 
 async def in_thread(function: Callable[[], bytes]) -> bytes:

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from entrepot.http_client.client import Follow, Upstream
-from entrepot.http_client.response import Reply, Target
+from entrepot.http_client.client import HttpClient
+from entrepot.http_client.request import Follow, SendOptions, Target
+from entrepot.http_client.response import Reply
 from entrepot.protocol.identifiers import Digest, Origin
 from entrepot.storage.capacity.download_claims import Fit
 from entrepot.storage.store import Store
@@ -48,7 +49,7 @@ class Fetcher:
     """Makes downloads of DIGEST from the server's PATH."""
 
     server: FaultServer
-    upstream: Upstream
+    upstream: HttpClient
     store: Store
     now: float = 0.0
 
@@ -59,11 +60,11 @@ class Fetcher:
     def reopen(self, offset: int) -> Reply:
         target = Target(Origin("http", "127.0.0.1", self.server.port), PATH)
         fields = (("Range", f"bytes={offset - 1}-"),) if offset else ()
-        return self.upstream.send("GET", target, fields, follow=Follow.ANY)
+        return self.upstream.send("GET", target, fields, SendOptions(Follow.ANY))
 
     def part(self, reply: Reply, start: int, stop: int) -> Reply:
         fields = (("Range", f"bytes={start}-{stop - 1}"),)
-        return self.upstream.send("GET", reply.target, fields, follow=Follow.ANY)
+        return self.upstream.send("GET", reply.target, fields, SendOptions(Follow.ANY))
 
     def prepare(self, digest: Digest = DIGEST) -> Fetch:
         over = asyncio.Event()

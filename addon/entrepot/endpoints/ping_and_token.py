@@ -26,7 +26,8 @@ from entrepot.bounded_map import BoundedMap
 from entrepot.endpoints.account_requests import Behalf
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
-from entrepot.http_client.response import Reply, UpstreamError, unavailable
+from entrepot.http_client.errors import UpstreamError, unavailable
+from entrepot.http_client.response import Reply
 from entrepot.protocol import cache_status
 from entrepot.protocol.header_filters import (
     ANYBODYS_PING,

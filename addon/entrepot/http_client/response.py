@@ -1,17 +1,11 @@
-"""What an upstream is asked, and what it answers: the head at once, the body as it is read.
-
-No error says more of a URL than scheme, host and port: the rest may be signed.
-"""
+"""What an upstream answers: the head at once, the body as it is read, or drained, or left."""
 
 import contextlib
-import math
 import select
 import socket
 import zlib
-from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Self
-from urllib.parse import urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -19,13 +13,12 @@ from urllib3.util.ssltransport import SSLTransport
 
 from entrepot.http_client import cancellable_call
 from entrepot.http_client.connect.tls_socket import WideSocket
-from entrepot.http_client.errors import is_connected, is_passing, is_slow, reason_of
+from entrepot.http_client.errors import UpstreamError, failure
 from entrepot.http_client.gunzip import Gunzip, is_encoded
+from entrepot.http_client.request import Target
 from entrepot.http_client.response_head import Response
-from entrepot.protocol.cache_status import CacheStatus
 from entrepot.protocol.headers import ContentRange
-from entrepot.protocol.identifiers import Origin
-from entrepot.protocol.messages import Answer, Fields, error_answer, field_values
+from entrepot.protocol.messages import Fields, field_values
 from entrepot.protocol.network_reach import Reach
 
 _CHUNK = 64 * 1024
@@ -38,91 +31,6 @@ _PATIENCE = 60.0
 """...so many seconds in any case."""
 _DRAIN_SECONDS = 2.0
 """What a connection that serves again may cost; a new one is made in less."""
-
-
-class UpstreamError(Exception):
-    """Upstream could not be asked, or broke off; the text names a host and a reason.
-
-    ``passing``: whether it may be well when asked again in a moment. ``silent``: the host that
-    gave no answer at all, with ``connected`` and ``slow`` as for ``Breakers.failed``. ``again``:
-    it was not asked now, but will be in so many seconds.
-    """
-
-    def __init__(
-        self,
-        text: str,
-        *,
-        passing: bool = False,
-        silent: Origin | None = None,
-        connected: bool = True,
-        slow: bool = False,
-        again: float | None = None,
-    ) -> None:
-        super().__init__(text)
-        self.again = again
-        self.passing = passing
-        self.silent = silent
-        self.connected = connected
-        self.slow = slow
-
-
-class AbandonedError(UpstreamError):
-    """Upstream was not asked, or not to the end, since nobody waits for the answer any more."""
-
-    def __init__(self, origin: Origin | None = None) -> None:
-        super().__init__(f"{origin or 'upstream'}: nobody waits for its answer any more")
-
-
-def failure(origin: Origin, error: BaseException) -> UpstreamError:
-    """What an error of urllib3 or of a socket says of the host that was asked."""
-    return UpstreamError(
-        f"{origin}: {reason_of(error)}",
-        passing=is_passing(error),
-        silent=origin,
-        connected=is_connected(error),
-        slow=is_slow(error),
-    )
-
-
-def unavailable(error: UpstreamError, how: CacheStatus) -> Answer:
-    """What a client gets where upstream could not be asked.
-
-    A host that is left alone for a while is a 503 that says for how long, so that no client tries
-    again before.
-    """
-    upstream, _, reason = str(error).partition(": ")
-    status = 502 if error.again is None else 503
-    answer = error_answer(
-        status, "UNAVAILABLE", f"upstream: {error}", upstream=upstream, reason=reason
-    ).adding(how)
-    if error.again is None:
-        return answer
-    return answer.adding(("Retry-After", str(max(1, math.ceil(error.again)))))
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a request goes: an origin and a raw path with query."""
-
-    origin: Origin
-    path: str
-
-    @classmethod
-    def parse(cls, url: str) -> Self:
-        """Split an absolute URL; ValueError where it is no http(s) one with a host."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("want an absolute http or https URL")
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        path = parts.path or "/"
-        return cls(
-            Origin.make(parts.scheme, parts.hostname, port),
-            f"{path}?{parts.query}" if parts.query else path,
-        )
-
-    def join(self, location: str) -> Self:
-        """The target that a ``Location`` value names, relative ones included."""
-        return self.parse(urljoin(f"{self.origin}{self.path}", location))
 
 
 class Reply:

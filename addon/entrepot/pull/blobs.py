@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from entrepot.auth.credentials import Credential
 from entrepot.events.counters import Counter
-from entrepot.http_client.response import UpstreamError
+from entrepot.http_client.errors import UpstreamError
 from entrepot.protocol import cache_status
 from entrepot.protocol.cache_status import CacheStatus
 from entrepot.protocol.identifiers import Digest, Repository

@@ -13,8 +13,8 @@ from entrepot.auth.credentials import Credential
 from entrepot.auth.grants import Asked
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
-from entrepot.http_client.client import Follow
-from entrepot.http_client.response import Reply, Target
+from entrepot.http_client.request import Follow, SendOptions, Target
+from entrepot.http_client.response import Reply
 from entrepot.protocol import cache_status
 from entrepot.protocol.header_filters import content_fields, without
 from entrepot.protocol.identifiers import Digest, Origin, Repository
@@ -244,7 +244,7 @@ class Fetches:
 
         def get(target: Target, reach: Reach, fields: Fields) -> Reply:
             return context.gateway.upstream.send(
-                "GET", target, fields, reach=reach, follow=Follow.ANY, downgrade=True
+                "GET", target, fields, SendOptions(Follow.ANY, reach=reach, downgrade=True)
             )
 
         def ask(extra: Fields) -> Reply:

@@ -12,7 +12,8 @@ from entrepot.auth.credentials import Credential
 from entrepot.auth.grants import Asked
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
-from entrepot.http_client.response import Reply, UpstreamError
+from entrepot.http_client.errors import UpstreamError
+from entrepot.http_client.response import Reply
 from entrepot.protocol import cache_status
 from entrepot.protocol.cache_status import CacheStatus
 from entrepot.protocol.header_filters import FOR_ONE_CLIENT, OF_A_MANIFEST, only, without

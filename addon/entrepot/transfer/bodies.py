@@ -10,7 +10,8 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from entrepot.http_client.response import Reply, UpstreamError
+from entrepot.http_client.errors import UpstreamError
+from entrepot.http_client.response import Reply
 from entrepot.protocol.identifiers import Digest, Hasher
 from entrepot.protocol.messages import CHUNK, Body, BodyError, Stretch
 from entrepot.transfer.digest_verification import VerifiedBody

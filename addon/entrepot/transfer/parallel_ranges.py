@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import IO
 
 from entrepot.http_client.cancellable_call import Call, making
-from entrepot.http_client.response import Reply, UpstreamError
+from entrepot.http_client.errors import UpstreamError
+from entrepot.http_client.response import Reply
 from entrepot.protocol.identifiers import Origin
 
 CONNECTIONS = 4

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from entrepot.http_client.response import Reply, UpstreamError
+from entrepot.http_client.errors import UpstreamError
+from entrepot.http_client.response import Reply
 from entrepot.protocol.statuses import TRANSIENT_WHILE_FETCHING
 from entrepot.transfer.errors import DownloadError, MismatchError
 from entrepot.transfer.parallel_ranges import SMALLEST_BLOB, ParallelRanges

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from entrepot.http_client.response import AbandonedError, UpstreamError
+from entrepot.http_client.errors import AbandonedError, UpstreamError
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Request
 

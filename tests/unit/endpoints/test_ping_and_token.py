@@ -16,7 +16,7 @@ from entrepot.endpoints import ping_and_token as rules
 from entrepot.endpoints.account_requests import Behalf
 from entrepot.endpoints.ping_and_token import LARGEST_FORM, REMEMBERED_SECONDS, Logins
 from entrepot.events.log import Events
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer, Fields, Request, field_values
@@ -144,7 +144,7 @@ def run(store: Store, server: FaultServer) -> Callable[[Scenario], None]:
 
     async def main(scenario: Scenario) -> None:
         world = World(server)
-        upstream = Upstream(Roots(None, None), read_seconds=10)
+        upstream = HttpClient(Roots(None, None), read_seconds=10)
         context = Context.make(store, upstream, world.access, world.events, world.clock)
         with closing(context):
             world.hosts, realms = RegistryHosts(context), world.realms

@@ -17,7 +17,7 @@ import pytest
 
 from entrepot.auth.grants import Access
 from entrepot.events.log import Events
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.protocol.identifiers import Digest, Origin, Repository
 from entrepot.protocol.messages import Answer, BodyError, Request
@@ -165,7 +165,7 @@ class Run:
     @asynccontextmanager
     async def _world(self, limit: int) -> AsyncIterator[World]:
         events = Events()
-        upstream = Upstream(Roots(None, None), read_seconds=10)
+        upstream = HttpClient(Roots(None, None), read_seconds=10)
         with closing(Store(self._folder, limit)) as store:
             now = [1e9]
             context = Context.make(

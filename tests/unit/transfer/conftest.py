@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.storage.store import Store
 from rig.downloads import LIMIT, Fetcher
@@ -27,8 +27,8 @@ def server(shared_server: FaultServer) -> FaultServer:
 
 
 @pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    upstream = Upstream(Roots(None, None), read_seconds=10)
+def upstream() -> Iterator[HttpClient]:
+    upstream = HttpClient(Roots(None, None), read_seconds=10)
     yield upstream
     upstream.close()
 
@@ -40,5 +40,5 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def fetcher(server: FaultServer, upstream: Upstream, store: Store) -> Fetcher:
+def fetcher(server: FaultServer, upstream: HttpClient, store: Store) -> Fetcher:
     return Fetcher(server, upstream, store)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.protocol.identifiers import Digest
 from entrepot.protocol.messages import CHUNK, Body, BodyError, Stretch
 from entrepot.transfer.bodies import ContinuedBody, FileBody, ReplyBody
@@ -117,20 +117,20 @@ def test_a_file_that_shrank_cuts_the_transfer(file: int, tmp_path: Path) -> None
 # Replies
 
 
-def test_unverified_bytes_are_passed_on(upstream: Upstream, server: FaultServer) -> None:
+def test_unverified_bytes_are_passed_on(upstream: HttpClient, server: FaultServer) -> None:
     """Without a digest the body is upstream's own, of a length that nobody may know."""
     body = ReplyBody(send(upstream, server, Content(DATA, chunked=True)), in_thread)
     assert body.size is None
     assert b"".join(asyncio.run(drain(body))) == DATA
 
 
-def test_a_broken_connection_cuts_the_transfer(upstream: Upstream, server: FaultServer) -> None:
+def test_a_broken_connection_cuts_the_transfer(upstream: HttpClient, server: FaultServer) -> None:
     """What upstream broke off is not whole here either."""
     reply = send(upstream, server, Content(DATA, cut_after=100_000, reset=False))
     assert DATA.startswith(asyncio.run(drain_broken(ReplyBody(reply, in_thread))))
 
 
-def test_a_body_can_be_closed_in_the_middle(upstream: Upstream, server: FaultServer) -> None:
+def test_a_body_can_be_closed_in_the_middle(upstream: HttpClient, server: FaultServer) -> None:
     """A client that leaves ends the transfer; reading on gives nothing."""
 
     async def scenario() -> bytes:
@@ -221,7 +221,7 @@ def test_a_second_loss_is_final() -> None:
     assert len(lost) == 1
 
 
-def test_wrong_bytes_are_not_made_up_for(upstream: Upstream, server: FaultServer) -> None:
+def test_wrong_bytes_are_not_made_up_for(upstream: HttpClient, server: FaultServer) -> None:
     """Only a failure of our own disk sends the reader elsewhere."""
 
     async def resume(given: int) -> Body:

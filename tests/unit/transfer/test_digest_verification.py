@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.protocol.identifiers import Digest
 from entrepot.protocol.messages import BodyError
 from entrepot.transfer.bodies import ContinuedBody, FileBody, ReplyBody
@@ -21,7 +21,7 @@ DATA = bytes(range(256)) * 8000  # 2,048,000 bytes: more than one chunk
 @pytest.mark.parametrize("content", [DATA, b"x", b""])
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 def test_verified_bytes_of_upstream_are_given(
-    upstream: Upstream, server: FaultServer, content: bytes, algorithm: str
+    upstream: HttpClient, server: FaultServer, content: bytes, algorithm: str
 ) -> None:
     """Where the digest fits, all of it arrives."""
     reply = send(upstream, server, Content(content))
@@ -33,7 +33,7 @@ def test_verified_bytes_of_upstream_are_given(
 @pytest.mark.parametrize("content", [DATA, b"x"])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_other_bytes_never_end_whole(
-    upstream: Upstream,
+    upstream: HttpClient,
     server: FaultServer,
     content: bytes,
     chunked: bool,  # noqa: FBT001 both framings
@@ -44,14 +44,16 @@ def test_other_bytes_never_end_whole(
     assert asyncio.run(drain_broken(body)) == content[:-1]
 
 
-def test_an_empty_body_for_a_digest_of_more_is_cut(upstream: Upstream, server: FaultServer) -> None:
+def test_an_empty_body_for_a_digest_of_more_is_cut(
+    upstream: HttpClient, server: FaultServer
+) -> None:
     """No bytes are other bytes too."""
     reply = send(upstream, server, Content(b""))
     body = VerifiedBody(ReplyBody(reply, in_thread), Digest.of(b"more"))
     assert asyncio.run(drain_broken(body)) == b""
 
 
-def test_what_was_read_before_comes_first(upstream: Upstream, server: FaultServer) -> None:
+def test_what_was_read_before_comes_first(upstream: HttpClient, server: FaultServer) -> None:
     """The head of the body is given and hashed as if it came now."""
     reply = send(upstream, server, Content(DATA))
     head = reply.read_all(1000)

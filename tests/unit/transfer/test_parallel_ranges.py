@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.http_client.client import Follow, Upstream
-from entrepot.http_client.response import Reply, Target, UpstreamError
+from entrepot.http_client.client import HttpClient
+from entrepot.http_client.errors import UpstreamError
+from entrepot.http_client.request import Follow, SendOptions, Target
+from entrepot.http_client.response import Reply
 from entrepot.protocol.identifiers import Origin
 from entrepot.transfer import parallel_ranges as rules
 from entrepot.transfer.parallel_ranges import CONNECTIONS, ConnectionBudget, ParallelRanges
@@ -28,7 +30,7 @@ PATH = "/blob"
 class Blob:
     """The server's blob: its whole answer from `whole`, parts of it from `part`."""
 
-    def __init__(self, server: FaultServer, upstream: Upstream, folder: Path) -> None:
+    def __init__(self, server: FaultServer, upstream: HttpClient, folder: Path) -> None:
         self.whole = Content(DATA)
         self.part: Callable[[Exchange], None] = Content(DATA)
         self._target = Target(Origin("http", "127.0.0.1", server.port), PATH)
@@ -41,11 +43,11 @@ class Blob:
 
     def ask(self, start: int, stop: int) -> Reply:
         fields = (("Range", f"bytes={start}-{stop - 1}"),)
-        return self._upstream.send("GET", self._target, fields, follow=Follow.NO)
+        return self._upstream.send("GET", self._target, fields, SendOptions(Follow.NO))
 
     def begin(self) -> tuple[ParallelRanges, bytes]:
         """Read a first MiB on one connection; go on by several."""
-        reply = self._upstream.send("GET", self._target, (), follow=Follow.NO)
+        reply = self._upstream.send("GET", self._target, (), SendOptions(Follow.NO))
         head = b""
         while len(head) < READ_BEFORE:
             head += reply.read(READ_BEFORE - len(head))
@@ -55,7 +57,7 @@ class Blob:
 
 
 @pytest.fixture
-def blob(server: FaultServer, upstream: Upstream, tmp_path: Path) -> Blob:
+def blob(server: FaultServer, upstream: HttpClient, tmp_path: Path) -> Blob:
     return Blob(server, upstream, tmp_path)
 
 
@@ -201,14 +203,14 @@ def test_connections_are_given_back(blob: Blob) -> None:
 
 
 def test_without_a_connection_to_spare_nothing_changes(
-    blob: Blob, upstream: Upstream, tmp_path: Path
+    blob: Blob, upstream: HttpClient, tmp_path: Path
 ) -> None:
     host = Origin("https", "busy.example.test", 443)
     others = [Origin("https", f"{number}.example.test", 443) for number in range(16)]
     taken = [other for other in others if rules.budget.take(other)]
     try:
         assert not rules.budget.take(host)
-        with upstream.send("GET", blob._target, (), follow=Follow.NO) as reply:  # noqa: SLF001
+        with upstream.send("GET", blob._target, (), SendOptions(Follow.NO)) as reply:  # noqa: SLF001
             pieces = ParallelRanges(reply, 0, len(DATA), ask=blob.ask, folder=tmp_path)
             assert not pieces.start()
             assert reply.read(1) == DATA[:1]

@@ -5,7 +5,7 @@ import functools
 import os
 import threading
 
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.protocol.identifiers import Digest
 from entrepot.protocol.messages import BodyError
 from entrepot.transfer.errors import GaveWay, StorageLostError
@@ -96,7 +96,7 @@ def test_one_that_gives_way_ends_at_once(fetcher: Fetcher) -> None:
 # One connection
 
 
-def test_an_upstream_that_lets_us_wait_is_slow(upstream: Upstream, server: FaultServer) -> None:
+def test_an_upstream_that_lets_us_wait_is_slow(upstream: HttpClient, server: FaultServer) -> None:
     gate = Gate(1)
     pace = Pace()
     with send(upstream, server, Content(DATA, gate=gate)) as reply:

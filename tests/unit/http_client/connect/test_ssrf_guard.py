@@ -7,11 +7,11 @@ from ipaddress import ip_address
 import pytest
 
 from entrepot.config.addresses import Resolve
-from entrepot.http_client.client import Follow, Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.own_addresses import Listeners, is_own
 from entrepot.http_client.connect.ssrf_guard import ITSELF, DestinationError, Destinations
 from entrepot.http_client.connect.trust_store import Roots
-from entrepot.http_client.response import Target
+from entrepot.http_client.request import Follow, SendOptions, Target
 from entrepot.protocol.identifiers import HostPort, Origin
 from entrepot.protocol.network_reach import Reach
 from rig.faults import FaultServer, status
@@ -141,14 +141,16 @@ def test_a_connection_is_for_those_who_would_be_led_there(destinations: Destinat
     server = FaultServer(None)
     server.routes["/a"] = status(200, b"here")
     where = Target(Origin("http", "127.0.0.1", server.port), "/a")
-    upstream = Upstream(Roots(None, None), destinations=destinations)
+    upstream = HttpClient(Roots(None, None), destinations=destinations)
     try:
         for _ in range(2):
-            with upstream.send("GET", where, (), reach=Reach.ANYWHERE, follow=Follow.NO) as reply:
+            with upstream.send(
+                "GET", where, (), SendOptions(Follow.NO, reach=Reach.ANYWHERE)
+            ) as reply:
                 assert (reply.read_all(10), reply.peer) == (b"here", "127.0.0.1")
         for reach in (Reach.CLIENT, Reach.NEAR, Reach.FAR, None):
             with pytest.raises(DestinationError):
-                upstream.send("GET", where, (), reach=reach, follow=Follow.NO)
+                upstream.send("GET", where, (), SendOptions(Follow.NO, reach=reach))
         assert len(server.requests) == 2
     finally:
         upstream.close()
