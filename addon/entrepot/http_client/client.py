@@ -2,7 +2,7 @@
 
 ``proxy_routing`` chooses the connections and ``pools`` makes them, ``response`` reads the answers,
 ``redirects`` says which are followed. How far a request may lead is the caller's to say
-(``SendOptions.reach``); a redirect is the word of whoever sent it (``ssrf_guard``).
+(``SendOptions.reach``); how far a redirect leads depends on who sent it (``ssrf_guard``).
 
 No log line or error says more of a URL than scheme, host and port: the rest may be signed.
 """

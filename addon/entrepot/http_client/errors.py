@@ -30,7 +30,7 @@ class UpstreamError(Exception):
     """Upstream could not be asked, or broke off; the text names a host and a reason.
 
     ``passing``: whether it may be well when asked again in a moment. ``silent``: the host that
-    gave no answer at all, with ``connected`` and ``slow`` as for ``Breakers.failed``. ``again``:
+    gave no answer at all, with ``connected`` and ``slow`` as for the circuit breaker. ``again``:
     it was not asked now, but will be in so many seconds.
     """
 

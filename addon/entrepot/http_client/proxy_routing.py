@@ -18,7 +18,7 @@ from entrepot.config.addresses import Resolve, UpstreamProxy
 from entrepot.config.no_proxy import NoProxyEntry, is_direct
 from entrepot.http_client.connect.ssrf_guard import DestinationError, Destinations
 from entrepot.http_client.connect.trust_store import Roots
-from entrepot.http_client.pools import equipped, trusting
+from entrepot.http_client.pools import client_tls_context, pool_manager
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.network_reach import Reach
 
@@ -49,9 +49,9 @@ class ProxyRouting:
         self._resolve = {(r.host, r.port): (r.address, r.target_port) for r in resolve}
         self._no_proxy = no_proxy
         self._lock = threading.Lock()
-        context = trusting(roots)
+        context = client_tls_context(roots)
         self._direct = {
-            reach: equipped(urllib3.PoolManager, context, partial(destinations.refusal, reach))
+            reach: pool_manager(urllib3.PoolManager, context, partial(destinations.refusal, reach))
             for reach in Reach
         }
         self._proxied = None if proxy is None else _proxied(proxy, via, roots, context)
@@ -98,4 +98,4 @@ def _proxied(
         proxy_headers={name: value for name, value in fields.items() if value},
         proxy_ssl_context=roots.context(),
     )
-    return equipped(make, context)
+    return pool_manager(make, context)

@@ -62,6 +62,6 @@ class SendOptions:
     downgrade: bool = False
     """Whether a redirect may lead from https to plain http: only for what a digest names."""
     reach: Reach | None = None
-    """As whose word the target is named (``ssrf_guard``); None: nobody vouches for it."""
+    """How far whoever named the target may be led (``ssrf_guard``); None: nobody in particular."""
     seconds: float | None = None
     """For connections, redirects and the head of the answer together; None: the usual deadline."""

@@ -12,7 +12,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util.ssltransport import SSLTransport
 
 from entrepot.http_client import cancellable_call
-from entrepot.http_client.connect.tls_socket import WideSocket
+from entrepot.http_client.connect.tls_socket import TLSSocket
 from entrepot.http_client.errors import UpstreamError, failure
 from entrepot.http_client.gunzip import Gunzip, is_encoded
 from entrepot.http_client.request import Target
@@ -23,18 +23,21 @@ from entrepot.protocol.network_reach import Reach
 
 _CHUNK = 64 * 1024
 _SMALL = 16 * 1024
-_ENOUGH = 512
+_SNIFFED = 512
 """Bytes that tell how a body is encoded."""
-_PACE = 32 * 1024
+_LEAST_PACE = 32 * 1024
 """Bytes a second with which a body that is read whole has to come, beside..."""
-_PATIENCE = 60.0
+_READ_SECONDS = 60.0
 """...so many seconds in any case."""
 _DRAIN_SECONDS = 2.0
 """What a connection that serves again may cost; a new one is made in less."""
 
 
 class Reply:
-    """Upstream's answer: status and fields at once, the body as it is read."""
+    """Upstream's answer: status and fields at once, the body as it is read.
+
+    Whoever gets one closes it, or drains it where the connection is to serve again.
+    """
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class Reply:
         self.peer = peer
         """The address that answered; None where it was asked through the upstream proxy."""
         self.reach = reach
-        """As whose word it was asked."""
+        """How far whoever named it may be led (``ssrf_guard``)."""
         self.status = response.status
         self.headers: Fields = tuple(response.headers.items())
         self._broken: UpstreamError | None = None
@@ -71,8 +74,8 @@ class Reply:
             return
         first = b""
         try:
-            with self._within(_PATIENCE):
-                while len(first) < _ENOUGH and (more := self._read_sent(_CHUNK)):
+            with self._within(_READ_SECONDS):
+                while len(first) < _SNIFFED and (more := self._read_sent(_CHUNK)):
                     first += more
         except UpstreamError:
             self.close()
@@ -144,7 +147,7 @@ class Reply:
         return data
 
     def _read_sent(self, most: int) -> bytes:
-        """The same, as it was sent."""
+        """As :meth:`read`, in the coding in which it was sent."""
         if self._peeked:
             data, self._peeked = self._peeked[:most], self._peeked[most:]
             return data
@@ -160,9 +163,9 @@ class Reply:
     def is_ready(self) -> bool:
         """Whether bytes have come that nobody has read; True where nobody can know."""
         sock = self._carrier
-        if not isinstance(sock, socket.socket | WideSocket):  # TLS inside of TLS
+        if not isinstance(sock, socket.socket | TLSSocket):  # TLS inside of TLS
             return True
-        if isinstance(sock, WideSocket) and sock.pending():
+        if isinstance(sock, TLSSocket) and sock.pending():
             return True
         poll = select.poll()
         poll.register(sock, select.POLLIN)
@@ -175,7 +178,7 @@ class Reply:
         Raises :class:`UpstreamError`.
         """
         parts: list[bytes] = []
-        with self._within(_PATIENCE + most / _PACE if seconds is None else seconds):
+        with self._within(_READ_SECONDS + most / _LEAST_PACE if seconds is None else seconds):
             while most > 0 and (part := self.read(min(most, _CHUNK))):
                 parts.append(part)
                 most -= len(part)

@@ -16,7 +16,7 @@ from entrepot.http_client.connect.mutual_tls import CertificateRequests
 from entrepot.http_client.connect.ssrf_guard import Destinations
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.http_client.errors import UpstreamError, failure, is_slow
-from entrepot.http_client.pools import TLSPool, trusting
+from entrepot.http_client.pools import TLSPool, client_tls_context
 from entrepot.http_client.proxy_routing import ProxyRouting
 from entrepot.http_client.request import USER_AGENT
 from entrepot.protocol.identifiers import Origin
@@ -73,7 +73,7 @@ class Greeter:
         """What servers are met with; made for the first, as reading all roots takes a while."""
         with self._lock:
             if self._made is None:
-                context = trusting(self._roots)
+                context = client_tls_context(self._roots)
                 context.set_alpn_protocols(["http/1.1"])
                 self._made = context, CertificateRequests(context)
             return self._made
