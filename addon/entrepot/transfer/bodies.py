@@ -19,7 +19,7 @@ from entrepot.transfer.errors import StorageLostError
 
 _REPLY_CHUNK = 256 * 1024
 
-Call = Callable[[Callable[[], bytes]], Awaitable[bytes]]
+RunBlocking = Callable[[Callable[[], bytes]], Awaitable[bytes]]
 """Runs a blocking function on a thread and gives what it returns."""
 
 
@@ -135,10 +135,10 @@ class ReplyBody:
     It is as upstream sent it: where a digest names it, ``VerifiedBody`` goes around it.
     """
 
-    def __init__(self, reply: Reply, call: Call, *, head: bytes = b"") -> None:
-        """``call`` runs what waits for upstream; ``head`` is what was read before."""
+    def __init__(self, reply: Reply, run: RunBlocking, *, head: bytes = b"") -> None:
+        """``run`` runs what waits for upstream; ``head`` is what was read before."""
         self._reply = reply
-        self._call = call
+        self._run = run
         self._head = head
         self._done = False
         self._reading = False
@@ -168,7 +168,7 @@ class ReplyBody:
             return data
         try:
             self._reading = True
-            return await self._call(lambda: self._reply.read(min(most, _REPLY_CHUNK)))
+            return await self._run(lambda: self._reply.read(min(most, _REPLY_CHUNK)))
         except UpstreamError as error:
             raise BodyError(str(error)) from error
         finally:

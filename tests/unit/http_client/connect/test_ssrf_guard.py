@@ -2,13 +2,12 @@
 
 import socket
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 import pytest
 
 from entrepot.config.addresses import Resolve
 from entrepot.http_client.client import HttpClient
-from entrepot.http_client.connect.own_addresses import Listeners, is_own
+from entrepot.http_client.connect.own_addresses import Listeners
 from entrepot.http_client.connect.ssrf_guard import ITSELF, DestinationError, Destinations
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.http_client.request import Follow, SendOptions, Target
@@ -129,11 +128,6 @@ def test_where_a_name_led_is_known_for_five_minutes(
     destinations.connected(HOST, 443, "127.0.0.1")
     destinations.connected(HOST, 443, ELSEWHERE)
     assert destinations.foreseen(Reach.CLIENT, HOST, 443) is None
-
-
-def test_what_this_machine_has_for_an_address() -> None:
-    assert is_own(ip_address("127.0.0.3"))
-    assert not is_own(ip_address(ELSEWHERE))
 
 
 def test_a_connection_is_for_those_who_would_be_led_there(destinations: Destinations) -> None:
