@@ -49,14 +49,6 @@ LIBRARIES = {
 """Which rooms may import what is not of the standard library."""
 
 MOST_LINES = 300
-STILL_LONG = frozenset(
-    {
-        "client.py",
-        "download.py",
-        "response.py",
-    }
-)
-"""To be parted."""
 MOST_MODULES = 12
 """In one folder, `__init__.py` not counted."""
 
@@ -172,11 +164,7 @@ def test_a_folder_can_be_looked_over(folder: Path) -> None:
     assert isinstance(sentence, ast.Expr)
     assert isinstance(sentence.value, ast.Constant)
     lines = {file.name: len(file.read_text(encoding="utf-8").splitlines()) for file in modules}
-    assert {
-        name: count
-        for name, count in lines.items()
-        if count > MOST_LINES and name not in STILL_LONG
-    } == {}
+    assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
 
 
 @pytest.mark.parametrize(

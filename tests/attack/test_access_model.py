@@ -51,7 +51,7 @@ from attack.reference_registry import (
 from entrepot.auth import token_requests
 from entrepot.auth.grants import Access
 from entrepot.events.log import Events
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.protocol.credential import Account
 from entrepot.protocol.identifiers import Digest, Repository, Tag
@@ -98,7 +98,7 @@ class Parts:
     """What all histories share: it is costly to make, and knows nothing of who may have what."""
 
     server: ReferenceServer
-    upstream: Upstream
+    upstream: HttpClient
     folder: Path
     totals: Counter[str]
 
@@ -680,7 +680,7 @@ def _has_got(got: Got, digest: Digest, method: str) -> bool:
 @pytest.fixture
 def parts(tmp_path: Path) -> Iterator[type[Parts]]:
     Parts.server = ReferenceServer()
-    Parts.upstream = Upstream(Roots(None, None), resolve=Parts.server.resolve, read_seconds=60)
+    Parts.upstream = HttpClient(Roots(None, None), resolve=Parts.server.resolve, read_seconds=60)
     Parts.folder = tmp_path
     Parts.totals = Counter()
     yield Parts

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
 from entrepot.events.log import Events
-from entrepot.http_client.client import Follow, Upstream
-from entrepot.http_client.response import Reply, Target
+from entrepot.http_client.client import HttpClient
+from entrepot.http_client.request import Follow, SendOptions, Target
+from entrepot.http_client.response import Reply
 from entrepot.protocol.credential import Account
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Fields, Request
@@ -59,7 +60,7 @@ class World:
     """A signer in front of the server."""
 
     server: FaultServer
-    upstream: Upstream
+    upstream: HttpClient
     events: Events = field(default_factory=Events)
     now: float = 1000.0
 
@@ -79,7 +80,7 @@ class World:
         request = Request("GET", origin, path, account=account)
 
         def send(fields: Fields) -> Reply:
-            return self.upstream.send("GET", Target(origin, path), fields, follow=Follow.ANY)
+            return self.upstream.send("GET", Target(origin, path), fields, SendOptions(Follow.ANY))
 
         with self.account_auth.send(request, (("Accept", "a/b"),), send, seconds=seconds) as reply:
             return reply.status, reply.read_all(1000)

@@ -8,7 +8,7 @@ from pathlib import Path
 from entrepot.auth.grants import Access
 from entrepot.auth.token_servers import Realms
 from entrepot.events.log import Events
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.protocol.identifiers import HostPort, Origin
 from entrepot.storage.store import Store
 from entrepot.upstream.context import Context
@@ -67,7 +67,7 @@ class Setting:
 @contextmanager
 def setting(
     folder: Path,
-    upstream: Upstream,
+    upstream: HttpClient,
     *listed: str,
     only_listed: bool = False,
     permit: str = "",

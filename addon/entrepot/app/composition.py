@@ -21,7 +21,7 @@ from entrepot.endpoints.logins import Logins
 from entrepot.endpoints.mirror import Mirrors
 from entrepot.endpoints.own_pages import Pages
 from entrepot.events.table import Event
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.own_addresses import Listeners
 from entrepot.http_client.connect.ssrf_guard import Destinations
 from entrepot.maintenance.housekeeping import Housekeeping
@@ -109,9 +109,9 @@ def _destinations(config: Config) -> Destinations:
     return destinations
 
 
-def _http_client(foundation: Foundation, destinations: Destinations, via: str) -> Upstream:
+def _http_client(foundation: Foundation, destinations: Destinations, via: str) -> HttpClient:
     config = foundation.config
-    return Upstream(
+    return HttpClient(
         foundation.roots,
         resolve=config.resolve,
         proxy=config.upstream_proxy,
@@ -122,7 +122,7 @@ def _http_client(foundation: Foundation, destinations: Destinations, via: str) -
     )
 
 
-def _context(foundation: Foundation, upstream: Upstream) -> Context:
+def _context(foundation: Foundation, upstream: HttpClient) -> Context:
     config = foundation.config
     return Context.make(
         foundation.store,

@@ -22,7 +22,7 @@ from entrepot.auth.accounts import Accounts
 from entrepot.auth.token_requests import is_anonymous
 from entrepot.auth.token_servers import Realms, are_related, named_server
 from entrepot.events.table import Event
-from entrepot.http_client.response import UpstreamError, unavailable
+from entrepot.http_client.errors import UpstreamError, unavailable
 from entrepot.protocol import cache_status
 from entrepot.protocol.header_filters import identity_fields, name_no_host, passed_on_fields
 from entrepot.protocol.identifiers import is_repository_name

@@ -13,7 +13,7 @@ from entrepot.endpoints.account_requests import AccountRequests
 from entrepot.endpoints.pings import Pings
 from entrepot.endpoints.tokens import Tokens
 from entrepot.events.table import Event
-from entrepot.http_client.response import UpstreamError, unavailable
+from entrepot.http_client.errors import UpstreamError, unavailable
 from entrepot.protocol import cache_status
 from entrepot.protocol.header_filters import without
 from entrepot.protocol.identifiers import Origin

@@ -20,7 +20,7 @@ from entrepot.endpoints.catalog import CachedLists
 from entrepot.endpoints.ns_parameter import namespaces, registry_named, relinked, split_path
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
-from entrepot.http_client.response import UpstreamError, unavailable
+from entrepot.http_client.errors import UpstreamError, unavailable
 from entrepot.protocol import cache_status
 from entrepot.protocol.credential import NOBODY
 from entrepot.protocol.header_filters import FOR_ONE_CLIENT, SAYS_NOT_WHO, only, without

@@ -21,7 +21,8 @@ from entrepot.endpoints.ping_memory import (
 from entrepot.endpoints.tokens import learn_realm
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
-from entrepot.http_client.response import Reply, UpstreamError
+from entrepot.http_client.errors import UpstreamError
+from entrepot.http_client.response import Reply
 from entrepot.protocol import cache_status
 from entrepot.protocol.header_filters import (
     ANYBODYS_PING,

@@ -11,7 +11,8 @@ import secrets
 from entrepot.auth import token_requests
 from entrepot.auth.token_servers import Realms
 from entrepot.events.table import Event
-from entrepot.http_client.response import Reply, UpstreamError
+from entrepot.http_client.errors import UpstreamError
+from entrepot.http_client.response import Reply
 from entrepot.protocol import cache_status
 from entrepot.protocol.header_filters import name_no_host, passed_on_fields
 from entrepot.protocol.identifiers import Origin

@@ -1,7 +1,7 @@
-"""A blocking call to upstream, and how it is ended from outside of its thread.
+"""A blocking call to upstream, and how it is cancelled from another thread.
 
 A thread that waits on a socket wakes for nothing but that socket. So the connection that a call
-is using is known to the call (``pools`` and ``reply`` say so, on the call's own thread), and who
+is using is known to the call (``pools`` and ``response`` say so, on the call's own thread), and who
 ends the call shuts that connection down. It is known only while it is the call's alone: once it
 is back in its pool, another call may be using it.
 """
@@ -44,7 +44,10 @@ class Call:
         self._connection: socket.socket | SSLTransport | None = None
 
     def uses(self, connection: "socket.socket | SSLTransport | None") -> None:
-        """Take in by what the call waits now. Raises :class:`AbortedError` where it was ended."""
+        """Note on which connection the call waits now; None: on none that is its alone.
+
+        Raises :class:`AbortedError` where the call was ended.
+        """
         with self._lock:
             self._connection = connection
             if self.is_aborted and connection is not None:
@@ -60,7 +63,7 @@ class Call:
 
 @contextlib.contextmanager
 def making(call: Call) -> Iterator[None]:
-    """Let this thread make ``call``."""
+    """Make ``call`` the one of this thread, so that ending it ends what the thread waits for."""
     _here.call = call
     try:
         yield
@@ -70,9 +73,9 @@ def making(call: Call) -> Iterator[None]:
 
 
 def uses(connection: "socket.socket | SSLTransport | None") -> None:
-    """Say by which connection the call of this thread waits from now on, if it makes one.
+    """Note on which connection the call of this thread waits from now on, if it makes one.
 
-    None: by no one's that another may not have. Raises :class:`AbortedError`.
+    None where another call may have that connection. Raises :class:`AbortedError`.
     """
     call: Call | None = getattr(_here, "call", None)
     if call is not None:

@@ -1,5 +1,9 @@
-"""Why upstream could not be asked, in words that quote nothing of a URL."""
+"""Why upstream could not be asked, in words that quote nothing of a URL but its host.
 
+The rest of it may be signed.
+"""
+
+import math
 import ssl
 from http.client import BadStatusLine, HTTPException, RemoteDisconnected, UnknownProtocol
 
@@ -16,7 +20,43 @@ from urllib3.exceptions import (
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from entrepot.http_client.response_head import HeadError
+from entrepot.protocol.cache_status import CacheStatus
+from entrepot.protocol.identifiers import Origin
+from entrepot.protocol.messages import Answer, error_answer
 from entrepot.protocol.statuses import TRANSIENT_OF_A_TUNNEL
+
+
+class UpstreamError(Exception):
+    """Upstream could not be asked, or broke off; the text names a host and a reason.
+
+    ``passing``: whether it may be well when asked again in a moment. ``silent``: the host that
+    gave no answer at all, with ``connected`` and ``slow`` as for the circuit breaker. ``again``:
+    it was not asked now, but will be in so many seconds.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        passing: bool = False,
+        silent: Origin | None = None,
+        connected: bool = True,
+        slow: bool = False,
+        again: float | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.again = again
+        self.passing = passing
+        self.silent = silent
+        self.connected = connected
+        self.slow = slow
+
+
+class AbandonedError(UpstreamError):
+    """Upstream was not asked, or not to the end, since nobody waits for the answer any more."""
+
+    def __init__(self, origin: Origin | None = None) -> None:
+        super().__init__(f"{origin or 'upstream'}: nobody waits for its answer any more")
 
 
 class TunnelRefusedError(OSError):
@@ -26,6 +66,33 @@ class TunnelRefusedError(OSError):
         wants = "it wants a user and password, or others (407)"
         super().__init__(wants if status == 407 else f"it answered CONNECT with {status}")
         self.status = status
+
+
+def failure(origin: Origin, error: BaseException) -> UpstreamError:
+    """What an error of urllib3 or of a socket says of the host that was asked."""
+    return UpstreamError(
+        f"{origin}: {reason_of(error)}",
+        passing=is_passing(error),
+        silent=origin,
+        connected=is_connected(error),
+        slow=is_slow(error),
+    )
+
+
+def unavailable(error: UpstreamError, how: CacheStatus) -> Answer:
+    """What a client gets where upstream could not be asked.
+
+    A host that is left alone for a while is a 503 that says for how long, so that no client tries
+    again before.
+    """
+    upstream, _, reason = str(error).partition(": ")
+    status = 502 if error.again is None else 503
+    answer = error_answer(
+        status, "UNAVAILABLE", f"upstream: {error}", upstream=upstream, reason=reason
+    ).adding(how)
+    if error.again is None:
+        return answer
+    return answer.adding(("Retry-After", str(max(1, math.ceil(error.again)))))
 
 
 def reason_of(error: BaseException) -> str:

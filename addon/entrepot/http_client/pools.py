@@ -1,8 +1,9 @@
 """Connections to registries, and the pools that keep them: urllib3's, with what it lacks.
 
-A connection is made within one deadline, carries TLS by ``tlssocket``, reads heads by ``head``,
-and is kept open where that is safe: one on which upstream sent more than it announced is not used
-again, and one that the server ended while it was idle is told from one that never worked.
+A connection is made within one deadline (``dial``), carries TLS by ``tls_socket``, reads heads by
+``response_head``, and is kept open where that is safe: one on which upstream sent more than it
+announced is not used again, and one that the server ended while it was idle is told from one that
+never worked.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ from urllib3.util.ssltransport import SSLTransport
 
 from entrepot.http_client import cancellable_call
 from entrepot.http_client.connect.dial import NameTimeoutError, Refusal, connect
-from entrepot.http_client.connect.tls_socket import WideContext, pending
+from entrepot.http_client.connect.tls_socket import TLSContext, pending
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.http_client.errors import TunnelRefusedError
 from entrepot.http_client.response_head import Response
@@ -52,19 +53,19 @@ _REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: ([0-9]{3})\b")
 _ENDED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
-def trusting(roots: Roots) -> ssl.SSLContext:
-    """What the TLS of all pools is made of, which trusts these roots."""
-    context = WideContext(ssl.PROTOCOL_TLS_CLIENT)
+def client_tls_context(roots: Roots) -> ssl.SSLContext:
+    """The TLS of connections to upstream, which trusts these roots."""
+    context = TLSContext(ssl.PROTOCOL_TLS_CLIENT)
     roots.equip(context)
     return context
 
 
-def equipped(
+def pool_manager(
     make: Callable[..., urllib3.PoolManager],
     context: ssl.SSLContext,
     refusal: Refusal | None = None,
 ) -> urllib3.PoolManager:
-    """Pools whose connections are ours, and lead to no address that is refused."""
+    """Pools of ``make``, whose connections are ours and lead to no address that is refused."""
     pools = make(
         num_pools=_POOLS,
         maxsize=_CONNECTIONS_A_HOST,

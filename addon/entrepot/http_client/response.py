@@ -1,132 +1,43 @@
-"""What an upstream is asked, and what it answers: the head at once, the body as it is read.
-
-No error says more of a URL than scheme, host and port: the rest may be signed.
-"""
+"""What an upstream answers: the head at once, the body as it is read, or drained, or left."""
 
 import contextlib
-import math
 import select
 import socket
 import zlib
-from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Self
-from urllib.parse import urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError
 from urllib3.util.ssltransport import SSLTransport
 
 from entrepot.http_client import cancellable_call
-from entrepot.http_client.connect.tls_socket import WideSocket
-from entrepot.http_client.errors import is_connected, is_passing, is_slow, reason_of
+from entrepot.http_client.connect.tls_socket import TLSSocket
+from entrepot.http_client.errors import UpstreamError, failure
 from entrepot.http_client.gunzip import Gunzip, is_encoded
+from entrepot.http_client.request import Target
 from entrepot.http_client.response_head import Response
-from entrepot.protocol.cache_status import CacheStatus
 from entrepot.protocol.headers import ContentRange
-from entrepot.protocol.identifiers import Origin
-from entrepot.protocol.messages import Answer, Fields, error_answer, field_values
+from entrepot.protocol.messages import Fields, field_values
 from entrepot.protocol.network_reach import Reach
 
 _CHUNK = 64 * 1024
 _SMALL = 16 * 1024
-_ENOUGH = 512
+_SNIFFED = 512
 """Bytes that tell how a body is encoded."""
-_PACE = 32 * 1024
+_LEAST_PACE = 32 * 1024
 """Bytes a second with which a body that is read whole has to come, beside..."""
-_PATIENCE = 60.0
+_READ_SECONDS = 60.0
 """...so many seconds in any case."""
 _DRAIN_SECONDS = 2.0
 """What a connection that serves again may cost; a new one is made in less."""
 
 
-class UpstreamError(Exception):
-    """Upstream could not be asked, or broke off; the text names a host and a reason.
-
-    ``passing``: whether it may be well when asked again in a moment. ``silent``: the host that
-    gave no answer at all, with ``connected`` and ``slow`` as for ``Breakers.failed``. ``again``:
-    it was not asked now, but will be in so many seconds.
-    """
-
-    def __init__(
-        self,
-        text: str,
-        *,
-        passing: bool = False,
-        silent: Origin | None = None,
-        connected: bool = True,
-        slow: bool = False,
-        again: float | None = None,
-    ) -> None:
-        super().__init__(text)
-        self.again = again
-        self.passing = passing
-        self.silent = silent
-        self.connected = connected
-        self.slow = slow
-
-
-class AbandonedError(UpstreamError):
-    """Upstream was not asked, or not to the end, since nobody waits for the answer any more."""
-
-    def __init__(self, origin: Origin | None = None) -> None:
-        super().__init__(f"{origin or 'upstream'}: nobody waits for its answer any more")
-
-
-def failure(origin: Origin, error: BaseException) -> UpstreamError:
-    """What an error of urllib3 or of a socket says of the host that was asked."""
-    return UpstreamError(
-        f"{origin}: {reason_of(error)}",
-        passing=is_passing(error),
-        silent=origin,
-        connected=is_connected(error),
-        slow=is_slow(error),
-    )
-
-
-def unavailable(error: UpstreamError, how: CacheStatus) -> Answer:
-    """What a client gets where upstream could not be asked.
-
-    A host that is left alone for a while is a 503 that says for how long, so that no client tries
-    again before.
-    """
-    upstream, _, reason = str(error).partition(": ")
-    status = 502 if error.again is None else 503
-    answer = error_answer(
-        status, "UNAVAILABLE", f"upstream: {error}", upstream=upstream, reason=reason
-    ).adding(how)
-    if error.again is None:
-        return answer
-    return answer.adding(("Retry-After", str(max(1, math.ceil(error.again)))))
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a request goes: an origin and a raw path with query."""
-
-    origin: Origin
-    path: str
-
-    @classmethod
-    def parse(cls, url: str) -> Self:
-        """Split an absolute URL; ValueError where it is no http(s) one with a host."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("want an absolute http or https URL")
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        path = parts.path or "/"
-        return cls(
-            Origin.make(parts.scheme, parts.hostname, port),
-            f"{path}?{parts.query}" if parts.query else path,
-        )
-
-    def join(self, location: str) -> Self:
-        """The target that a ``Location`` value names, relative ones included."""
-        return self.parse(urljoin(f"{self.origin}{self.path}", location))
-
-
 class Reply:
-    """Upstream's answer: status and fields at once, the body as it is read."""
+    """Upstream's answer: status and fields at once, the body as it is read.
+
+    Whoever gets one closes it, or drains it where the connection is to serve again.
+    """
 
     def __init__(
         self,
@@ -146,7 +57,7 @@ class Reply:
         self.peer = peer
         """The address that answered; None where it was asked through the upstream proxy."""
         self.reach = reach
-        """As whose word it was asked."""
+        """How far whoever named it may be led (``ssrf_guard``)."""
         self.status = response.status
         self.headers: Fields = tuple(response.headers.items())
         self._broken: UpstreamError | None = None
@@ -163,8 +74,8 @@ class Reply:
             return
         first = b""
         try:
-            with self._within(_PATIENCE):
-                while len(first) < _ENOUGH and (more := self._read_sent(_CHUNK)):
+            with self._within(_READ_SECONDS):
+                while len(first) < _SNIFFED and (more := self._read_sent(_CHUNK)):
                     first += more
         except UpstreamError:
             self.close()
@@ -236,7 +147,7 @@ class Reply:
         return data
 
     def _read_sent(self, most: int) -> bytes:
-        """The same, as it was sent."""
+        """As :meth:`read`, in the coding in which it was sent."""
         if self._peeked:
             data, self._peeked = self._peeked[:most], self._peeked[most:]
             return data
@@ -252,9 +163,9 @@ class Reply:
     def is_ready(self) -> bool:
         """Whether bytes have come that nobody has read; True where nobody can know."""
         sock = self._carrier
-        if not isinstance(sock, socket.socket | WideSocket):  # TLS inside of TLS
+        if not isinstance(sock, socket.socket | TLSSocket):  # TLS inside of TLS
             return True
-        if isinstance(sock, WideSocket) and sock.pending():
+        if isinstance(sock, TLSSocket) and sock.pending():
             return True
         poll = select.poll()
         poll.register(sock, select.POLLIN)
@@ -267,7 +178,7 @@ class Reply:
         Raises :class:`UpstreamError`.
         """
         parts: list[bytes] = []
-        with self._within(_PATIENCE + most / _PACE if seconds is None else seconds):
+        with self._within(_READ_SECONDS + most / _LEAST_PACE if seconds is None else seconds):
             while most > 0 and (part := self.read(min(most, _CHUNK))):
                 parts.append(part)
                 most -= len(part)

@@ -9,7 +9,7 @@ upstream is away, in ``stale``.
 
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
-from entrepot.http_client.response import AbandonedError, UpstreamError, unavailable
+from entrepot.http_client.errors import AbandonedError, UpstreamError, unavailable
 from entrepot.protocol import cache_status
 from entrepot.protocol.identifiers import Digest, Repository, Tag
 from entrepot.protocol.messages import Answer, Request, error_answer

@@ -1,1 +1,1 @@
-"""Bytes in flight: a download that grows while many read it, and the bodies made of it."""
+"""Bytes in flight: a download that grows while many follow it, and the bodies made of it."""

@@ -1,7 +1,8 @@
-"""Bodies that a client reads at its own pace, never whole in memory.
+"""Bodies that a client reads at its own pace, never whole in memory (``messages.Body``).
 
 :class:`FileBody` gives a stretch of a file, complete or still growing; :class:`ReplyBody` gives
-what upstream sends, as it comes, for what is not stored. Both implement ``message.Body``.
+what upstream sends, as it comes, for what is not stored; :class:`ContinuedBody` goes on from
+upstream where the disk fails.
 """
 
 import asyncio
@@ -9,35 +10,33 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from entrepot.http_client.response import Reply, UpstreamError
+from entrepot.http_client.errors import UpstreamError
+from entrepot.http_client.response import Reply
 from entrepot.protocol.identifiers import Digest, Hasher
 from entrepot.protocol.messages import CHUNK, Body, BodyError, Stretch
+from entrepot.transfer.digest_verification import VerifiedBody
+from entrepot.transfer.errors import StorageLostError
 
 _REPLY_CHUNK = 256 * 1024
 
-
-Call = Callable[[Callable[[], bytes]], Awaitable[bytes]]
+RunBlocking = Callable[[Callable[[], bytes]], Awaitable[bytes]]
 """Runs a blocking function on a thread and gives what it returns."""
 
 
-class StorageLostError(BodyError):
-    """The bytes are fine upstream; it is the cache that could not take them."""
-
-
 class Growth(Protocol):
-    """A file that a download is writing."""
+    """A file that a download is writing (``growing_file``)."""
 
-    async def beyond(self, offset: int, stop: int | None) -> int:
-        """Wait until a transfer up to ``stop`` may have bytes after ``offset``; where they end.
+    async def readable_end(self, offset: int, stop: int | None) -> int:
+        """Wait for bytes after ``offset`` that a transfer up to ``stop`` may have; where they end.
 
         ``offset`` itself where the file is whole and ends there. Raises :class:`BodyError`.
         """
 
-    def joined(self, reader: int) -> None:
-        """Take in that somebody reads."""
+    def add_follower(self, follower: int) -> None:
+        """Count one who reads."""
 
-    def left(self, reader: int) -> None:
-        """Take in that this one reads no more."""
+    def remove_follower(self, follower: int) -> None:
+        """Count this one no more."""
 
 
 class FileBody:
@@ -46,13 +45,14 @@ class FileBody:
     def __init__(
         self, file: int, start: int, stop: int | None, growth: Growth | None = None
     ) -> None:
+        """``stop`` None: to the end. ``growth`` is the download that writes it, if one does."""
         self._file: int | None = file
         self._position = start
         self._stop = stop
         self._growth = growth
         self.size = None if stop is None else stop - start
         if growth is not None:
-            growth.joined(id(self))
+            growth.add_follower(id(self))
 
     def part(self, start: int, stop: int | None) -> "FileBody":
         """Narrow a body that was not read yet to a stretch of its file."""
@@ -61,12 +61,12 @@ class FileBody:
         return self
 
     async def read(self, most: int = CHUNK) -> bytes:
-        """The next bytes; see ``message.Body``."""
+        """The next bytes; see ``messages.Body``."""
         if self._file is None:
             raise BodyError("it was closed")
         end = self._position + most if self._stop is None else self._stop
         if self._growth is not None and self._position != self._stop:
-            end = min(end, await self._growth.beyond(self._position, self._stop))
+            end = min(end, await self._growth.readable_end(self._position, self._stop))
         if self._file is None:
             raise BodyError("it was closed meanwhile")
         count = min(most, end - self._position)
@@ -92,21 +92,21 @@ class FileBody:
         return hasher
 
     def stretch(self, most: int) -> Stretch | None:
-        """The next bytes of a complete file; see ``message.Body``."""
+        """The next bytes of a complete file; see ``messages.Body``."""
         if self._file is None or self._growth is not None or self._stop is None:
             return None
         count = min(most, self._stop - self._position)
         return Stretch(self._file, self._position, count) if count > 0 else None
 
     def skip(self, count: int) -> None:
-        """See ``message.Body``."""
+        """See ``messages.Body``."""
         self._position += count
 
     def close(self) -> None:
         """Close the file; twice is harmless."""
         if self._file is not None:
             if self._growth is not None:
-                self._growth.left(id(self))
+                self._growth.remove_follower(id(self))
             os.close(self._file)
             self._file = None
 
@@ -130,48 +130,36 @@ async def _read_at(file: int, count: int, offset: int) -> bytes:
 
 
 class ReplyBody:
-    """What upstream sends, unstored, behind what was already read of it.
+    """What upstream sends, stored nowhere, behind what was already read of it.
 
-    With ``digest``, a whole body is verified on its way: its last byte is held back until the
-    hash fits, so that a client can never take a corrupt one for whole.
+    It is as upstream sent it: where a digest names it, ``VerifiedBody`` goes around it.
     """
 
-    def __init__(
-        self, reply: Reply, call: Call, *, head: bytes = b"", digest: Digest | None = None
-    ) -> None:
+    def __init__(self, reply: Reply, run: RunBlocking, *, head: bytes = b"") -> None:
+        """``run`` runs what waits for upstream; ``head`` is what was read before."""
         self._reply = reply
-        self._call = call
+        self._run = run
         self._head = head
-        self._digest = digest
-        self._hasher = digest.hasher() if digest else None
-        self._held = b""
         self._done = False
         self._reading = False
         self.size = reply.length
 
     async def read(self, most: int = CHUNK) -> bytes:
-        """The next bytes; see ``message.Body``."""
-        while not self._done:
-            data = await self._next(most)
-            if self._hasher is not None:
-                self._hasher.update(data)
-            if not data:
-                self._done = True
-                self._reply.close()
-                return self._last()
-            if self._hasher is None:
-                return data
-            data, self._held = (self._held + data)[:-1], data[-1:]
-            if data:
-                return data
-        return b""
+        """The next bytes; see ``messages.Body``."""
+        if self._done:
+            return b""
+        data = await self._next(most)
+        if not data:
+            self._done = True
+            self._reply.close()
+        return data
 
-    def stretch(self, most: int) -> Stretch | None:  # noqa: ARG002 - see ``message.Body``
+    def stretch(self, most: int) -> Stretch | None:  # noqa: ARG002 - see ``messages.Body``
         """None: what upstream sends lies nowhere."""
         return None
 
     def skip(self, count: int) -> None:
-        """See ``message.Body``."""
+        """See ``messages.Body``."""
         raise AssertionError(count)  # of no stretch
 
     async def _next(self, most: int) -> bytes:
@@ -180,18 +168,13 @@ class ReplyBody:
             return data
         try:
             self._reading = True
-            return await self._call(lambda: self._reply.read(min(most, _REPLY_CHUNK)))
+            return await self._run(lambda: self._reply.read(min(most, _REPLY_CHUNK)))
         except UpstreamError as error:
             raise BodyError(str(error)) from error
         finally:
             self._reading = False
             if self._done:  # closed meanwhile
                 self._reply.close()
-
-    def _last(self) -> bytes:
-        if self._digest and self._hasher and self._hasher.hexdigest() != self._digest.hex:
-            raise BodyError(f"upstream sent other bytes than {self._digest}")
-        return self._held
 
     def close(self) -> None:
         """End the upstream transfer; twice is harmless."""
@@ -201,48 +184,11 @@ class ReplyBody:
                 self._reply.close()
 
 
-class _VerifiedBody:
-    """The rest of a blob, whose last byte waits until the hash of all of it fits."""
-
-    def __init__(self, rest: Body, hasher: Hasher, digest: Digest) -> None:
-        """``hasher`` has taken in what comes before."""
-        self._rest = rest
-        self._hasher = hasher
-        self._digest = digest
-        self._held = b""
-        self._done = False
-        self.size = rest.size
-
-    async def read(self, most: int = CHUNK) -> bytes:
-        """The next bytes; see ``message.Body``."""
-        while not self._done:
-            data = await self._rest.read(most)
-            self._hasher.update(data)
-            if not data:
-                self._done = True
-                if self._hasher.hexdigest() != self._digest.hex:
-                    raise BodyError(f"upstream sent other bytes than {self._digest}")
-                return self._held
-            data, self._held = (self._held + data)[:-1], data[-1:]
-            if data:
-                return data
-        return b""
-
-    def stretch(self, most: int) -> Stretch | None:  # noqa: ARG002 - see ``message.Body``
-        """None: what upstream sends lies nowhere."""
-        return None
-
-    def skip(self, count: int) -> None:
-        """See ``message.Body``."""
-        raise AssertionError(count)  # of no stretch
-
-    def close(self) -> None:
-        """End the upstream transfer; twice is harmless."""
-        self._rest.close()
-
-
 class ContinuedBody:
-    """A body that goes on elsewhere where the first source fails: ``resume`` from an offset."""
+    """A body that goes on from upstream where the disk fails it.
+
+    Only a failure of our own disk leads elsewhere, and once: wrong bytes are not made up for.
+    """
 
     def __init__(
         self,
@@ -250,7 +196,11 @@ class ContinuedBody:
         resume: Callable[[int], Awaitable[Body]],
         unverified: Digest | None = None,
     ) -> None:
-        """``unverified`` is what ``first``, up to its end, is a download of that still runs."""
+        """``resume`` gives what follows so many bytes, counted from where ``first`` begins.
+
+        ``unverified`` is the digest of the blob whose download, still running, ``first`` follows to
+        its end: then what ``resume`` gives is verified together with what was given before.
+        """
         self._source = first
         self._resume: Callable[[int], Awaitable[Body]] | None = resume
         self._unverified = unverified
@@ -258,7 +208,7 @@ class ContinuedBody:
         self.size = first.size
 
     async def read(self, most: int = CHUNK) -> bytes:
-        """The next bytes; see ``message.Body``."""
+        """The next bytes; see ``messages.Body``."""
         try:
             data = await self._source.read(most)
         except StorageLostError:
@@ -275,14 +225,14 @@ class ContinuedBody:
         if self._unverified is None or not isinstance(self._source, FileBody):
             return await resume(self._given)
         hasher = await self._source.hashed(self._unverified)
-        return _VerifiedBody(await resume(self._given), hasher, self._unverified)
+        return VerifiedBody(await resume(self._given), self._unverified, hasher)
 
     def stretch(self, most: int) -> Stretch | None:
-        """See ``message.Body``."""
+        """See ``messages.Body``."""
         return self._source.stretch(most)
 
     def skip(self, count: int) -> None:
-        """See ``message.Body``."""
+        """See ``messages.Body``."""
         self._source.skip(count)
         self._given += count
 

@@ -16,7 +16,7 @@ MOST_OF_ORIGIN = 128
 
 
 def make_way(downloads: Mapping[tuple[Origin, Digest], Download], origin: Origin) -> bool:
-    """Whether one more of ``origin`` may begin; another one may be told to end for it."""
+    """Whether one more of ``origin`` may begin; one that hardly moves may be ended for it."""
     there = {key: download for key, download in downloads.items() if not download.is_ending}
     own = {key: download for key, download in there.items() if key[0] == origin}
     for some, most in ((own, MOST_OF_ORIGIN), (there, MOST)):
@@ -32,6 +32,6 @@ def make_way(downloads: Mapping[tuple[Origin, Digest], Download], origin: Origin
 
 
 def slow_ones(downloads: Mapping[tuple[Origin, Digest], Download]) -> list[Download]:
-    """Those that hardly move, and were not told to end; what nobody waits for first."""
+    """Those that hardly move, and were not asked to end; what nobody waits for first."""
     slow = [one for one in downloads.values() if one.is_slow() and not one.is_ending]
-    return sorted(slow, key=lambda download: download.is_read)
+    return sorted(slow, key=lambda download: download.file.is_followed)

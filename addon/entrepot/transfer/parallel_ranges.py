@@ -12,14 +12,14 @@ upstream is fast, or we are what is slow, one connection is enough and this is n
 import os
 import tempfile
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 from entrepot.http_client.cancellable_call import Call, making
-from entrepot.http_client.response import Reply, UpstreamError
+from entrepot.http_client.errors import UpstreamError
+from entrepot.http_client.response import Reply
 from entrepot.protocol.identifiers import Origin
 
 CONNECTIONS = 4
@@ -29,18 +29,14 @@ _SMALLEST_PIECE = 2 * 1024 * 1024
 _READ = 256 * 1024
 _ATTEMPTS = 2
 
-_JUDGE_SECONDS = 0.25
-_FAST = 100 * 1024 * 1024
-"""Bytes a second with which one connection is enough."""
-
-_MOST_SPARE = 16
-_MOST_SPARE_OF_HOST = 12
+_MOST_FURTHER = 16
+_MOST_FURTHER_OF_HOST = 12
 
 
-class Spare:
+class ConnectionBudget:
     """How many further connections all downloads together may have, and those from one host."""
 
-    def __init__(self, most: int = _MOST_SPARE, of_host: int = _MOST_SPARE_OF_HOST) -> None:
+    def __init__(self, most: int = _MOST_FURTHER, of_host: int = _MOST_FURTHER_OF_HOST) -> None:
         self.most = most
         self._of_host = of_host
         self._taken: Counter[Origin] = Counter()
@@ -66,35 +62,7 @@ class Spare:
             self._taken += Counter()  # forgets hosts that have none
 
 
-spare = Spare()
-
-
-class Pace:
-    """Watches one connection, to say whether more of them would help."""
-
-    def __init__(self) -> None:
-        self._bytes = 0
-        self._seconds = 0.0
-        self._waited = 0.0
-
-    def read(self, source: Reply, most: int) -> bytes:
-        """Read, and take in how fast it came, and whether upstream was waited for."""
-        waits = not source.is_ready()
-        began = time.monotonic()
-        data = source.read(most)
-        spent = time.monotonic() - began
-        self._bytes += len(data)
-        self._seconds += spent
-        self._waited += spent if waits else 0.0
-        return data
-
-    def is_slow(self) -> bool:
-        """Whether upstream gives less than we could take."""
-        return (
-            self._seconds >= _JUDGE_SECONDS
-            and self._waited > self._seconds / 2
-            and self._bytes < _FAST * self._seconds
-        )
+budget = ConnectionBudget()
 
 
 class _Piece:
@@ -117,8 +85,8 @@ class _Piece:
             self.file.close()
 
 
-class Pieces:
-    """The rest of a blob, read as a ``Reply`` is."""
+class ParallelRanges:
+    """The rest of a blob, fetched by several connections and read in order, as a ``Reply`` is."""
 
     def __init__(
         self,
@@ -211,7 +179,7 @@ class Pieces:
 
     def _hire(self) -> bool:
         """Start one more connection, if it is not one too many."""
-        if not spare.take(self._host):
+        if not budget.take(self._host):
             return False
         threading.Thread(target=self._work, name="piece", daemon=True).start()
         return True
@@ -230,7 +198,7 @@ class Pieces:
         finally:
             with self._changed:
                 self._calls.discard(call)
-            spare.give(self._host)
+            budget.give(self._host)
 
     def _fill_all(self) -> None:
         while (piece := self._take()) is not None:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from entrepot.http_client.response import AbandonedError, UpstreamError
+from entrepot.http_client.errors import AbandonedError, UpstreamError
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Request
 
@@ -36,7 +36,7 @@ class Audience:
         self._waits: list[Callable[[], bool]] = []
 
     def join(self, request: Request) -> None:
-        """Take in one more."""
+        """Count one more client that waits."""
         self._waits.append(request.is_awaited)
 
     def is_there(self) -> bool:
@@ -48,6 +48,8 @@ class Audience:
 
 @dataclass(slots=True, eq=False)
 class _Flight:
+    """One question that is asked for its audience."""
+
     audience: Audience = field(default_factory=Audience)
     task: "asyncio.Future[Any] | None" = None
 

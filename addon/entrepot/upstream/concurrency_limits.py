@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from entrepot.http_client.cancellable_call import Call
-from entrepot.http_client.response import AbandonedError, UpstreamError
+from entrepot.http_client.errors import AbandonedError, UpstreamError
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Request
 

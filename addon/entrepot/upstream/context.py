@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 
 from entrepot.auth.grants import Access
 from entrepot.events.log import Events
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.protocol.messages import Request
 from entrepot.storage.store import Store
 from entrepot.storage.store_thread import StoreThread
@@ -49,7 +49,7 @@ class Context:
     def make(
         cls,
         store: Store,
-        upstream: Upstream,
+        upstream: HttpClient,
         access: Access,
         events: Events,
         clock: Callable[[], float],

@@ -14,8 +14,10 @@ from entrepot.auth.grants import Access
 from entrepot.events.counters import Counter
 from entrepot.events.log import Events
 from entrepot.events.table import Event
-from entrepot.http_client.client import Follow, Upstream
-from entrepot.http_client.response import Reply, Target, UpstreamError
+from entrepot.http_client.client import HttpClient
+from entrepot.http_client.errors import UpstreamError
+from entrepot.http_client.request import Follow, SendOptions, Target
+from entrepot.http_client.response import Reply
 from entrepot.http_client.retry_after import parse_retry_after
 from entrepot.protocol.header_filters import NAMES_NO_HOST, content_fields, identity_fields, only
 from entrepot.protocol.identifiers import Origin
@@ -38,7 +40,7 @@ class Gateway:
 
     def __init__(
         self,
-        upstream: Upstream,
+        upstream: HttpClient,
         access: Access,
         threads: WorkerThreads,
         events: Events,
@@ -161,10 +163,8 @@ class Gateway:
                 request.method,
                 Target(request.origin, request.target),
                 fields,
-                reach=self.reach_of(request),
-                follow=Follow.NO,
-                content=content,
-                seconds=seconds,
+                SendOptions(Follow.NO, reach=self.reach_of(request), seconds=seconds),
+                content,
             )
 
         signed = partial(self.account_auth.send, request, fields, send, seconds=seconds)
@@ -211,10 +211,9 @@ class Gateway:
                 method or request.method,
                 target,
                 fields,
-                reach=self.reach_of(request),
-                follow=follow,
-                downgrade=downgrade,
-                seconds=seconds,
+                SendOptions(
+                    follow, reach=self.reach_of(request), downgrade=downgrade, seconds=seconds
+                ),
             )
 
         fields = (*content_fields(request), *extra)

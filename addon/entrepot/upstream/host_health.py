@@ -14,7 +14,8 @@ from entrepot.bounded_map import BoundedMap
 from entrepot.events.log import Events
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
-from entrepot.http_client.response import Reply, UpstreamError
+from entrepot.http_client.errors import UpstreamError
+from entrepot.http_client.response import Reply
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Request
 from entrepot.protocol.network_reach import Reach

@@ -11,6 +11,7 @@ from entrepot.protocol.header_filters import ABOUT_CONTENT, end_to_end, only, wi
 from entrepot.protocol.identifiers import Digest
 from entrepot.protocol.messages import Answer, Body, Request
 from entrepot.transfer.bodies import ReplyBody
+from entrepot.transfer.digest_verification import VerifiedBody
 from entrepot.upstream.redirected_answers import is_elsewhere, problem
 from entrepot.upstream.worker_threads import WorkerThreads
 
@@ -57,9 +58,10 @@ class Relay:
 
     def body(
         self, request: Request, reply: Reply, *, head: bytes = b"", digest: Digest | None = None
-    ) -> ReplyBody:
-        """What upstream sends, read for a client as it takes it; see :class:`ReplyBody`."""
-        return ReplyBody(reply, partial(self._threads.call, by=request), head=head, digest=digest)
+    ) -> Body:
+        """What upstream sends, read for a client as it takes it, and verified by ``digest``."""
+        body = ReplyBody(reply, partial(self._threads.call, by=request), head=head)
+        return body if digest is None else VerifiedBody(body, digest)
 
     async def beginning(self, request: Request, reply: Reply, most: int) -> tuple[bytes, bool]:
         """The first bytes of a body, ``most`` and one at most, and whether they are the whole.

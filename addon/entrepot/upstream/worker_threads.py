@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from entrepot.http_client.cancellable_call import Call, making
-from entrepot.http_client.response import AbandonedError, Reply, UpstreamError
+from entrepot.http_client.errors import AbandonedError, UpstreamError
+from entrepot.http_client.response import Reply
 from entrepot.protocol.messages import Request
 from entrepot.upstream.concurrency_limits import Slots
 

@@ -9,7 +9,7 @@ import pytest
 from entrepot.auth.accounts import Accounts
 from entrepot.endpoints.account_requests import AccountRequests
 from entrepot.endpoints.logins import Logins
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.pull.stale import StaleIfError
 from entrepot.storage.store import Store
@@ -46,7 +46,7 @@ def run(store: Store, server: FaultServer) -> Callable[[Scenario], None]:
 
     async def main(scenario: Scenario) -> None:
         world = World(server)
-        upstream = Upstream(Roots(None, None), read_seconds=10)
+        upstream = HttpClient(Roots(None, None), read_seconds=10)
         context = Context.make(store, upstream, world.access, world.events, world.clock)
         with closing(context):
             world.hosts, realms = RegistryHosts(context), world.realms

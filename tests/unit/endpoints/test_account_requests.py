@@ -13,9 +13,9 @@ from entrepot.auth.token_servers import Realms
 from entrepot.endpoints.account_requests import AccountRequests
 from entrepot.endpoints.logins import Logins
 from entrepot.events.log import Events
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
-from entrepot.http_client.response import UpstreamError
+from entrepot.http_client.errors import UpstreamError
 from entrepot.protocol.credential import Account
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer, Fields, Request
@@ -82,7 +82,7 @@ def run(tmp_path: Path, server: FaultServer) -> Callable[[Scenario], None]:
 
     async def main(scenario: Scenario) -> None:
         with closing(Store(tmp_path / "data", 10**7)) as store:
-            upstream = Upstream(Roots(None, None), read_seconds=10)
+            upstream = HttpClient(Roots(None, None), read_seconds=10)
             context = Context.make(store, upstream, Access(b"secret"), Events(), lambda: 1e6)
             with closing(context):
                 await scenario(World(server, context))

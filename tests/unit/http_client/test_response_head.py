@@ -7,9 +7,10 @@ from contextlib import suppress
 
 import pytest
 
-from entrepot.http_client.client import Follow, Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
-from entrepot.http_client.response import Target, UpstreamError
+from entrepot.http_client.errors import UpstreamError
+from entrepot.http_client.request import Follow, SendOptions, Target
 from entrepot.http_client.response_head import MOST_INTERIM
 from entrepot.protocol.identifiers import Origin
 
@@ -23,7 +24,7 @@ Talk = Callable[[socket.socket], None]
 def ask() -> Iterator[Callable[[Talk], tuple[int, bytes]]]:
     """Send a request to a server that answers by this; its status and body."""
     listener = socket.create_server(("127.0.0.1", 0))
-    upstream = Upstream(Roots(None, None), read_seconds=0.5)
+    upstream = HttpClient(Roots(None, None), read_seconds=0.5)
     threads: list[threading.Thread] = []
 
     def run(talk: Talk) -> tuple[int, bytes]:
@@ -36,7 +37,7 @@ def ask() -> Iterator[Callable[[Talk], tuple[int, bytes]]]:
         threads.append(threading.Thread(target=answer))
         threads[-1].start()
         target = Target(Origin("http", "127.0.0.1", listener.getsockname()[1]), "/v2/")
-        with upstream.send("GET", target, (), follow=Follow.NO) as reply:
+        with upstream.send("GET", target, (), SendOptions(Follow.NO)) as reply:
             return reply.status, reply.read_all(100)
 
     yield run

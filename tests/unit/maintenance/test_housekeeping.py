@@ -9,7 +9,7 @@ from pathlib import Path
 
 from entrepot.auth.grants import Access
 from entrepot.events.log import Events
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.maintenance.housekeeping import Housekeeping
 from entrepot.protocol.identifiers import Digest, Origin, Repository
@@ -28,7 +28,7 @@ def running(folder: Path, clock: list[float], events: Events) -> Iterator[Contex
     store = Store(folder, 10**7, clock=lambda: clock[0], events=events)
     context = Context.make(
         store,
-        Upstream(Roots(None, None)),
+        HttpClient(Roots(None, None)),
         Access(b"secret"),
         events,
         time.monotonic,
@@ -91,7 +91,7 @@ def test_an_end_in_the_middle_of_it_is_none_in_order(tmp_path: Path) -> None:
 
     store = Store(folder, 10**7, events=events)
     context = Context.make(
-        store, Upstream(Roots(None, None)), Access(b"secret"), events, time.monotonic
+        store, HttpClient(Roots(None, None)), Access(b"secret"), events, time.monotonic
     )
     housekeeping = Housekeeping(context.store_thread, events)
     with closing(store), closing(context):

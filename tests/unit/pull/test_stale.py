@@ -11,7 +11,7 @@ import pytest
 
 from entrepot.auth.grants import Access
 from entrepot.events.log import Events
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.protocol.credential import ANYONE, Account
 from entrepot.protocol.identifiers import Digest, Origin, Repository, Tag
@@ -83,7 +83,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
     with closing(Store(tmp_path / "data", 10**7, clock=clock)) as store:
         access = Access(b"secret")
-        context = Context.make(store, Upstream(Roots(None, None)), access, Events(), clock)
+        context = Context.make(store, HttpClient(Roots(None, None)), access, Events(), clock)
         with closing(context):
             yield World(store, context, access, now)
 

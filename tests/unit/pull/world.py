@@ -10,7 +10,7 @@ from pathlib import Path
 
 from entrepot.auth.grants import Access
 from entrepot.events.log import Events
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.protocol.identifiers import Digest, Origin
 from entrepot.protocol.messages import Answer, BodyError, Request
@@ -150,7 +150,7 @@ class Run:
     @asynccontextmanager
     async def _world(self, limit: int) -> AsyncIterator[World]:
         events = Events()
-        upstream = Upstream(Roots(None, None), read_seconds=10)
+        upstream = HttpClient(Roots(None, None), read_seconds=10)
         with closing(Store(self._folder, limit)) as store:
             now = [1e9]
             context = Context.make(

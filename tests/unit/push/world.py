@@ -12,7 +12,7 @@ from pathlib import Path
 
 from entrepot.auth.grants import Access
 from entrepot.events.log import Events
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.protocol.identifiers import Digest, Origin, Repository
 from entrepot.protocol.messages import Request
@@ -140,7 +140,7 @@ class Start:
     ) -> AsyncIterator[World]:
         events = Events()
         store = Store(self.folder, limit, events=events)
-        upstream = Upstream(Roots.find(None))
+        upstream = HttpClient(Roots.find(None))
         now = 1e9
         context = Context.make(store, upstream, Access(b"secret"), events, lambda: now)
         cache = Cache(context)

@@ -2,34 +2,20 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from entrepot.http_client.client import Follow, Upstream
-from entrepot.http_client.connect.trust_store import Roots
-from entrepot.http_client.response import Reply, Target
-from entrepot.protocol.identifiers import Digest, Origin
+from entrepot.http_client.client import HttpClient
+from entrepot.protocol.identifiers import Digest
 from entrepot.protocol.messages import CHUNK, Body, BodyError, Stretch
-from entrepot.transfer.bodies import ContinuedBody, FileBody, ReplyBody, StorageLostError
-from rig.faults import Content, FaultServer, Handler
+from entrepot.transfer.bodies import ContinuedBody, FileBody, ReplyBody
+from entrepot.transfer.digest_verification import VerifiedBody
+from entrepot.transfer.errors import StorageLostError
+from rig.bodies import drain, drain_broken, in_thread, send
+from rig.faults import Content, FaultServer
 
 DATA = bytes(range(256)) * 8000  # 2,048,000 bytes: more than one chunk
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FaultServer]:
-    server = FaultServer(None)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    upstream = Upstream(Roots(None, None), read_seconds=5)
-    yield upstream
-    upstream.close()
 
 
 @pytest.fixture
@@ -37,39 +23,6 @@ def file(tmp_path: Path) -> int:
     """An open file of DATA, to be closed by the body that gets it."""
     (tmp_path / "file").write_bytes(DATA)
     return os.open(tmp_path / "file", os.O_RDONLY)
-
-
-def send(upstream: Upstream, server: FaultServer, handler: Handler) -> Reply:
-    server.routes["/a"] = handler
-    target = Target(Origin("http", "127.0.0.1", server.port), "/a")
-    return upstream.send("GET", target, (), follow=Follow.NO)
-
-
-async def in_thread(function: Callable[[], bytes]) -> bytes:
-    return await asyncio.to_thread(function)
-
-
-async def drain(body: Body) -> list[bytes]:
-    """Every piece that the body gives."""
-    pieces = []
-    while piece := await body.read():
-        pieces.append(piece)
-    body.close()
-    return pieces
-
-
-async def drain_broken(body: Body) -> bytes:
-    """What the body gave before it broke off, as it must."""
-    given = b""
-    while True:
-        try:
-            piece = await body.read()
-        except BodyError:
-            break
-        assert piece, "it ended as if it were whole"
-        given += piece
-    body.close()
-    return given
 
 
 def is_open(file: int) -> bool:
@@ -106,13 +59,13 @@ class LostBody:
 class NeverWhole:
     """A file that grows."""
 
-    async def beyond(self, offset: int, stop: int | None) -> int:
+    async def readable_end(self, offset: int, stop: int | None) -> int:
         raise AssertionError((offset, stop))
 
-    def joined(self, reader: int) -> None:
+    def add_follower(self, follower: int) -> None:
         """Nobody counts."""
 
-    def left(self, reader: int) -> None:
+    def remove_follower(self, follower: int) -> None:
         """Nobody counts."""
 
 
@@ -164,60 +117,20 @@ def test_a_file_that_shrank_cuts_the_transfer(file: int, tmp_path: Path) -> None
 # Replies
 
 
-@pytest.mark.parametrize("content", [DATA, b"x", b""])
-@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
-def test_verified_bytes_of_upstream_are_given(
-    upstream: Upstream, server: FaultServer, content: bytes, algorithm: str
-) -> None:
-    """Where the digest fits, all of it arrives."""
-    reply = send(upstream, server, Content(content))
-    body = ReplyBody(reply, in_thread, digest=Digest.of(content, algorithm))
-    assert body.size == len(content)
-    assert b"".join(asyncio.run(drain(body))) == content
-
-
-@pytest.mark.parametrize("content", [DATA, b"x"])
-@pytest.mark.parametrize("chunked", [False, True])
-def test_other_bytes_never_end_whole(
-    upstream: Upstream,
-    server: FaultServer,
-    content: bytes,
-    chunked: bool,  # noqa: FBT001 both framings
-) -> None:
-    """The last byte is held back until the hash fits, and it does not."""
-    reply = send(upstream, server, Content(content, chunked=chunked))
-    body = ReplyBody(reply, in_thread, digest=Digest.of(b"other"))
-    assert asyncio.run(drain_broken(body)) == content[:-1]
-
-
-def test_an_empty_body_for_a_digest_of_more_is_cut(upstream: Upstream, server: FaultServer) -> None:
-    """No bytes are other bytes too."""
-    body = ReplyBody(send(upstream, server, Content(b"")), in_thread, digest=Digest.of(b"more"))
-    assert asyncio.run(drain_broken(body)) == b""
-
-
-def test_what_was_read_before_comes_first(upstream: Upstream, server: FaultServer) -> None:
-    """The head of the body is given and hashed as if it came now."""
-    reply = send(upstream, server, Content(DATA))
-    head = reply.read_all(1000)
-    body = ReplyBody(reply, in_thread, head=head, digest=Digest.of(DATA))
-    assert b"".join(asyncio.run(drain(body))) == DATA
-
-
-def test_unverified_bytes_are_passed_on(upstream: Upstream, server: FaultServer) -> None:
+def test_unverified_bytes_are_passed_on(upstream: HttpClient, server: FaultServer) -> None:
     """Without a digest the body is upstream's own, of a length that nobody may know."""
     body = ReplyBody(send(upstream, server, Content(DATA, chunked=True)), in_thread)
     assert body.size is None
     assert b"".join(asyncio.run(drain(body))) == DATA
 
 
-def test_a_broken_connection_cuts_the_transfer(upstream: Upstream, server: FaultServer) -> None:
+def test_a_broken_connection_cuts_the_transfer(upstream: HttpClient, server: FaultServer) -> None:
     """What upstream broke off is not whole here either."""
     reply = send(upstream, server, Content(DATA, cut_after=100_000, reset=False))
     assert DATA.startswith(asyncio.run(drain_broken(ReplyBody(reply, in_thread))))
 
 
-def test_a_body_can_be_closed_in_the_middle(upstream: Upstream, server: FaultServer) -> None:
+def test_a_body_can_be_closed_in_the_middle(upstream: HttpClient, server: FaultServer) -> None:
     """A client that leaves ends the transfer; reading on gives nothing."""
 
     async def scenario() -> bytes:
@@ -308,13 +221,14 @@ def test_a_second_loss_is_final() -> None:
     assert len(lost) == 1
 
 
-def test_wrong_bytes_are_not_made_up_for(upstream: Upstream, server: FaultServer) -> None:
+def test_wrong_bytes_are_not_made_up_for(upstream: HttpClient, server: FaultServer) -> None:
     """Only a failure of our own disk sends the reader elsewhere."""
 
     async def resume(given: int) -> Body:
         raise AssertionError(f"resumed at {given}")
 
-    first = ReplyBody(send(upstream, server, Content(b"xy")), in_thread, digest=Digest.of(b"other"))
+    reply = send(upstream, server, Content(b"xy"))
+    first = VerifiedBody(ReplyBody(reply, in_thread), Digest.of(b"other"))
     assert asyncio.run(drain_broken(ContinuedBody(first, resume))) == b"x"
 
 
@@ -325,49 +239,3 @@ def test_a_resumed_fetch_that_fails_cuts_the_transfer() -> None:
         raise BodyError(f"nothing at {given}")
 
     assert asyncio.run(drain_broken(ContinuedBody(LostBody(b"ab"), resume))) == b"ab"
-
-
-class _LostAfter:
-    """A download whose disk gives up after so many bytes."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    async def beyond(self, offset: int, stop: int | None) -> int:  # noqa: ARG002 a Growth's
-        if offset >= self._count:
-            raise StorageLostError("the disk is full")
-        return self._count
-
-    def joined(self, reader: int) -> None:
-        pass
-
-    def left(self, reader: int) -> None:
-        pass
-
-
-@pytest.mark.parametrize("right", [True, False])
-def test_the_rest_of_a_download_is_verified_where_it_comes_from_elsewhere(
-    tmp_path: Path,
-    right: bool,  # noqa: FBT001 a case
-) -> None:
-    """Promise 1: the last byte waits for the hash of all, what was given before included."""
-    content = b"0123456789" * 100
-    rest, path = tmp_path / "rest", tmp_path / "part"
-    path.write_bytes(content[:400])
-    rest.write_bytes(content[400:] if right else content[400:-1] + b"x")
-
-    async def resume(given: int) -> FileBody:
-        assert given == 400
-        return FileBody(os.open(rest, os.O_RDONLY), 0, 600)
-
-    async def read() -> bytes:
-        first = FileBody(os.open(path, os.O_RDONLY), 0, 1000, _LostAfter(400))
-        body, given = ContinuedBody(first, resume, Digest.of(content)), b""
-        try:
-            while data := await body.read():
-                given += data
-        except BodyError:
-            return given
-        return given
-
-    assert asyncio.run(read()) == (content if right else content[:999])

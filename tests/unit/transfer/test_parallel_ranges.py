@@ -3,17 +3,18 @@
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from entrepot.http_client.client import Follow, Upstream
-from entrepot.http_client.connect.trust_store import Roots
-from entrepot.http_client.response import Reply, Target, UpstreamError
+from entrepot.http_client.client import HttpClient
+from entrepot.http_client.errors import UpstreamError
+from entrepot.http_client.request import Follow, SendOptions, Target
+from entrepot.http_client.response import Reply
 from entrepot.protocol.identifiers import Origin
 from entrepot.transfer import parallel_ranges as rules
-from entrepot.transfer.parallel_ranges import CONNECTIONS, Pace, Pieces, Spare
+from entrepot.transfer.parallel_ranges import CONNECTIONS, ConnectionBudget, ParallelRanges
 from rig.faults import Content, Exchange, FaultServer, Gate, first
 from rig.process import eventually
 
@@ -26,30 +27,10 @@ PIECE = (len(DATA) - READ_BEFORE) // (2 * CONNECTIONS)
 PATH = "/blob"
 
 
-@pytest.fixture(scope="module")
-def shared_server() -> Iterator[FaultServer]:
-    server = FaultServer(None)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def server(shared_server: FaultServer) -> FaultServer:
-    shared_server.reset()
-    return shared_server
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    upstream = Upstream(Roots(None, None), read_seconds=10)
-    yield upstream
-    upstream.close()
-
-
 class Blob:
     """The server's blob: its whole answer from `whole`, parts of it from `part`."""
 
-    def __init__(self, server: FaultServer, upstream: Upstream, folder: Path) -> None:
+    def __init__(self, server: FaultServer, upstream: HttpClient, folder: Path) -> None:
         self.whole = Content(DATA)
         self.part: Callable[[Exchange], None] = Content(DATA)
         self._target = Target(Origin("http", "127.0.0.1", server.port), PATH)
@@ -62,25 +43,25 @@ class Blob:
 
     def ask(self, start: int, stop: int) -> Reply:
         fields = (("Range", f"bytes={start}-{stop - 1}"),)
-        return self._upstream.send("GET", self._target, fields, follow=Follow.NO)
+        return self._upstream.send("GET", self._target, fields, SendOptions(Follow.NO))
 
-    def begin(self) -> tuple[Pieces, bytes]:
+    def begin(self) -> tuple[ParallelRanges, bytes]:
         """Read a first MiB on one connection; go on by several."""
-        reply = self._upstream.send("GET", self._target, (), follow=Follow.NO)
+        reply = self._upstream.send("GET", self._target, (), SendOptions(Follow.NO))
         head = b""
         while len(head) < READ_BEFORE:
             head += reply.read(READ_BEFORE - len(head))
-        pieces = Pieces(reply, len(head), len(DATA), ask=self.ask, folder=self._folder)
+        pieces = ParallelRanges(reply, len(head), len(DATA), ask=self.ask, folder=self._folder)
         assert pieces.start()
         return pieces, head
 
 
 @pytest.fixture
-def blob(server: FaultServer, upstream: Upstream, tmp_path: Path) -> Blob:
+def blob(server: FaultServer, upstream: HttpClient, tmp_path: Path) -> Blob:
     return Blob(server, upstream, tmp_path)
 
 
-def rest(pieces: Pieces) -> bytes:
+def rest(pieces: ParallelRanges) -> bytes:
     found = bytearray()
     while data := pieces.read(MIB):
         found += data
@@ -218,35 +199,35 @@ def test_connections_are_given_back(blob: Blob) -> None:
         pieces, _ = blob.begin()
         pieces.read(MIB)
         pieces.close()
-    eventually(lambda: rules.spare.left == rules.spare.most, within=10, what="connections")
+    eventually(lambda: rules.budget.left == rules.budget.most, within=10, what="connections")
 
 
 def test_without_a_connection_to_spare_nothing_changes(
-    blob: Blob, upstream: Upstream, tmp_path: Path
+    blob: Blob, upstream: HttpClient, tmp_path: Path
 ) -> None:
     host = Origin("https", "busy.example.test", 443)
     others = [Origin("https", f"{number}.example.test", 443) for number in range(16)]
-    taken = [other for other in others if rules.spare.take(other)]
+    taken = [other for other in others if rules.budget.take(other)]
     try:
-        assert not rules.spare.take(host)
-        with upstream.send("GET", blob._target, (), follow=Follow.NO) as reply:  # noqa: SLF001
-            pieces = Pieces(reply, 0, len(DATA), ask=blob.ask, folder=tmp_path)
+        assert not rules.budget.take(host)
+        with upstream.send("GET", blob._target, (), SendOptions(Follow.NO)) as reply:  # noqa: SLF001
+            pieces = ParallelRanges(reply, 0, len(DATA), ask=blob.ask, folder=tmp_path)
             assert not pieces.start()
             assert reply.read(1) == DATA[:1]
     finally:
         for other in taken:
-            rules.spare.give(other)
+            rules.budget.give(other)
 
 
 def test_one_host_leaves_connections_to_the_others() -> None:
     """Promise 8: however many downloads of one drip, others have some to spare."""
     host, other = (Origin("https", f"{name}.example.test", 443) for name in ("drips", "moves"))
-    spare = Spare(16, 12)
-    assert sum(spare.take(host) for _ in range(100)) == 12
-    assert sum(spare.take(other) for _ in range(100)) == 4
-    spare.give(host)
-    assert spare.take(host)
-    assert not spare.take(host)
+    budget = ConnectionBudget(16, 12)
+    assert sum(budget.take(host) for _ in range(100)) == 12
+    assert sum(budget.take(other) for _ in range(100)) == 4
+    budget.give(host)
+    assert budget.take(host)
+    assert not budget.take(host)
 
 
 def test_what_is_broken_off_ends_at_once(blob: Blob) -> None:
@@ -262,7 +243,7 @@ def test_what_is_broken_off_ends_at_once(blob: Blob) -> None:
         pieces.read(MIB)
     breaking.join()
     pieces.close()
-    eventually(lambda: rules.spare.left == rules.spare.most, within=5, what="connections")
+    eventually(lambda: rules.budget.left == rules.budget.most, within=5, what="connections")
     gate.open()
 
 
@@ -275,15 +256,3 @@ def test_nothing_is_left_on_the_disk(blob: Blob, tmp_path: Path) -> None:
     rest(pieces)
     pieces.close()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_an_upstream_that_lets_us_wait_is_slow(blob: Blob, upstream: Upstream) -> None:
-    gate = Gate(1)
-    blob.whole = Content(DATA, gate=gate)
-    threading.Timer(1.5 * rules._JUDGE_SECONDS, gate.open).start()  # noqa: SLF001
-    pace = Pace()
-    with upstream.send("GET", blob._target, (), follow=Follow.NO) as reply:  # noqa: SLF001
-        assert pace.read(reply, 1) == DATA[:1]
-        assert not pace.is_slow()
-        pace.read(reply, 1)
-        assert pace.is_slow()

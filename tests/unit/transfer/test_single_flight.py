@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from entrepot.http_client.response import AbandonedError, UpstreamError
+from entrepot.http_client.errors import AbandonedError, UpstreamError
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Request
 from entrepot.transfer import single_flight as rules

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from entrepot.http_client.cancellable_call import AbortedError, Call, making, uses
-from entrepot.http_client.response import AbandonedError, UpstreamError
+from entrepot.http_client.errors import AbandonedError, UpstreamError
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Request
 from entrepot.upstream import concurrency_limits as rules

@@ -11,9 +11,10 @@ import pytest
 
 from entrepot.auth.grants import Access
 from entrepot.events.log import Events
-from entrepot.http_client.client import Follow, Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
-from entrepot.http_client.response import UpstreamError
+from entrepot.http_client.errors import UpstreamError
+from entrepot.http_client.request import Follow
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Request
 from entrepot.protocol.network_reach import Reach
@@ -71,7 +72,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
             with closing(Store(tmp_path / "data", 10**7)) as store:
                 context = Context.make(
                     store,
-                    Upstream(Roots(None, None)),
+                    HttpClient(Roots(None, None)),
                     Access(b"secret"),
                     Events(),
                     lambda: now[0],

@@ -1,4 +1,4 @@
-"""Making a connection within one deadline, for its name and for all of its addresses together.
+"""Making a TCP connection within one deadline, for its name and all of its addresses together.
 
 ``getaddrinfo`` knows no deadline: where a resolver's packets are dropped it takes 10 to 30 s. And
 Docker Hub has eight addresses, each of which would be waited for in turn. So a name is looked up

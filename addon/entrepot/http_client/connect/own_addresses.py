@@ -1,4 +1,8 @@
-"""Whether an address is this machine's, or this proxy's own: there it must not send requests."""
+"""Which addresses are this machine's, and on which of them this proxy listens.
+
+A request that it sent to itself would go round for ever; one to this machine's own addresses would
+reach what only its own programs may.
+"""
 
 import socket
 from collections.abc import Iterable

@@ -1,9 +1,10 @@
-"""Where connections may lead: the rules of ``reach``, for this machine and this configuration.
+"""Where connections may lead: nobody reaches through the proxy what they could not by themselves.
 
-Decided on each resolved address at the moment of connecting, by our own client (``connecting``)
-and for what mitmproxy connects to (``mitm.resolving``). What is known before, since a place is
-written as an address or has just been connected to, is said before: content that is here must not
-be given out under a name to which its client would not be led.
+A guard against server-side request forgery (SSRF): the rules of ``network_reach``, for this machine
+and this configuration. They are applied to each resolved address at the moment of connecting, by
+our own client (``dial``) and for what mitmproxy connects to (``mitm.resolving``). What is known
+before, since a place is written as an address or has just been connected to, is said before:
+content that is here must not be given out under a name to which its client would not be led.
 """
 
 import socket
@@ -34,11 +35,17 @@ Place = tuple[str, int]
 
 
 class DestinationError(Exception):
-    """A request is not led where it wants to go; the text says why."""
+    """A request would lead to an address that is refused to whoever named it; the text says why.
+
+    Nothing was sent. It says nothing of the registry, so it is no ``UpstreamError``.
+    """
 
 
 class Destinations:
-    """How far each word leads, and what is refused to it; safe to use from many threads."""
+    """How far a place leads by who named it, and which addresses are refused to whom.
+
+    Safe to use from many threads.
+    """
 
     def __init__(
         self,
@@ -62,10 +69,13 @@ class Destinations:
         self._lock = threading.Lock()
         self._scopes: BoundedMap[Place, tuple[Scope, float]] = BoundedMap(_MOST_REMEMBERED)
 
-    # Whose word it is
+    # How far, by who named a place
 
     def named_by_client(self, host: str, port: int, client: str) -> Reach:
-        """How far a client (an IP address) is led that names a place."""
+        """How far a place leads that a client (an IP address) named.
+
+        Anywhere where the administrator listed or mirrors it, or the client is on this machine.
+        """
         if self.is_listed(host, port) or (_parsed(host), port) in self._mirrored:
             return Reach.ANYWHERE
         address = literal(client)
@@ -73,19 +83,19 @@ class Destinations:
         return Reach.ANYWHERE if here else Reach.CLIENT
 
     def named_by_somebody(self, origin: Origin) -> Reach:
-        """How far a registry may lead that is asked in the proxy's own name.
+        """How far a registry leads that the proxy asks in its own name, for nobody in particular.
 
-        Of such are those that clients of a mirror name.
+        Such are those that clients of a mirror name (``?ns=``).
         """
         return Reach.ANYWHERE if self.is_listed(origin.host, origin.port) else Reach.NEAR
 
     def named_by_server(
         self, to: Origin, asked: Origin, reach: Reach, by: Origin, at: str | None
     ) -> Reach:
-        """How far a ``Location`` or a token realm leads.
+        """How far a ``Location`` or a token realm leads: ``to``, which the server ``by`` named.
 
-        ``by`` named it, which answered from the address ``at`` (None: through the upstream
-        proxy); ``asked`` is the registry that was asked first, with ``reach``.
+        That server answered from the address ``at`` (None: through the upstream proxy); ``asked``
+        is the registry that was asked first, with ``reach``.
         """
         if (to.host, to.port) == (asked.host, asked.port):
             return reach
@@ -116,7 +126,7 @@ class Destinations:
     def foreseen(
         self, reach: Reach, host: str, port: int, *, elsewhere: bool = False
     ) -> str | None:
-        """What is known to be refused before a place is resolved.
+        """Why a place is refused, as far as is known before it is resolved; None where it is not.
 
         ``elsewhere``: it is the upstream proxy that resolves it, so it is all that is ever known.
         """
@@ -134,7 +144,7 @@ class Destinations:
         return reach.refusal(scope) if self._clock() < until else None
 
     def connected(self, host: str, port: int, address: str) -> None:
-        """Take in to which address a place led just now."""
+        """Remember to which address a place led just now, for :meth:`foreseen`."""
         found = literal(address)
         scope = Scope.GLOBAL if found is None else self._scope(found)
         place = (_parsed(host), port)

@@ -21,7 +21,7 @@ def pending(transport: SSLTransport) -> int:
     return int(transport.sslobj.pending() + transport.incoming.pending)
 
 
-class WideSocket(SSLTransport):
+class TLSSocket(SSLTransport):
     """TLS over a connected socket; reads give what has come, up to all that is asked for.
 
     A handshake must be whole within the socket's timeout, and so must a record: neither may drip.
@@ -33,10 +33,10 @@ class WideSocket(SSLTransport):
     def __init__(
         self, sock: socket.socket, context: ssl.SSLContext, server_hostname: str | None
     ) -> None:
-        hurried = _Hurried(sock)
-        super().__init__(hurried, context, server_hostname)  # type: ignore[arg-type]
+        bounded = _DeadlineSocket(sock)
+        super().__init__(bounded, context, server_hostname)  # type: ignore[arg-type]
         self.socket = sock
-        hurried.relax()
+        bounded.relax()
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
         """Fill ``buffer`` with what has come; wait for the first byte only. 0 at the end.
@@ -48,13 +48,13 @@ class WideSocket(SSLTransport):
         if self._broken is not None:
             raise self._broken
         view = memoryview(buffer).cast("B")[:nbytes]
-        hurried = _Hurried(self.socket)
+        bounded = _DeadlineSocket(self.socket)
         try:
-            return self._fill(view, hurried)
+            return self._fill(view, bounded)
         finally:
-            hurried.relax()
+            bounded.relax()
 
-    def _fill(self, view: memoryview, source: "_Hurried") -> int:
+    def _fill(self, view: memoryview, source: "_DeadlineSocket") -> int:
         count = 0
         while count < len(view):
             try:
@@ -76,7 +76,7 @@ class WideSocket(SSLTransport):
             count += int(more)
         return count
 
-    def _receive(self, source: "_Hurried") -> None:
+    def _receive(self, source: "_DeadlineSocket") -> None:
         """Wait for encrypted bytes."""
         if answer := self.outgoing.read():
             source.sendall(answer)
@@ -96,7 +96,7 @@ class WideSocket(SSLTransport):
         return pending(self)
 
 
-class _Hurried:
+class _DeadlineSocket:
     """A socket all of whose waits together may take as long as one."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -129,11 +129,11 @@ class _Hurried:
         self._sock.settimeout(left)
 
 
-class WideContext(ssl.SSLContext):
-    """A client's TLS context whose sockets are wide."""
+class TLSContext(ssl.SSLContext):
+    """A client's TLS context that makes such sockets."""
 
     def wrap_socket(  # type: ignore[override]
         self, sock: socket.socket, *, server_hostname: str | None = None
-    ) -> WideSocket:
+    ) -> TLSSocket:
         """Make TLS on a connected socket, handshake included. Raises OSError."""
-        return WideSocket(sock, self, server_hostname)
+        return TLSSocket(sock, self, server_hostname)

@@ -7,7 +7,7 @@ a registry answers counts for its circuit breaker, as with our own requests.
 from mitmproxy import http
 
 from entrepot.events.table import Event
-from entrepot.http_client.response import UpstreamError
+from entrepot.http_client.errors import UpstreamError
 from entrepot.mitm import translate
 from entrepot.mitm.hooks.classify import ANSWERED, CLASSIFIED, Classified, passing
 from entrepot.mitm.layers.mitmproxy_errors import FAILURE, Failure, understand

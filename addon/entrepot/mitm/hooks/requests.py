@@ -10,7 +10,7 @@ from mitmproxy import http
 from entrepot.endpoints.logins import LARGEST_FORM
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
-from entrepot.http_client.response import unavailable
+from entrepot.http_client.errors import unavailable
 from entrepot.mitm import translate
 from entrepot.mitm.hooks.classify import ANSWERED, CLASSIFIED, AnsweredBy, Classified, classify
 from entrepot.mitm.hooks.proxyauth import pardon

@@ -43,20 +43,20 @@ class BlobAnswers:
         self, request: Request, download: Download, opened: FileBody, how: CacheStatus
     ) -> Answer:
         """A blob that is being fetched, read as it comes; ``opened`` is its file, held open."""
-        if _needs_the_end(request, download.size):
+        if _needs_the_end(request, download.file.size):
             try:
-                await download.settled()
+                await download.file.settled()
             except BodyError as error:
                 opened.close()
                 return error_answer(502, "UNAVAILABLE", str(error))
         content = Content(
             download.digest,
             download.media_type,
-            download.size,
+            download.file.size,
             lambda start, stop: ContinuedBody(
                 opened.part(start, stop),
                 self._from_upstream(request, start, stop),
-                download.digest if stop in (None, download.size) else None,
+                download.digest if stop in (None, download.file.size) else None,
             ),
         )
         answer = content_answer(request, content, how, ranges=True)

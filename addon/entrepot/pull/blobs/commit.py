@@ -12,8 +12,8 @@ from entrepot.protocol.identifiers import Repository
 from entrepot.pull.authorization import Authorization
 from entrepot.pull.pull import Pull
 from entrepot.storage.errors import StoreError, storage_reason
-from entrepot.transfer.download import Download, MismatchError
-from entrepot.transfer.growing_file import GaveWay
+from entrepot.transfer.download import Download
+from entrepot.transfer.errors import GaveWay, MismatchError
 from entrepot.upstream.context import Context
 
 
@@ -28,9 +28,13 @@ class Commit:
         """Make room for a download to be ``end`` bytes long; up to where there is some now."""
         context = self._context
         # What nobody waits for and says no end of itself takes nobody's place.
-        evict = download.size is not None or download.is_read
+        evict = download.file.size is not None or download.file.is_followed
         claim = partial(
-            context.store.downloads.claim, download.path, end, download.written, evict=evict
+            context.store.downloads.claim,
+            download.file.path,
+            end,
+            download.file.written,
+            evict=evict,
         )
         try:
             return context.store_thread.run_from_thread(claim)
@@ -39,11 +43,11 @@ class Commit:
 
     def finish(self, pull: Pull, asked: Asked, download: Download) -> None:
         """Commit a download, or clear away what is of no use; ``pull`` began it when ``asked``."""
-        if download.error is None:
+        if download.file.error is None:
             self._commit(pull, asked, download)
         else:
-            self._discard(pull.repository, download, download.error)
-        release = partial(self._context.store.downloads.release, download.path)
+            self._discard(pull.repository, download, download.file.error)
+        release = partial(self._context.store.downloads.release, download.file.path)
         with contextlib.suppress(StoreError, RuntimeError):
             self._context.store_thread.run_from_thread(release)
 
@@ -54,7 +58,7 @@ class Commit:
         def commit() -> None:
             """What is heard while this runs is written after it."""
             label = self._authorization.given_to(pull, asked)
-            path, media_type = download.path, download.media_type
+            path, media_type = download.file.path, download.media_type
             store.blobs.commit(path, repository, digest, media_type, given_to=label)
             deleted = context.access.is_deleted(repository, digest, asked)
             if deleted or repository not in download.repositories:
@@ -67,14 +71,16 @@ class Commit:
         except (StoreError, RuntimeError) as problem:
             events.log_once(Event.STORE_FAILED, reason=problem)
         else:
-            events.log(Event.BLOB_STORED, digest=digest, size=download.size, repository=repository)
+            events.log(
+                Event.BLOB_STORED, digest=digest, size=download.file.size, repository=repository
+            )
 
     def _discard(self, repository: Repository, download: Download, error: Exception) -> None:
         """Say why a download ended early; the file goes where it could not be continued."""
-        useless = isinstance(error, MismatchError | OSError) or download.written == 0
-        kept = 0 if useless else download.written
+        useless = isinstance(error, MismatchError | OSError) or download.file.written == 0
+        kept = 0 if useless else download.file.written
         if useless:
-            download.path.unlink(missing_ok=True)
+            download.file.path.unlink(missing_ok=True)
         events, digest = self._context.events, download.digest
         if isinstance(error, GaveWay):
             events.log(

@@ -14,8 +14,8 @@ from pathlib import Path
 from entrepot.auth.grants import Asked
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
-from entrepot.http_client.client import Follow
-from entrepot.http_client.response import Reply, Target
+from entrepot.http_client.request import Follow, SendOptions, Target
+from entrepot.http_client.response import Reply
 from entrepot.protocol.header_filters import content_fields, without
 from entrepot.protocol.messages import Answer, Fields, Request
 from entrepot.protocol.network_reach import Reach
@@ -26,8 +26,9 @@ from entrepot.pull.pull import Key, Pull
 from entrepot.storage.capacity.download_claims import Fit
 from entrepot.storage.errors import StoreError, storage_reason
 from entrepot.transfer.bodies import FileBody
-from entrepot.transfer.download import Broken, Download
+from entrepot.transfer.download import Download
 from entrepot.transfer.download_limits import make_way, slow_ones
+from entrepot.transfer.errors import DownloadError
 from entrepot.upstream.context import Context
 
 _WAY_SECONDS = 1.0
@@ -81,7 +82,7 @@ class FetchStart:
             if download is None or not await self._begin(pull.key, download, reply):
                 return await self._unstored.stream(pull, reply)
             # First what may fail: one that is registered and never ends would hold up all who ask.
-            opened = download.body(0, None)
+            opened = download.file.body(0, None)
             download.repositories.add(pull.repository)
             download.start()
             begun = OpenDownload(download, opened)
@@ -98,15 +99,15 @@ class FetchStart:
         with contextlib.suppress(StoreError, RuntimeError):
             await context.threads.call(lambda: context.store_thread.run_from_thread(release))
         if download is not None:
-            download.discard_if_empty()
-            download.close()
+            download.file.discard_if_empty()
+            download.file.close()
 
     async def _get(self, request: Request, download: Download | None) -> Reply:
-        gateway, at = self._context.gateway, download.written if download else 0
+        gateway, at = self._context.gateway, download.file.written if download else 0
         reply = await gateway.send_patiently(request, extra=_range_from(at), downgrade=True)
         if reply.status == 416 and download is not None and at:
             reply.close()  # what is here is longer than the blob: it cannot be a part of it
-            download.restart()
+            download.file.restart()
             reply = await gateway.send(request, downgrade=True)
         return reply
 
@@ -115,7 +116,7 @@ class FetchStart:
         context = self._context
         try:
             size = download.accept(reply)
-        except Broken as error:
+        except DownloadError as error:
             context.events.log(Event.FETCH_BROKEN, digest=download.digest, reason=error, kept=0)
             return False
         except OSError as error:
@@ -125,7 +126,7 @@ class FetchStart:
             context.events.log_once(Event.DOWNLOADS_FULL, registry=key[0], digest=download.digest)
             return False
         self._beginning[key] = download
-        granted = await self._admit(download.path, size)
+        granted = await self._admit(download.file.path, size)
         if not granted:
             context.events.log_once(Event.STORE_FULL, digest=download.digest, size=size)
         return granted
@@ -196,7 +197,7 @@ class _Source:
 
     def _get(self, target: Target, reach: Reach, fields: Fields) -> Reply:
         return self._context.gateway.upstream.send(
-            "GET", target, fields, reach=reach, follow=Follow.ANY, downgrade=True
+            "GET", target, fields, SendOptions(Follow.ANY, reach=reach, downgrade=True)
         )
 
 

@@ -88,7 +88,7 @@ class Fetches:
         """Read a running download, for a client that its repository allows the blob."""
         download = self.running[pull.key]
         download.repositories.add(pull.repository)
-        return OpenDownload(download, download.body(0, None))
+        return OpenDownload(download, download.file.body(0, None))
 
     def grant_when_verified(self, pull: Pull, asked: Asked) -> None:
         """Grant what upstream allowed, once the running fetch is verified."""
@@ -125,7 +125,7 @@ class Fetches:
         download = self.running.pop(key)
         self.ended += 1
         for pending in self._pending_grants.pop(key, ()):
-            if download.state is State.VERIFIED:
+            if download.file.state is State.VERIFIED:
                 self._context.access.allow(
                     pending.repository, pending.who, (key[1],), pending.asked
                 )

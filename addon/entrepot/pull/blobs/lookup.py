@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 
 from entrepot.events.counters import Counter
-from entrepot.http_client.response import UpstreamError
+from entrepot.http_client.errors import UpstreamError
 from entrepot.protocol import cache_status
 from entrepot.protocol.messages import Answer, error_answer
 from entrepot.protocol.statuses import TRANSIENT
@@ -233,6 +233,6 @@ def _is_doubtful(pull: Pull, found: StoredBlob, evidence: Evidence | None = None
 
 def _may_follow(download: Download, evidence: Evidence | None) -> bool:
     """Whether a running fetch can be what upstream showed (None: this client is granted it)."""
-    if download.state is State.FAILED:
+    if download.file.state is State.FAILED:
         return False
-    return evidence is None or evidence.can_be(download.digest, download.size)
+    return evidence is None or evidence.can_be(download.digest, download.file.size)

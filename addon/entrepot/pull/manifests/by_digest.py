@@ -6,7 +6,7 @@ object is known from its registry alone (see ``storage.store``), since a manifes
 author never had.
 """
 
-from entrepot.http_client.response import UpstreamError
+from entrepot.http_client.errors import UpstreamError
 from entrepot.protocol import cache_status
 from entrepot.protocol.messages import Answer
 from entrepot.protocol.statuses import TRANSIENT

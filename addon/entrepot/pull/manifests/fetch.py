@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from entrepot.auth.grants import Asked
 from entrepot.events.counters import Counter
-from entrepot.http_client.response import Reply, UpstreamError
+from entrepot.http_client.errors import UpstreamError
+from entrepot.http_client.response import Reply
 from entrepot.protocol import cache_status
 from entrepot.protocol.header_filters import FOR_ONE_CLIENT, without
 from entrepot.protocol.headers import normalise_accept

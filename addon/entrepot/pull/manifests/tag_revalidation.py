@@ -10,7 +10,7 @@ from enum import Enum
 
 from entrepot.auth.grants import Asked
 from entrepot.events.table import Event
-from entrepot.http_client.response import UpstreamError
+from entrepot.http_client.errors import UpstreamError
 from entrepot.protocol import cache_status
 from entrepot.protocol.identifiers import Digest
 from entrepot.protocol.messages import Answer

@@ -21,9 +21,10 @@ from dataclasses import replace
 
 from entrepot.bounded_map import BoundedMap
 from entrepot.events.log import Events
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.ssrf_guard import DestinationError
-from entrepot.http_client.response import Reply, UpstreamError
+from entrepot.http_client.errors import UpstreamError
+from entrepot.http_client.response import Reply
 from entrepot.protocol.credential import Account, Kind
 from entrepot.protocol.headers import Challenge, parse_challenges
 from entrepot.protocol.identifiers import Origin
@@ -46,7 +47,7 @@ _MOST_SHOWN = 10_000
 class AccountAuth:
     """Answers the challenges (401) of registries with accounts; safe to use from many threads."""
 
-    def __init__(self, upstream: Upstream, events: Events, clock: Callable[[], float]) -> None:
+    def __init__(self, upstream: HttpClient, events: Events, clock: Callable[[], float]) -> None:
         self._upstream = upstream
         self._clock = clock
         self._lock = threading.Lock()

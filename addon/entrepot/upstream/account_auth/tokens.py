@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
 from entrepot.auth.token_requests import MAX_SIZE, Issued, parse_issued
-from entrepot.http_client.client import Follow, Upstream
-from entrepot.http_client.response import Reply, Target, UpstreamError
+from entrepot.http_client.client import HttpClient
+from entrepot.http_client.errors import UpstreamError
+from entrepot.http_client.request import Follow, SendOptions, Target
+from entrepot.http_client.response import Reply
 from entrepot.protocol.credential import Kind, Login
 from entrepot.protocol.headers import Challenge
 from entrepot.protocol.identifiers import Origin
@@ -38,7 +40,7 @@ class Authorization:
 class AccountTokens:
     """Asks token servers; safe to use from many threads."""
 
-    def __init__(self, upstream: Upstream, clock: Callable[[], float]) -> None:
+    def __init__(self, upstream: HttpClient, clock: Callable[[], float]) -> None:
         self._upstream = upstream
         self._clock = clock
         self._lock = threading.Lock()
@@ -70,10 +72,8 @@ class AccountTokens:
             method,
             Target(realm.origin, path),
             (*fields, ("Accept", "application/json"), ("Accept-Encoding", "identity")),
-            reach=reach,
-            follow=Follow.NO,
-            content=content,
-            seconds=until - time.monotonic(),
+            SendOptions(Follow.NO, reach=reach, seconds=until - time.monotonic()),
+            content,
         ) as reply:
             with self._lock:
                 self._answered.add(realm.origin)

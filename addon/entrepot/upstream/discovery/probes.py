@@ -15,9 +15,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from entrepot.events.counters import Counter
-from entrepot.http_client.client import Follow, Greeting
 from entrepot.http_client.connect.ssrf_guard import DestinationError
-from entrepot.http_client.response import Reply, Target, UpstreamError
+from entrepot.http_client.errors import UpstreamError
+from entrepot.http_client.request import Follow, SendOptions, Target
+from entrepot.http_client.response import Reply
+from entrepot.http_client.tls_greeting import Greeting
 from entrepot.protocol.headers import parse_challenges
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import says_registry
@@ -166,7 +168,7 @@ class Probes:
         fields = (("Accept", "application/json"), ("Accept-Encoding", "identity"))
         upstream = self._context.gateway.upstream
         reply = upstream.send(
-            "GET", target, fields, reach=reach, follow=Follow.NO, seconds=PROBE_SECONDS
+            "GET", target, fields, SendOptions(Follow.NO, reach=reach, seconds=PROBE_SECONDS)
         )
         try:
             return is_registry_answer(reply)

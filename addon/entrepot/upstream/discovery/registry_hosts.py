@@ -12,7 +12,7 @@ import contextlib
 from entrepot.bounded_map import FairMap
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
-from entrepot.http_client.response import UpstreamError
+from entrepot.http_client.errors import UpstreamError
 from entrepot.protocol.identifiers import HostPort, Origin
 from entrepot.protocol.network_reach import Reach
 from entrepot.protocol.quirks import is_well_known

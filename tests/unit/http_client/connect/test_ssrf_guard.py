@@ -2,16 +2,15 @@
 
 import socket
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 import pytest
 
 from entrepot.config.addresses import Resolve
-from entrepot.http_client.client import Follow, Upstream
-from entrepot.http_client.connect.own_addresses import Listeners, is_own
+from entrepot.http_client.client import HttpClient
+from entrepot.http_client.connect.own_addresses import Listeners
 from entrepot.http_client.connect.ssrf_guard import ITSELF, DestinationError, Destinations
 from entrepot.http_client.connect.trust_store import Roots
-from entrepot.http_client.response import Target
+from entrepot.http_client.request import Follow, SendOptions, Target
 from entrepot.protocol.identifiers import HostPort, Origin
 from entrepot.protocol.network_reach import Reach
 from rig.faults import FaultServer, status
@@ -131,24 +130,21 @@ def test_where_a_name_led_is_known_for_five_minutes(
     assert destinations.foreseen(Reach.CLIENT, HOST, 443) is None
 
 
-def test_what_this_machine_has_for_an_address() -> None:
-    assert is_own(ip_address("127.0.0.3"))
-    assert not is_own(ip_address(ELSEWHERE))
-
-
 def test_a_connection_is_for_those_who_would_be_led_there(destinations: Destinations) -> None:
     """One that is kept open for one who may is not used for one who may not."""
     server = FaultServer(None)
     server.routes["/a"] = status(200, b"here")
     where = Target(Origin("http", "127.0.0.1", server.port), "/a")
-    upstream = Upstream(Roots(None, None), destinations=destinations)
+    upstream = HttpClient(Roots(None, None), destinations=destinations)
     try:
         for _ in range(2):
-            with upstream.send("GET", where, (), reach=Reach.ANYWHERE, follow=Follow.NO) as reply:
+            with upstream.send(
+                "GET", where, (), SendOptions(Follow.NO, reach=Reach.ANYWHERE)
+            ) as reply:
                 assert (reply.read_all(10), reply.peer) == (b"here", "127.0.0.1")
         for reach in (Reach.CLIENT, Reach.NEAR, Reach.FAR, None):
             with pytest.raises(DestinationError):
-                upstream.send("GET", where, (), reach=reach, follow=Follow.NO)
+                upstream.send("GET", where, (), SendOptions(Follow.NO, reach=reach))
         assert len(server.requests) == 2
     finally:
         upstream.close()

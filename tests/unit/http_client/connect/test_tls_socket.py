@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.http_client.connect.tls_socket import WideContext, WideSocket
+from entrepot.http_client.connect.tls_socket import TLSContext, TLSSocket
 from entrepot.http_client.connect.trust_store import Roots
 from rig.certs import Authority
 
@@ -24,7 +24,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @contextmanager
-def connected(authority: Authority, serve: Callable[[ssl.SSLSocket], None]) -> Iterator[WideSocket]:
+def connected(authority: Authority, serve: Callable[[ssl.SSLSocket], None]) -> Iterator[TLSSocket]:
     """A wide socket to a server that does ``serve``; it has done so when the block begins."""
     ours, theirs = socket.socketpair()
     ours.settimeout(10)
@@ -38,7 +38,7 @@ def connected(authority: Authority, serve: Callable[[ssl.SSLSocket], None]) -> I
 
     thread = threading.Thread(target=run)
     thread.start()
-    context = WideContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = TLSContext(ssl.PROTOCOL_TLS_CLIENT)
     Roots(bundle=authority.pem, folder=None).equip(context)
     with context.wrap_socket(ours, server_hostname=NAME) as wide:
         thread.join()
@@ -126,7 +126,7 @@ def test_names_are_verified(authority: Authority, tmp_path: Path) -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
-    context = WideContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = TLSContext(ssl.PROTOCOL_TLS_CLIENT)
     Roots(bundle=authority.pem, folder=None).equip(context)
     with pytest.raises(ssl.SSLCertVerificationError):
         context.wrap_socket(ours, server_hostname=NAME)
@@ -163,7 +163,7 @@ def dripping(kind: bytes) -> Iterator[socket.socket]:
 
 def test_a_handshake_must_come_within_one_wait() -> None:
     """However it drips."""
-    context = WideContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = TLSContext(ssl.PROTOCOL_TLS_CLIENT)
     with dripping(HANDSHAKE) as slow, pytest.raises(TimeoutError):
         context.wrap_socket(slow, server_hostname=NAME)
 

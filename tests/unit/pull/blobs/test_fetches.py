@@ -198,7 +198,7 @@ async def begun(world: World, path: str, count: int) -> asyncio.Task[Got]:
         for (_, digest), download in world.cache._fetches.running.items()  # noqa: SLF001
         if path.endswith(str(digest))
     )
-    arrived = functools.partial(lambda: download.written == count)
+    arrived = functools.partial(lambda: download.file.written == count)
     await asyncio.to_thread(eventually, arrived, within=10, what="its first bytes")
     return task
 

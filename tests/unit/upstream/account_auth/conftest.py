@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from entrepot.config.addresses import Resolve
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
 from rig.accounts import HOSTS, World
 from rig.certs import Authority
@@ -39,6 +39,6 @@ def world(authority: Authority, secure: FaultServer, plain: FaultServer) -> Iter
         *(Resolve.parse(line) for line in secure.resolve),
         *(Resolve(name, 80, "127.0.0.1", plain.port) for name in HOSTS),
     )
-    upstream = Upstream(Roots(authority.pem, None), resolve=resolve, read_seconds=10)
+    upstream = HttpClient(Roots(authority.pem, None), resolve=resolve, read_seconds=10)
     yield World(secure, upstream)
     upstream.close()

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from entrepot.http_client.response import UpstreamError
+from entrepot.http_client.errors import UpstreamError
 from entrepot.protocol.credential import NOBODY, Account, Kind, Login
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Request

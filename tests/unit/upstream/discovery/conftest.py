@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from entrepot.config.addresses import Resolve
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
 from rig.certs import Authority
 from rig.faults import FaultServer
@@ -31,14 +31,14 @@ def server(shared_server: FaultServer) -> FaultServer:
 
 
 @pytest.fixture
-def nowhere(authority: Authority) -> Upstream:
+def nowhere(authority: Authority) -> HttpClient:
     """A client for which every name that a test asks about is unreachable."""
     unreachable = (Resolve(host, port, "127.0.0.1", 1) for host, port in UNREACHABLE)
-    return Upstream(Roots(authority.pem, None), resolve=tuple(unreachable))
+    return HttpClient(Roots(authority.pem, None), resolve=tuple(unreachable))
 
 
 @pytest.fixture
-def reachable(authority: Authority, server: FaultServer) -> Upstream:
+def reachable(authority: Authority, server: FaultServer) -> HttpClient:
     """A client that finds the server."""
     resolve = tuple(Resolve.parse(entry) for entry in server.resolve)
-    return Upstream(Roots(authority.pem, None), resolve=resolve, read_seconds=5)
+    return HttpClient(Roots(authority.pem, None), resolve=resolve, read_seconds=5)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.auth import token_servers
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.protocol.identifiers import Origin
 from entrepot.upstream.discovery.interception import Role
 from entrepot.upstream.discovery.refused_certificates import REFUSED_SECONDS
@@ -25,7 +25,7 @@ from rig.hosts import (
 
 
 def test_a_token_server_is_intercepted_for_who_was_sent_there(
-    tmp_path: Path, reachable: Upstream, server: FaultServer
+    tmp_path: Path, reachable: HttpClient, server: FaultServer
 ) -> None:
     """For tokens alone, for ten minutes, on the word of a registry; it is no registry by that."""
     server.routes = {"/v2/": error(404, "NOT_FOUND", "no registry")}
@@ -58,7 +58,7 @@ def test_a_token_server_is_intercepted_for_who_was_sent_there(
 )
 def test_who_may_send_clients_for_tokens(
     tmp_path: Path,
-    reachable: Upstream,
+    reachable: HttpClient,
     server: FaultServer,
     listed: str,
     only_listed: bool,  # noqa: FBT001 a column of the table
@@ -109,7 +109,7 @@ def roles(it: Setting, *, seconds: tuple[float, ...]) -> list[Role | None]:
 )
 def test_a_token_server_has_to_speak_http_1(
     tmp_path: Path,
-    reachable: Upstream,
+    reachable: HttpClient,
     server: FaultServer,
     answer: Handler,
     role: Role | None,
@@ -122,7 +122,7 @@ def test_a_token_server_has_to_speak_http_1(
 
 
 def test_a_token_server_is_looked_at_once_an_hour(
-    tmp_path: Path, reachable: Upstream, server: FaultServer, authority: Authority
+    tmp_path: Path, reachable: HttpClient, server: FaultServer, authority: Authority
 ) -> None:
     """What it is found to be then counts, whatever it was."""
     plain = authority.issue(*server.names)
@@ -137,10 +137,10 @@ def test_a_token_server_is_looked_at_once_an_hour(
 
 
 def test_a_token_server_that_is_away_is_what_it_was(
-    tmp_path: Path, reachable: Upstream, server: FaultServer, authority: Authority
+    tmp_path: Path, reachable: HttpClient, server: FaultServer, authority: Authority
 ) -> None:
     """Nobody loses by a look at what cannot be met; and there is a token of ours for them."""
-    at = reachable._resolve  # noqa: SLF001 where it leads is all that changes
+    at = reachable._routing._resolve  # noqa: SLF001 where it leads is all that changes
     there, nowhere = at[AUTH.host, 443], ("127.0.0.1", 1)
     asking = authority.issue(*server.names).asking_context(authority.pem)
     with setting(tmp_path, reachable) as it:
@@ -155,7 +155,7 @@ def test_a_token_server_that_is_away_is_what_it_was(
 
 
 def test_a_host_that_the_authority_may_not_sign_for_is_tunnelled(
-    tmp_path: Path, nowhere: Upstream
+    tmp_path: Path, nowhere: HttpClient
 ) -> None:
     """A constrained authority would only make the client refuse."""
     with setting(tmp_path, nowhere, permit=".example.test") as it:
@@ -163,7 +163,7 @@ def test_a_host_that_the_authority_may_not_sign_for_is_tunnelled(
 
 
 def test_a_client_that_refuses_us_is_tunnelled_for_ten_minutes(
-    tmp_path: Path, nowhere: Upstream
+    tmp_path: Path, nowhere: HttpClient
 ) -> None:
     """That client, that host, and no other; it is news once."""
     ghcr, quay = (Origin("https", host, 443) for host in ("ghcr.io", "quay.io"))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from entrepot.config.addresses import Resolve
-from entrepot.http_client.client import Follow, Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
-from entrepot.http_client.response import Target
+from entrepot.http_client.request import Follow, SendOptions, Target
 from entrepot.protocol.identifiers import Origin
 from entrepot.upstream.discovery import probes
 from entrepot.upstream.discovery.probes import Bounds
@@ -60,7 +60,7 @@ from rig.hosts import (
 )
 def test_only_a_registrys_answer_makes_a_registry(
     tmp_path: Path,
-    reachable: Upstream,
+    reachable: HttpClient,
     server: FaultServer,
     handler: Handler,
     registry: bool,  # noqa: FBT001 a column of the table
@@ -73,7 +73,7 @@ def test_only_a_registrys_answer_makes_a_registry(
 
 
 def test_a_probe_shows_nothing_of_the_client(
-    tmp_path: Path, reachable: Upstream, server: FaultServer
+    tmp_path: Path, reachable: HttpClient, server: FaultServer
 ) -> None:
     """One plain GET, without credentials."""
     with setting(tmp_path, reachable) as it:
@@ -84,7 +84,7 @@ def test_a_probe_shows_nothing_of_the_client(
 
 
 def test_a_probe_leaves_its_connection_for_the_client(
-    tmp_path: Path, reachable: Upstream, server: FaultServer
+    tmp_path: Path, reachable: HttpClient, server: FaultServer
 ) -> None:
     """The first ping after it needs no handshake."""
     ports = set()
@@ -96,14 +96,14 @@ def test_a_probe_leaves_its_connection_for_the_client(
     server.routes = {"/v2/": challenge}
     with setting(tmp_path, reachable) as it:
         assert asyncio.run(it.hosts.is_registry(ORIGIN))
-        reachable.send("GET", Target(ORIGIN, "/v2/"), (), follow=Follow.NO).close()
+        reachable.send("GET", Target(ORIGIN, "/v2/"), (), SendOptions(Follow.NO)).close()
     assert len(ports) == 1
 
 
 def test_an_untrusted_certificate_is_no_registry(tmp_path: Path, server: FaultServer) -> None:
     """Whoever cannot prove the name is tunnelled."""
     resolve = tuple(Resolve.parse(entry) for entry in server.resolve)
-    with setting(tmp_path, Upstream(Roots(None, None), resolve=resolve)) as it:
+    with setting(tmp_path, HttpClient(Roots(None, None), resolve=resolve)) as it:
         assert not asyncio.run(it.hosts.is_registry(ORIGIN))
     assert not server.requests
 
@@ -117,7 +117,7 @@ def test_an_untrusted_certificate_is_no_registry(tmp_path: Path, server: FaultSe
 )
 def test_probes_are_bounded(
     tmp_path: Path,
-    reachable: Upstream,
+    reachable: HttpClient,
     server: FaultServer,
     bounds: Bounds,
     scanner: list[str],
@@ -145,7 +145,7 @@ def test_probes_are_bounded(
         asyncio.run(scenario(it))
 
 
-def test_what_is_kept_on_disk_needs_no_place(tmp_path: Path, reachable: Upstream) -> None:
+def test_what_is_kept_on_disk_needs_no_place(tmp_path: Path, reachable: HttpClient) -> None:
     """A registry that was found once is one while all places are taken."""
     with setting(tmp_path, reachable) as it:
         assert asyncio.run(it.hosts.is_registry(ORIGIN))
@@ -154,7 +154,7 @@ def test_what_is_kept_on_disk_needs_no_place(tmp_path: Path, reachable: Upstream
 
 
 def test_a_body_that_stalls_is_no_registry(
-    tmp_path: Path, reachable: Upstream, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, reachable: HttpClient, server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A host that begins to answer and stops is tunnelled, and the client waits no longer."""
     monkeypatch.setattr(probes, "PROBE_SECONDS", 0.1)

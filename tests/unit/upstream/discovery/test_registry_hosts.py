@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.config.addresses import Resolve
-from entrepot.http_client.client import Upstream
+from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.protocol.identifiers import Origin
 from entrepot.upstream.discovery import probes
@@ -53,7 +53,9 @@ from rig.hosts import (
         "registry.redhat.io",
     ],
 )
-def test_well_known_registries_are_not_asked(tmp_path: Path, nowhere: Upstream, host: str) -> None:
+def test_well_known_registries_are_not_asked(
+    tmp_path: Path, nowhere: HttpClient, host: str
+) -> None:
     """The first pull from them does not wait for a probe."""
     with setting(tmp_path, nowhere) as it:
         assert asyncio.run(it.hosts.is_registry(Origin("https", host, 443)))
@@ -62,7 +64,7 @@ def test_well_known_registries_are_not_asked(tmp_path: Path, nowhere: Upstream, 
 
 @pytest.mark.parametrize(("host", "port"), UNREACHABLE)
 def test_similar_names_are_not_known(
-    tmp_path: Path, nowhere: Upstream, host: str, port: int
+    tmp_path: Path, nowhere: HttpClient, host: str, port: int
 ) -> None:
     """Other ports, other domains and content networks are asked, and tunnelled if silent."""
     with setting(tmp_path, nowhere) as it:
@@ -71,7 +73,7 @@ def test_similar_names_are_not_known(
 
 
 def test_clients_that_come_at_once_cost_one_probe(
-    tmp_path: Path, reachable: Upstream, server: FaultServer
+    tmp_path: Path, reachable: HttpClient, server: FaultServer
 ) -> None:
     """All wait for the same answer."""
 
@@ -92,7 +94,7 @@ def test_clients_that_come_at_once_cost_one_probe(
     ],
 )
 def test_a_verdict_counts_for_its_time(
-    tmp_path: Path, reachable: Upstream, server: FaultServer, handler: Handler, seconds: float
+    tmp_path: Path, reachable: HttpClient, server: FaultServer, handler: Handler, seconds: float
 ) -> None:
     """A yes is asked again after a week, a no after an hour, silence after a minute."""
     server.routes = {"/v2/": handler}
@@ -111,12 +113,12 @@ def test_a_verdict_counts_for_its_time(
 
 
 def test_a_yes_survives_a_restart_without_network(
-    tmp_path: Path, reachable: Upstream, authority: Authority
+    tmp_path: Path, reachable: HttpClient, authority: Authority
 ) -> None:
     """What was found to be a registry is intercepted before anything can be asked."""
     with setting(tmp_path, reachable) as it:
         assert asyncio.run(it.hosts.is_registry(ORIGIN))
-    down = Upstream(Roots(authority.pem, None), resolve=(Resolve(NAME, 443, "127.0.0.1", 1),))
+    down = HttpClient(Roots(authority.pem, None), resolve=(Resolve(NAME, 443, "127.0.0.1", 1),))
     with setting(tmp_path, down) as it:
         assert asyncio.run(it.hosts.is_registry(ORIGIN))
     # It has ended; or the clock was set back since, and it would count for too long. It cannot be
@@ -127,7 +129,7 @@ def test_a_yes_survives_a_restart_without_network(
 
 
 def test_a_registry_that_is_silent_is_not_probed_again_and_again(
-    tmp_path: Path, reachable: Upstream, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, reachable: HttpClient, server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it was is known; the probe that found it silent spares the next request its wait."""
     monkeypatch.setattr(probes, "PROBE_SECONDS", 0.2)
@@ -164,7 +166,7 @@ def test_a_registry_that_is_silent_is_not_probed_again_and_again(
 )
 def test_only_listed_hosts_where_so_configured(
     tmp_path: Path,
-    nowhere: Upstream,
+    nowhere: HttpClient,
     listed: str,
     origin: str,
     registry: bool,  # noqa: FBT001 a column of the table
@@ -178,7 +180,7 @@ def test_only_listed_hosts_where_so_configured(
 @pytest.mark.parametrize("insist", [False, True])
 def test_a_registry_that_asks_for_a_certificate_is_none_to_us(
     tmp_path: Path,
-    reachable: Upstream,
+    reachable: HttpClient,
     server: FaultServer,
     authority: Authority,
     insist: bool,  # noqa: FBT001 a column of the table
@@ -199,7 +201,7 @@ def test_a_registry_that_asks_for_a_certificate_is_none_to_us(
 
 
 def test_a_registry_that_is_doubted_is_looked_at_again(
-    tmp_path: Path, reachable: Upstream, server: FaultServer, authority: Authority
+    tmp_path: Path, reachable: HttpClient, server: FaultServer, authority: Authority
 ) -> None:
     """At most once a minute; what it is then counts after a restart too."""
     leaf = authority.issue(*server.names)
@@ -222,14 +224,14 @@ def test_a_registry_that_is_doubted_is_looked_at_again(
 
     with setting(tmp_path, reachable) as it:
         asyncio.run(scenario(it))
-    down = Upstream(Roots(authority.pem, None), resolve=(Resolve(NAME, 443, "127.0.0.1", 1),))
+    down = HttpClient(Roots(authority.pem, None), resolve=(Resolve(NAME, 443, "127.0.0.1", 1),))
     with setting(tmp_path, down) as it:
         assert not asyncio.run(it.hosts.is_registry(ORIGIN))
     server.show(leaf.server_context())
 
 
 def test_a_client_that_names_many_hosts_makes_its_own_forgotten(
-    tmp_path: Path, reachable: Upstream, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, reachable: HttpClient, server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A «no» to another client is remembered for its hour."""
     monkeypatch.setattr(rules, "REMEMBERED_FOR_A_CLIENT", 3)
@@ -250,7 +252,7 @@ def test_a_client_that_names_many_hosts_makes_its_own_forgotten(
 
 
 def test_a_learnt_registry_is_intercepted(
-    tmp_path: Path, reachable: Upstream, server: FaultServer
+    tmp_path: Path, reachable: HttpClient, server: FaultServer
 ) -> None:
     """A host that answered as a registry is not asked again."""
 

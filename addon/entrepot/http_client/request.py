@@ -1,0 +1,67 @@
+"""What an upstream is asked: where, and how far to go for an answer."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from importlib.metadata import PackageNotFoundError, version
+from typing import Self
+from urllib.parse import urljoin, urlsplit
+
+from entrepot.protocol.identifiers import Origin
+from entrepot.protocol.network_reach import Reach
+
+
+def _user_agent() -> str:
+    try:
+        return f"entrepot/{version('entrepot')}"
+    except PackageNotFoundError:  # run from a checkout, by mitmdump
+        return "entrepot"
+
+
+USER_AGENT = _user_agent()
+"""As what the proxy asks of its own, and whatever is to be told to more than one client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes: an origin and a raw path with query."""
+
+    origin: Origin
+    path: str
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Split an absolute URL; ValueError where it is no http(s) one with a host."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("want an absolute http or https URL")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        path = parts.path or "/"
+        return cls(
+            Origin.make(parts.scheme, parts.hostname, port),
+            f"{path}?{parts.query}" if parts.query else path,
+        )
+
+    def join(self, location: str) -> Self:
+        """The target that a ``Location`` value names, relative ones included."""
+        return self.parse(urljoin(f"{self.origin}{self.path}", location))
+
+
+class Follow(Enum):
+    """Which redirects to follow."""
+
+    NO = auto()
+    ANY = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class SendOptions:
+    """How far to go for the answer to one request."""
+
+    follow: Follow
+    """Which redirects to follow; one that may not be followed is the answer, as it came."""
+    downgrade: bool = False
+    """Whether a redirect may lead from https to plain http: only for what a digest names."""
+    reach: Reach | None = None
+    """How far whoever named the target may be led (``ssrf_guard``); None: nobody in particular."""
+    seconds: float | None = None
+    """For connections, redirects and the head of the answer together; None: the usual deadline."""
