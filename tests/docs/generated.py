@@ -63,16 +63,8 @@ def _sentence(file: Path) -> str:
 def quirks_of(*quirks: Quirk) -> str:
     """A table of what single registries or clients do otherwise."""
     rows = [f"| {one.who} | {one.what.replace('``', '`')} | {one.source} |" for one in quirks]
-    return (
-        "\n".join(
-            [
-                "| who | what they do: what Entrepôt does about it | source |",
-                "| --- | --- | --- |",
-                *rows,
-            ]
-        )
-        + "\n"
-    )
+    head = ("| who | what they do: what Entrepôt does about it | source |", "| --- | --- | --- |")
+    return "\n".join([*head, *rows]) + "\n"
 
 
 BLOCKS: dict[str, tuple[Page, Callable[[], str]]] = {
