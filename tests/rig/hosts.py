@@ -13,7 +13,7 @@ from entrepot.protocol.identifiers import HostPort, Origin
 from entrepot.storage.store import Store
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.interception import Interception
-from entrepot.upstream.discovery.probes import Bounds
+from entrepot.upstream.discovery.probes import ProbeBounds
 from entrepot.upstream.discovery.registry_hosts import RegistryHosts
 from rig.faults import Exchange, Gate
 
@@ -72,7 +72,7 @@ def setting(
     only_listed: bool = False,
     permit: str = "",
     clock: Clock | None = None,
-    bounds: Bounds | None = None,
+    bounds: ProbeBounds | None = None,
 ) -> Iterator[Setting]:
     clock = clock or Clock()
     events, realms = Events(), Realms()

@@ -33,7 +33,7 @@ from entrepot.protocol.messages import (
     json_answer,
     token_answer,
 )
-from entrepot.protocol.routes import Blob, Endpoint, Manifest, Referrers, Tags
+from entrepot.protocol.routes import Blob, Endpoint, Manifest, Referrers, TagList
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.interception import Interception
 
@@ -60,14 +60,14 @@ class AccountRequests:
         """The request as it is to be asked: as an account, or as the client."""
         if request.method not in _READ or identity_fields(request):
             return request
-        if not isinstance(endpoint, Blob | Manifest | Tags | Referrers):
+        if not isinstance(endpoint, Blob | Manifest | TagList | Referrers):
             return request
         account = self._accounts.of(request.origin, endpoint.name, request.client)
         if account is None:
             return request
         return replace(request, account=account, without_token=False)
 
-    async def list(self, request: Request, endpoint: Tags | Referrers) -> Answer:
+    async def list(self, request: Request, endpoint: TagList | Referrers) -> Answer:
         """Upstream's own list, to the account."""
         try:
             reply = await self._context.gateway.pass_on(request, passed_on_fields(request), None)

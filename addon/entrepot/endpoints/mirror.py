@@ -41,7 +41,7 @@ from entrepot.protocol.routes import (
     Manifest,
     Ping,
     Referrers,
-    Tags,
+    TagList,
     parse_endpoint,
 )
 from entrepot.pull.cache import Cache
@@ -123,7 +123,7 @@ class Mirrors:
         match endpoint:
             case Catalog() if request.path == received.path:
                 return await self._lists.catalog(as_received, [("", registry)], link)
-            case Tags(name):
+            case TagList(name):
                 named = received.path.removeprefix("/v2/").removesuffix("/tags/list")
                 repository = Repository(registry, name)
                 return await self._lists.tags(as_received, repository, named, link)

@@ -107,7 +107,7 @@ class Pings:
 
     async def _anonymous(self, request: Request, known: Remembered | None) -> Answer:
         if not is_anybodys(request):
-            return await self._own(request, brief=True)
+            return await self._own(request, fallback=True)
         if known is None:
             answer, mine = await self._context.ask_once(
                 ("ping", request.origin), request, self._for_all
@@ -116,21 +116,21 @@ class Pings:
                 return answer
             known = self._known(request.origin)
         if known is None:  # it was not fit for all
-            return await self._own(request, brief=True)
+            return await self._own(request, fallback=True)
         self._context.events.count(Counter.PING_HITS)
         return known.answer(self._context.clock())
 
-    async def _own(self, request: Request, *, brief: bool = False) -> Answer:
+    async def _own(self, request: Request, *, fallback: bool = False) -> Answer:
         """Upstream's answer to this client alone."""
         reply = await self._context.gateway.pass_on(
-            request, passed_on_fields(request), None, brief=brief
+            request, passed_on_fields(request), None, fallback=fallback
         )
         await self._heard(request, reply)
         return await self._context.relay.answer(request, reply, how=_ASKED)
 
     async def _for_all(self, request: Request) -> Answer:
         """Upstream's answer to anybody, remembered where it is fit for all."""
-        reply = await self._context.gateway.pass_on(request, ANYBODYS_PING, None, brief=True)
+        reply = await self._context.gateway.pass_on(request, ANYBODYS_PING, None, fallback=True)
         await self._heard(request, reply)
         if not is_fit_for_all(reply):
             return await self._context.relay.answer(request, reply, how=_ASKED)

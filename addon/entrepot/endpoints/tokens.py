@@ -54,11 +54,11 @@ class Tokens:
         if self._context.health.is_away(request.origin):
             return self._stand_in(request)
         # Ours is of no use for a push, which had better wait.
-        brief = not token_requests.asks_to_write(request, content)
+        fallback = not token_requests.asks_to_write(request, content)
         form = content if request.method == "POST" else None
         try:
             reply = await self._context.gateway.pass_on(
-                request, passed_on_fields(request), form, brief=brief
+                request, passed_on_fields(request), form, fallback=fallback
             )
         except UpstreamError as error:
             self._context.events.log(Event.UPSTREAM_FAILED, host=request.origin, reason=error)

@@ -6,7 +6,7 @@
 | `_catalog`                     | Catalog   | GET, HEAD                           |
 | `<name>/blobs/<digest>`        | Blob      | GET, HEAD, DELETE                   |
 | `<name>/manifests/<reference>` | Manifest  | GET, HEAD, PUT, DELETE              |
-| `<name>/tags/list`             | Tags      | GET, HEAD                           |
+| `<name>/tags/list`             | TagList   | GET, HEAD                           |
 | `<name>/referrers/<digest>`    | Referrers | GET, HEAD                           |
 | `<name>/blobs/uploads/...`     | Upload    | GET, HEAD, POST, PATCH, PUT, DELETE |
 
@@ -72,7 +72,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class Tags:
+class TagList:
     """The list of a repository's tags."""
 
     detail: ClassVar[str] = "tags"
@@ -95,7 +95,7 @@ class Other:
     detail: ClassVar[str] = "other"
 
 
-Endpoint: TypeAlias = Ping | Catalog | Blob | Manifest | Upload | Tags | Referrers | Other
+Endpoint: TypeAlias = Ping | Catalog | Blob | Manifest | Upload | TagList | Referrers | Other
 
 
 def parse_endpoint(method: str, path: str, query: str) -> Endpoint:
@@ -136,7 +136,7 @@ def _build(method: str, name: str, marker: str, last: str, query: str) -> Endpoi
             digest = Digest.parse(last)
             return Referrers(name, digest) if method in _READ else Other()
         case "tags" if last == "list":
-            return Tags(name) if method in _READ else Other()
+            return TagList(name) if method in _READ else Other()
     return None
 
 

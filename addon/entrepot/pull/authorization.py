@@ -88,18 +88,18 @@ class Authorization:
         """Mark a question that goes upstream now: an answer counts from then."""
         return self._context.access.asked(self._context.clock())
 
-    async def ask_for_blob(self, pull: Pull, *, brief: bool = False) -> Evidence | Answer:
+    async def ask_for_blob(self, pull: Pull, *, fallback: bool = False) -> Evidence | Answer:
         """What upstream shows a client of a blob, or its refusal, for the client.
 
-        One question for all who ask the same at once. ``brief`` where something could be served
+        One question for all who ask the same at once. ``fallback`` where something could be served
         instead: upstream is not waited for long. Raises ``UpstreamError``.
         """
         request = pull.request
         asker = (pull.who.fingerprint, request.method, request.query)
-        key = ("permission", brief, pull.repository, pull.digest, *asker)
+        key = ("permission", fallback, pull.repository, pull.digest, *asker)
 
         async def ask(request: Request) -> Evidence | Answer:
-            return await self._ask_for_blob(replace(pull, request=request), brief=brief)
+            return await self._ask_for_blob(replace(pull, request=request), fallback=fallback)
 
         outcome, mine = await self._context.ask_once(key, request, ask)
         if isinstance(outcome, Evidence) or mine:
@@ -108,10 +108,14 @@ class Authorization:
             return await ask(request)
         return Answer(outcome.status, without(outcome.headers, FOR_ONE_CLIENT), outcome.content)
 
-    async def _ask_for_blob(self, pull: Pull, *, brief: bool) -> Evidence | Answer:
+    async def _ask_for_blob(self, pull: Pull, *, fallback: bool) -> Evidence | Answer:
         context, asked = self._context, self.ask_now()
         reply = await context.gateway.send_patiently(
-            pull.request, method="GET", extra=(("Range", "bytes=0-0"),), downgrade=True, brief=brief
+            pull.request,
+            method="GET",
+            extra=(("Range", "bytes=0-0"),),
+            downgrade=True,
+            fallback=fallback,
         )
         # 416: the object is there and empty, so that not even its first byte can be had.
         if reply.status in (200, 206, 416):

@@ -16,12 +16,12 @@ from entrepot.protocol.messages import Answer, Request, error_answer
 from entrepot.protocol.routes import Blob, Endpoint, Manifest
 from entrepot.pull.authorization import Authorization
 from entrepot.pull.blobs.fetches import Fetches
-from entrepot.pull.blobs.lookup import Blobs
+from entrepot.pull.blobs.lookup import BlobLookup
 from entrepot.pull.manifests.by_digest import ManifestsByDigest
 from entrepot.pull.manifests.fetch import ManifestFetch, NoManifestError
 from entrepot.pull.manifests.held import HeldManifests
 from entrepot.pull.manifests.tag_history import TagHistory
-from entrepot.pull.manifests.tag_revalidation import Tags
+from entrepot.pull.manifests.tag_revalidation import ManifestsByTag
 from entrepot.pull.pull import Pull, TagPull
 from entrepot.pull.stale import StaleIfError
 from entrepot.push.capture import PushCapture
@@ -42,11 +42,11 @@ class Cache:
         self.pushes = PushCapture(context.store_thread, context.events)
         authorization = Authorization(context)
         self._fetches = Fetches(context, authorization)
-        self._blobs = Blobs(context, authorization, self._fetches, stale)
+        self._blobs = BlobLookup(context, authorization, self._fetches, stale)
         held, self._history = HeldManifests(context), TagHistory(context)
         fetch = ManifestFetch(context, authorization, self._history)
         self._manifests = ManifestsByDigest(context, authorization, held, fetch, stale)
-        self._tags = Tags(context, authorization, held, fetch, self._history, stale)
+        self._tags = ManifestsByTag(context, authorization, held, fetch, self._history, stale)
 
     @property
     def downloads(self) -> int:

@@ -68,7 +68,7 @@ class StaleIfError:
         """Whether to ask upstream, where there is something that could be served instead."""
         if self.without_token.would_be_challenged(request, by_digest=by_digest):
             return False
-        return self._context.gateway.may_ask_as(request, spare=True)
+        return self._context.gateway.may_ask_as(request, fallback=True)
 
     def is_fresh_enough(self, entry: TagEntry) -> bool:
         """Whether what a tag was then may be served now."""

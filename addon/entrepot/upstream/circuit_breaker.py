@@ -25,8 +25,8 @@ LONGEST_REST_SECONDS = HUB_WINDOW_SECONDS
 _MOST_HOSTS = 1000
 
 
-class Ask(Enum):
-    """Whether to ask a host."""
+class Attempt(Enum):
+    """Whether to ask a host now: the breaker is closed, open, or open and due for a trial."""
 
     NOW = auto()
     NOT = auto()
@@ -50,20 +50,20 @@ class Breakers:
     def __init__(self) -> None:
         self._hosts: BoundedMap[Origin, _Host] = BoundedMap(_MOST_HOSTS)
 
-    def ask(self, origin: Origin, now: float, *, spare: bool) -> Ask:
-        """Whether to ask; ``spare`` says that there is an answer without it.
+    def ask(self, origin: Origin, now: float, *, fallback: bool) -> Attempt:
+        """Whether to ask; ``fallback`` says that there is an answer without it.
 
         A try that is due is the caller's from then on.
         """
         host = self._hosts.get(origin)
         if host is None:
-            return Ask.NOW
-        if host.is_down or (host.is_slow and spare):
+            return Attempt.NOW
+        if host.is_down or (host.is_slow and fallback):
             if now < host.tried + TRIAL_SECONDS:
-                return Ask.NOT
+                return Attempt.NOT
             host.tried = now
-            return Ask.BEHIND if spare else Ask.NOW
-        return Ask.NOT if spare and now < host.rests_until else Ask.NOW
+            return Attempt.BEHIND if fallback else Attempt.NOW
+        return Attempt.NOT if fallback and now < host.rests_until else Attempt.NOW
 
     def failed(self, origin: Origin, now: float, *, connected: bool, slow: bool) -> bool:
         """Take in that a host gave no answer; whether that changes how it is treated.

@@ -1,7 +1,7 @@
 """Asking upstream: within which time, how often, and whether at all.
 
-Who can answer without upstream says so (``spare``, ``brief``) and is not made to wait:
-``host_health`` knows which hosts do not answer, and tries them again behind such answers.
+Who has an answer without upstream says so (``fallback``) and is not made to wait: ``host_health``
+knows which hosts do not answer, and tries them again behind such answers.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from entrepot.protocol.statuses import TRANSIENT
 from entrepot.upstream.account_auth.challenges import AccountAuth
 from entrepot.upstream.host_health import HostHealth
 from entrepot.upstream.rate_limits import RateLimits, account_hint
-from entrepot.upstream.retry import BRIEF, PATIENCE, Patience
+from entrepot.upstream.retry import PATIENCE, PATIENCE_WITH_FALLBACK, Patience
 from entrepot.upstream.worker_threads import WorkerThreads
 
 ANSWER_SECONDS = 5.0
@@ -68,12 +68,10 @@ class Gateway:
         self._limits = RateLimits()
         self._answer_seconds = answer_seconds
 
-    def may_ask_as(self, request: Request, *, spare: bool) -> bool:
+    def may_ask_as(self, request: Request, *, fallback: bool) -> bool:
         """Whether to ask a request's registry, and the token server that its account needs."""
-        server, may_ask = self.account_auth.server_needed(request), self.health.may_ask
-        return (server is None or may_ask(server, spare=spare)) and may_ask(
-            request.origin, spare=spare
-        )
+        hosts = filter(None, (self.account_auth.server_needed(request), request.origin))
+        return all(self.health.may_ask(host, fallback=fallback) for host in hosts)
 
     def reach_of(self, request: Request) -> Reach:
         """How far a request may lead."""
@@ -104,23 +102,24 @@ class Gateway:
         extra: Fields = (),
         follow: Follow = Follow.ANY,
         downgrade: bool = False,
-        brief: bool = False,
+        fallback: bool = False,
     ) -> Reply:
         """As :meth:`send`, but asked again for a few seconds where that may help (``patience``).
 
-        ``brief``: as in :meth:`pass_on`. The last answer counts, whatever it is. Raises
+        ``fallback``: as in :meth:`pass_on`. The last answer counts, whatever it is. Raises
         ``UpstreamError``.
         """
         clock = asyncio.get_running_loop().time
         began = clock()
-        patience = BRIEF if brief else self._patience
-        seconds = self._answer_seconds if brief else None
+        patience = PATIENCE_WITH_FALLBACK if fallback else self._patience
+        seconds = self._answer_seconds if fallback else None
         send = self._sender(request, method, extra, follow, downgrade=downgrade, seconds=seconds)
         asked = replace(request, method=method or request.method)
-        self._demand(request, spare=brief)  # who was waited for may have been found away meanwhile
+        # Who was waited for may have been found away meanwhile.
+        self._demand(request, fallback=fallback)
         for attempts in count(1):
             try:
-                reply = await self._heard(asked, send, last=False, brief=brief)
+                reply = await self._heard(asked, send, last=False, fallback=fallback)
             except UpstreamError as error:
                 pause = patience.pause(attempts, clock() - began) if error.passing else None
                 if pause is None or not await _still_awaited(request, pause):
@@ -144,19 +143,19 @@ class Gateway:
         raise AssertionError  # count() has no end
 
     async def pass_on(
-        self, request: Request, fields: Fields, content: bytes | None, *, brief: bool = False
+        self, request: Request, fields: Fields, content: bytes | None, *, fallback: bool = False
     ) -> Reply:
         """Send what a client sent, with these fields; redirects are its own to follow.
 
         An account's answer may teach what then holds for all its clients (a token server), so of a
-        client's fields only those go with it that name no host. ``brief``: the caller has an answer
-        without upstream, and asked :meth:`may_ask`. Raises ``UpstreamError``.
+        client's fields only those go with it that name no host. ``fallback``: the caller has an
+        answer without upstream, and asked :meth:`HostHealth.may_ask`. Raises ``UpstreamError``.
         """
         if request.account is not None:
             fields = only(fields, NAMES_NO_HOST)
-        if not brief:
+        if not fallback:
             self._demand(request)
-        seconds = self._answer_seconds if brief else None
+        seconds = self._answer_seconds if fallback else None
 
         def send(fields: Fields) -> Reply:
             return self.upstream.send(
@@ -170,7 +169,7 @@ class Gateway:
         signed = partial(self.account_auth.send, request, fields, send, seconds=seconds)
         # Of a login nothing is tried again.
         asked = Request("HEAD", request.origin, request.path, reach=self.reach_of(request))
-        return await self._heard(asked, signed, by=request, brief=brief)
+        return await self._heard(asked, signed, by=request, fallback=fallback)
 
     def upstreams(self) -> dict[str, dict[str, object]]:
         """What is known of hosts that are not simply there, or that limit pulls; for a monitor."""
@@ -187,9 +186,9 @@ class Gateway:
         if not self._threads.call_if_free(reply.drain, "let_go", by):
             reply.close()
 
-    def _demand(self, request: Request, *, spare: bool = False) -> None:
+    def _demand(self, request: Request, *, fallback: bool = False) -> None:
         """Raise where a registry, or what its account needs, is not to be asked now."""
-        if not self.may_ask_as(request, spare=spare):
+        if not self.may_ask_as(request, fallback=fallback):
             if self.health.offline:
                 raise UpstreamError(f"{request.origin}: the proxy is offline")
             raise self.health.left_alone(request.origin)
@@ -226,17 +225,17 @@ class Gateway:
         *,
         by: Request | None = None,
         last: bool = True,
-        brief: bool = False,
+        fallback: bool = False,
     ) -> Reply:
         """Ask, and remember whether there was an answer; a failure counts that is the ``last``.
 
-        ``by`` is the client's request, where it is not ``asked``. ``brief``: the whole head of the
-        answer must come in time, redirects and all.
+        ``by`` is the client's request, where it is not ``asked``. With a ``fallback`` the whole
+        head of the answer must come in time, redirects and all.
         """
         origin, by = asked.origin, by or asked
         self._events.count(Counter.UPSTREAM_REQUESTS)
         try:
-            reply = await (self._in_time(by, send) if brief else self._threads.call(send, by=by))
+            reply = await (self._in_time(by, send) if fallback else self._threads.call(send, by=by))
         except UpstreamError as error:
             if last:
                 self.health.failed(error, asked)

@@ -19,7 +19,7 @@ from entrepot.http_client.response import Reply
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Request
 from entrepot.protocol.network_reach import Reach
-from entrepot.upstream.circuit_breaker import TRIAL_SECONDS, Ask, Breakers
+from entrepot.upstream.circuit_breaker import TRIAL_SECONDS, Attempt, Breakers
 
 _MOST_TRIALS = 1000
 _TRIALS_AT_ONCE = 64
@@ -53,21 +53,21 @@ class HostHealth:
         """What hosts let a deadline pass on; in memory only, with what it said of who asked."""
         self._trying: set[Origin] = set()
 
-    def may_ask(self, origin: Origin, *, spare: bool) -> bool:
-        """Whether to ask a host; ``spare`` says that there is an answer without it."""
+    def may_ask(self, origin: Origin, *, fallback: bool) -> bool:
+        """Whether to ask a host; ``fallback`` says that there is an answer without it."""
         if self.offline:
             return False
-        ask = self.breakers.ask(origin, self._clock(), spare=spare)
-        if ask is Ask.BEHIND and len(self._trying) < _TRIALS_AT_ONCE:
+        ask = self.breakers.ask(origin, self._clock(), fallback=fallback)
+        if ask is Attempt.BEHIND and len(self._trying) < _TRIALS_AT_ONCE:
             self._trying.add(origin)
             loop = asyncio.get_running_loop()
             threading.Thread(target=self._try, args=(origin, loop), daemon=True).start()
-        return ask is Ask.NOW
+        return ask is Attempt.NOW
 
     def is_away(self, origin: Origin) -> bool:
         """Whether a host does not answer; it is tried again meanwhile, where that is due."""
         away = self.offline or self.breakers.is_away(origin)
-        return away and not self.may_ask(origin, spare=True)
+        return away and not self.may_ask(origin, fallback=True)
 
     def answered(self, *origins: Origin) -> None:
         """Take in that hosts answered, whatever it was."""

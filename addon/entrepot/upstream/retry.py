@@ -46,5 +46,5 @@ class Patience:
 
 
 PATIENCE = Patience()
-BRIEF = Patience((0.25,), 1.0)
+PATIENCE_WITH_FALLBACK = Patience((0.25,), 1.0)
 """Where something else could be served: once more, and not after a deadline was waited for."""

@@ -222,7 +222,7 @@ def test_a_token_server_that_is_away_is_not_waited_for(run: Run) -> None:
         with pytest.raises(UpstreamError, match="it does not answer"):
             await world.context.gateway.send(request)
         assert len(world.server.requests) == asked
-        assert not world.context.gateway.may_ask_as(request, spare=True)
-        assert world.context.health.may_ask(world.origin, spare=True)
+        assert not world.context.gateway.may_ask_as(request, fallback=True)
+        assert world.context.health.may_ask(world.origin, fallback=True)
 
     run(scenario)

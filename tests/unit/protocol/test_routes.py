@@ -15,7 +15,7 @@ from entrepot.protocol.routes import (
     Other,
     Ping,
     Referrers,
-    Tags,
+    TagList,
     Upload,
     parse_endpoint,
 )
@@ -35,7 +35,7 @@ LATEST = Tag("latest")
         (f"/v2/a/blobs/{SHA512}", Blob("a", SHA512)),
         ("/v2/library/nginx/manifests/latest", Manifest("library/nginx", LATEST)),
         (f"/v2/a/manifests/{DIGEST}", Manifest("a", DIGEST)),
-        ("/v2/a/b/c/tags/list", Tags("a/b/c")),
+        ("/v2/a/b/c/tags/list", TagList("a/b/c")),
         (f"/v2/a/referrers/{DIGEST}", Referrers("a", DIGEST)),
         ("/v2/a/blobs/uploads/", Upload("a")),
         ("/v2/a/b/blobs/uploads/6b3c9a93-af5d-473f-a4cf-9710022185cd", Upload("a/b")),
@@ -57,9 +57,9 @@ def test_endpoint_is_recognised(path: str, endpoint: Endpoint) -> None:
         ("/v2/a/blobs/uploads/manifests/latest", Manifest("a/blobs/uploads", LATEST)),
         ("/v2/manifests/manifests/manifests", Manifest("manifests", Tag("manifests"))),
         ("/v2/a/tags/manifests/list", Manifest("a/tags", Tag("list"))),
-        ("/v2/a/manifests/tags/list", Tags("a/manifests")),
-        ("/v2/tags/tags/list", Tags("tags")),
-        ("/v2/a/tags/list/tags/list", Tags("a/tags/list")),
+        ("/v2/a/manifests/tags/list", TagList("a/manifests")),
+        ("/v2/tags/tags/list", TagList("tags")),
+        ("/v2/a/tags/list/tags/list", TagList("a/tags/list")),
         ("/v2/a/manifests/list", Manifest("a", Tag("list"))),
         ("/v2/a/blobs/uploads/blobs/uploads/x", Upload("a/blobs/uploads")),
         ("/v2/a/manifests/blobs/uploads/", Upload("a/manifests")),
@@ -158,7 +158,7 @@ def test_other_queries_on_content_are_other(kind: str, query: str) -> None:
     ("path", "endpoint"),
     [
         ("/v2/a/blobs/uploads/", Upload("a")),
-        ("/v2/a/tags/list", Tags("a")),
+        ("/v2/a/tags/list", TagList("a")),
         (f"/v2/a/referrers/{DIGEST}", Referrers("a", DIGEST)),
         ("/v2/_catalog", Catalog()),
         ("/v2/", Ping()),
@@ -190,7 +190,7 @@ def test_method_belongs_to_its_endpoint(path: str, methods: set[str]) -> None:
 
 def test_detail_names_each_endpoint() -> None:
     """`detail` is the token that Cache-Status says."""
-    kinds = (Ping, Catalog, Blob, Manifest, Upload, Tags, Referrers, Other)
+    kinds = (Ping, Catalog, Blob, Manifest, Upload, TagList, Referrers, Other)
     assert [kind.detail for kind in kinds] == [
         "ping",
         "catalog",

@@ -7,7 +7,7 @@ from entrepot.upstream.circuit_breaker import (
     LONGEST_REST_SECONDS,
     TRIAL_SECONDS,
     WITHIN_SECONDS,
-    Ask,
+    Attempt,
     Breakers,
 )
 
@@ -28,9 +28,9 @@ def state(breakers: Breakers, now: float = T) -> str:
     return breakers.states(now).get(HOST, "up")
 
 
-def asks(breakers: Breakers, now: float) -> tuple[Ask, Ask]:
+def asks(breakers: Breakers, now: float) -> tuple[Attempt, Attempt]:
     """What those get who have something to serve instead, and those who have not."""
-    return breakers.ask(HOST, now, spare=True), breakers.ask(HOST, now, spare=False)
+    return breakers.ask(HOST, now, fallback=True), breakers.ask(HOST, now, fallback=False)
 
 
 @pytest.mark.parametrize(
@@ -56,28 +56,28 @@ def test_a_connection_that_then_breaks_does_not_count() -> None:
     breakers = Breakers()
     for _ in range(10):
         assert not breakers.failed(HOST, T, connected=True, slow=False)
-    assert (state(breakers), asks(breakers, T)) == ("up", (Ask.NOW, Ask.NOW))
+    assert (state(breakers), asks(breakers, T)) == ("up", (Attempt.NOW, Attempt.NOW))
 
 
 def test_who_is_down_is_asked_by_nobody_but_for_a_trial() -> None:
     """The trial is one client's, and behind an answer where there is one."""
     breakers = Breakers()
     refused(breakers, T, T, T)
-    assert asks(breakers, T + TRIAL_SECONDS - 1) == (Ask.NOT, Ask.NOT)
-    assert asks(breakers, T + TRIAL_SECONDS) == (Ask.BEHIND, Ask.NOT)
-    assert asks(breakers, T + 2 * TRIAL_SECONDS - 1) == (Ask.NOT, Ask.NOT)
-    assert breakers.ask(HOST, T + 2 * TRIAL_SECONDS, spare=False) is Ask.NOW
-    assert asks(breakers, T + 2 * TRIAL_SECONDS) == (Ask.NOT, Ask.NOT)
+    assert asks(breakers, T + TRIAL_SECONDS - 1) == (Attempt.NOT, Attempt.NOT)
+    assert asks(breakers, T + TRIAL_SECONDS) == (Attempt.BEHIND, Attempt.NOT)
+    assert asks(breakers, T + 2 * TRIAL_SECONDS - 1) == (Attempt.NOT, Attempt.NOT)
+    assert breakers.ask(HOST, T + 2 * TRIAL_SECONDS, fallback=False) is Attempt.NOW
+    assert asks(breakers, T + 2 * TRIAL_SECONDS) == (Attempt.NOT, Attempt.NOT)
 
 
 def test_who_is_slow_is_waited_for_only_where_nothing_else_can_be_served() -> None:
     """One deadline that passed is enough; and a failed trial counts as the time of a trial."""
     breakers = Breakers()
     assert slow(breakers, T)
-    assert asks(breakers, T + 1) == (Ask.NOT, Ask.NOW)
-    assert asks(breakers, T + TRIAL_SECONDS) == (Ask.BEHIND, Ask.NOW)
+    assert asks(breakers, T + 1) == (Attempt.NOT, Attempt.NOW)
+    assert asks(breakers, T + TRIAL_SECONDS) == (Attempt.BEHIND, Attempt.NOW)
     assert not slow(breakers, T + 13)
-    assert asks(breakers, T + 13 + TRIAL_SECONDS - 1) == (Ask.NOT, Ask.NOW)
+    assert asks(breakers, T + 13 + TRIAL_SECONDS - 1) == (Attempt.NOT, Attempt.NOW)
 
 
 def test_connections_that_time_out_are_slow_first_and_then_down() -> None:
@@ -95,7 +95,7 @@ def test_any_answer_ends_it(away: bool) -> None:  # noqa: FBT001 a column of the
     breakers = Breakers()
     refused(breakers, T, *([T, T] if away else [T]))
     assert breakers.answered(HOST) is away
-    assert (state(breakers), asks(breakers, T)) == ("up", (Ask.NOW, Ask.NOW))
+    assert (state(breakers), asks(breakers, T)) == ("up", (Attempt.NOW, Attempt.NOW))
     assert not breakers.answered(HOST)
     assert refused(breakers, T, T, T), "what failed before the answer counts no more"
 
@@ -110,16 +110,22 @@ def test_who_wants_rest_is_asked_only_for_what_cannot_be_had_otherwise(
     breakers = Breakers()
     breakers.rest(HOST, T + until, T)
     breakers.answered(HOST)
-    assert (state(breakers), asks(breakers, T + rests - 1)) == ("resting", (Ask.NOT, Ask.NOW))
+    assert (state(breakers), asks(breakers, T + rests - 1)) == (
+        "resting",
+        (Attempt.NOT, Attempt.NOW),
+    )
     assert not breakers.is_away(HOST)
-    assert (state(breakers, T + rests), asks(breakers, T + rests)) == ("up", (Ask.NOW, Ask.NOW))
+    assert (state(breakers, T + rests), asks(breakers, T + rests)) == (
+        "up",
+        (Attempt.NOW, Attempt.NOW),
+    )
 
 
 def test_hosts_stand_for_themselves() -> None:
     breakers = Breakers()
     refused(breakers, T, T, T)
     assert (breakers.is_away(HOST), breakers.is_away(OTHER)) == (True, False)
-    assert breakers.ask(OTHER, T, spare=True) is Ask.NOW
+    assert breakers.ask(OTHER, T, fallback=True) is Attempt.NOW
 
 
 def test_not_every_host_that_ever_failed_is_remembered() -> None:

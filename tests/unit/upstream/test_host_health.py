@@ -49,7 +49,7 @@ class World:
 
     async def fails(self, request: Request) -> None:
         with pytest.raises(UpstreamError):
-            await self.context.gateway.send_patiently(request, brief=True)
+            await self.context.gateway.send_patiently(request, fallback=True)
 
     async def until(self, condition: Callable[[], object]) -> None:
         await asyncio.to_thread(eventually, condition, within=10, what="a trial")
@@ -110,8 +110,8 @@ def test_the_whole_head_must_come_in_time(run: Run, kind: str) -> None:
         origin = origin_of(world.server)
         await world.fails(world.request())
         assert world.context.gateway.upstreams() == {str(origin): {"state": "slow"}}
-        assert not world.context.health.may_ask(origin, spare=True)
-        assert world.context.health.may_ask(origin, spare=False)
+        assert not world.context.health.may_ask(origin, fallback=True)
+        assert world.context.health.may_ask(origin, fallback=False)
 
     run(scenario)
 
@@ -126,15 +126,15 @@ def test_who_is_tried_again_is_asked_what_it_hung_on(run: Run, method: str) -> N
         await world.fails(world.request(method))
         world.server.requests.clear()
         world.now[0] += 10
-        assert not world.context.health.may_ask(origin, spare=True)
+        assert not world.context.health.may_ask(origin, fallback=True)
         await world.until(world.asked)
         assert world.asked() == [("HEAD", TAG, ALICE[1])]
         assert world.context.health.is_away(origin)
         world.server.routes[TAG] = status(404)
         world.now[0] += 20
-        assert not world.context.health.may_ask(origin, spare=True)
+        assert not world.context.health.may_ask(origin, fallback=True)
         await world.until(lambda: not world.context.gateway.upstreams())
-        assert world.context.health.may_ask(origin, spare=True)
+        assert world.context.health.may_ask(origin, fallback=True)
 
     run(scenario)
 
@@ -146,7 +146,7 @@ def test_a_login_is_not_tried_again(run: Run) -> None:
         world.server.routes["/token"] = world.hangs
         request = Request("POST", origin_of(world.server), "/token", "scope=a", (ALICE,))
         with pytest.raises(UpstreamError):
-            await world.context.gateway.pass_on(request, (ALICE,), b"password=x", brief=True)
+            await world.context.gateway.pass_on(request, (ALICE,), b"password=x", fallback=True)
         world.server.requests.clear()
         world.now[0] += 10
         assert world.context.health.is_away(request.origin)
@@ -167,8 +167,8 @@ def test_who_redirects_to_a_host_that_hangs_is_slow_too(
         world.other.routes[TAG] = world.hangs
         send = world.context.gateway.send_patiently
         with pytest.raises(UpstreamError):
-            await send(world.request(method), brief=True)
-        assert world.context.health.may_ask(origin_of(world.server), spare=True) is not slow
+            await send(world.request(method), fallback=True)
+        assert world.context.health.may_ask(origin_of(world.server), fallback=True) is not slow
 
     run(scenario)
 

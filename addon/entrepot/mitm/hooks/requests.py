@@ -22,7 +22,7 @@ from entrepot.protocol import cache_status
 from entrepot.protocol.header_filters import content_fields
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer, error_answer, field_values
-from entrepot.protocol.routes import Blob, Manifest, Referrers, Tags
+from entrepot.protocol.routes import Blob, Manifest, Referrers, TagList
 
 NOWHERE = Origin("http", SELF, 80)
 """The origin of a request that names none."""
@@ -78,7 +78,7 @@ class Requests:
         health, origin = self._state.parts().context.health, asked.request.origin
         if asked.by in (AnsweredBy.UPSTREAM, AnsweredBy.ACCOUNT) and health.offline:
             return error_answer(503, "UNAVAILABLE", "the proxy is offline")
-        if asked.by is AnsweredBy.UPSTREAM and not health.may_ask(origin, spare=False):
+        if asked.by is AnsweredBy.UPSTREAM and not health.may_ask(origin, fallback=False):
             how = cache_status.bypass(asked.endpoint.detail)
             return unavailable(health.left_alone(origin), how)
         return None
@@ -155,7 +155,7 @@ class Requests:
 
     async def _answer_registry(self, asked: Classified, content: bytes) -> Answer:
         parts, request = self._state.parts(), asked.request
-        if asked.by is AnsweredBy.ACCOUNT and isinstance(asked.endpoint, Tags | Referrers):
+        if asked.by is AnsweredBy.ACCOUNT and isinstance(asked.endpoint, TagList | Referrers):
             answer = await parts.account_requests.list(request, asked.endpoint)
         elif isinstance(asked.endpoint, Blob | Manifest) and asked.by is not AnsweredBy.LOGIN:
             answer = await parts.cache.handle(request, asked.endpoint)

@@ -39,7 +39,7 @@ class _Search:
     """Whether they were not the right ones; then it is here no more."""
 
 
-class Blobs:
+class BlobLookup:
     """Answers GET and HEAD of blobs."""
 
     def __init__(
@@ -203,7 +203,7 @@ class Blobs:
         if has_fallback and not self._stale.may_ask(pull.request, by_digest=True):
             return None
         try:
-            outcome = await self._authorization.ask_for_blob(pull, brief=has_fallback)
+            outcome = await self._authorization.ask_for_blob(pull, fallback=has_fallback)
         except UpstreamError:
             if has_fallback:
                 return None

@@ -64,7 +64,7 @@ class ManifestsByDigest:
         if has_fallback and not self._stale.may_ask(pull.request, by_digest=True):
             return None
         try:
-            head = await self._fetch.head(pull, brief=has_fallback)
+            head = await self._fetch.head(pull, fallback=has_fallback)
         except UpstreamError:
             if has_fallback:
                 return None

@@ -74,13 +74,13 @@ class ManifestFetch:
         self._history = history
         self._commit = ManifestCommit(context, authorization, history)
 
-    async def head(self, pull: Pull | TagPull, *, brief: bool = False) -> Head:
+    async def head(self, pull: Pull | TagPull, *, fallback: bool = False) -> Head:
         """Ask by HEAD. Raises ``UpstreamError``.
 
-        ``brief`` where something could be served instead: upstream is not waited for long.
+        ``fallback`` where something could be served instead: upstream is not waited for long.
         """
         head, _ = await self._once(
-            ("head", brief), pull, lambda shared: self._head_alone(shared, brief=brief)
+            ("head", fallback), pull, lambda shared: self._head_alone(shared, fallback=fallback)
         )
         return head
 
@@ -125,11 +125,11 @@ class ManifestFetch:
         by_tag = isinstance(pull, TagPull)
         return await self._context.ask_once(key, request, ask_for_all, until_sent=by_tag)
 
-    async def _head_alone(self, pull: Pull | TagPull, *, brief: bool) -> Head:
+    async def _head_alone(self, pull: Pull | TagPull, *, fallback: bool) -> Head:
         context, request = self._context, replace(pull.request, method="HEAD")
         asked = self._authorization.ask_now()
         with await context.gateway.send_patiently(
-            pull.request, method="HEAD", brief=brief
+            pull.request, method="HEAD", fallback=fallback
         ) as reply:
             evidence = Evidence.of(reply, asked)
             if reply.status != 200:

@@ -60,7 +60,7 @@ def judge(status: int, digest: Digest | None, *, held: bool) -> Verdict:
     return Verdict.SERVE if held and digest is not None else Verdict.FETCH
 
 
-class Tags:
+class ManifestsByTag:
     """Answers GET and HEAD of manifests by tag."""
 
     def __init__(
@@ -94,7 +94,7 @@ class Tags:
                 return self._serve_stale(pull, found)
             has_fallback = False
         try:
-            answer = await self._ask(pull, known=known, brief=has_fallback)
+            answer = await self._ask(pull, known=known, fallback=has_fallback)
         except UpstreamError:
             found = await stale.find(pull, entries)
             if found is None and not has_fallback:
@@ -108,7 +108,7 @@ class Tags:
             answer.close()
         if found is not None:
             return self._serve_stale(pull, found)
-        return await self._ask(pull, known=known, brief=False)
+        return await self._ask(pull, known=known, fallback=False)
 
     async def _entries(self, pull: TagPull) -> dict[str, TagEntry]:
         """What the tag was, by ``Accept``; clients differ in it, and mostly get the same."""
@@ -129,13 +129,13 @@ class Tags:
         answer = self._held.hit(pull.at(found.digest), found.manifest, cache_status.STALE, age=age)
         return answer.adding(warning(age))
 
-    async def _ask(self, pull: TagPull, *, known: bool, brief: bool) -> Answer:
-        """What upstream says a tag is; ``brief`` where something could be served instead."""
+    async def _ask(self, pull: TagPull, *, known: bool, fallback: bool) -> Answer:
+        """What upstream says a tag is; ``fallback`` where something could be served instead."""
         method = pull.request.method
         if first_method(method, known=known) is Method.GET:
             return await self._fetch.get(pull)
-        head = await self._fetch.head(pull, brief=brief)
-        if head.status in TRANSIENT and brief:
+        head = await self._fetch.head(pull, fallback=fallback)
+        if head.status in TRANSIENT and fallback:
             return head.answer()
         found, digest = None, head.evidence.digest
         if head.status == 200 and digest is not None:

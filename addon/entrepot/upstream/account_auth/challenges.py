@@ -31,10 +31,10 @@ from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Fields, Request, field_values
 from entrepot.protocol.routes import parse_endpoint
 from entrepot.protocol.statuses import REFUSALS
-from entrepot.upstream.account_auth.logins import AccountLogins, Place
+from entrepot.upstream.account_auth.logins import AccountLogins, LoginTarget
 from entrepot.upstream.account_auth.tokens import (
     AccountTokens,
-    Authorization,
+    AuthorizationHeader,
     basic_authorization,
     token_server_of,
 )
@@ -53,8 +53,8 @@ class AccountAuth:
         self._lock = threading.Lock()
         self._logins = AccountLogins(events, clock)
         self.tokens = AccountTokens(upstream, clock)
-        self._shown: BoundedMap[Place, Authorization] = BoundedMap(_MOST_SHOWN)
-        self._asking: dict[Place, Future[str | None]] = {}
+        self._shown: BoundedMap[LoginTarget, AuthorizationHeader] = BoundedMap(_MOST_SHOWN)
+        self._asking: dict[LoginTarget, Future[str | None]] = {}
         self._servers: BoundedMap[tuple[Account, Origin], Origin] = BoundedMap(_MOST_SHOWN)
 
     def send(
@@ -73,15 +73,15 @@ class AccountAuth:
         account = request.account
         if account is None:
             return send(fields)
-        place = Place(account, request.origin, _repository(request))
-        shown = self._known(place)
+        target = LoginTarget(account, request.origin, _repository(request))
+        shown = self._known(target)
         reply = send(_with(fields, shown))
         for _ in range(2):  # a password may have changed; a token is renewed once
             if reply.status != 401 or reply.target.origin != request.origin:
                 break
             challenges = parse_challenges(field_values(reply.headers, "WWW-Authenticate"))
             try:
-                renewed = self._answer(place, reply, challenges, shown, seconds)
+                renewed = self._answer(target, reply, challenges, shown, seconds)
             except BaseException:
                 reply.close()
                 raise
@@ -96,19 +96,21 @@ class AccountAuth:
     def server_needed(self, request: Request) -> Origin | None:
         """The token server that has to answer first, as far as is known beforehand."""
         account = request.account
-        if account is None or self._known(Place(account, request.origin, _repository(request))):
+        if account is None or self._known(
+            LoginTarget(account, request.origin, _repository(request))
+        ):
             return None
         with self._lock:
             return self._servers.get((account, request.origin))
 
-    def _known(self, place: Place) -> str | None:
+    def _known(self, target: LoginTarget) -> str | None:
         with self._lock:
-            shown = self._shown.get(place)
+            shown = self._shown.get(target)
         return shown.value if shown is not None and self._clock() < shown.until else None
 
     def _answer(
         self,
-        place: Place,
+        target: LoginTarget,
         reply: Reply,
         challenges: tuple[Challenge, ...],
         refused: str | None,
@@ -117,67 +119,72 @@ class AccountAuth:
         """What to show instead of what was refused; who asks meanwhile gets the same."""
         seconds = _LONGEST_SECONDS if seconds is None else seconds
         with self._lock:
-            shown = self._shown.get(place)
+            shown = self._shown.get(target)
             if shown is not None and shown.value == refused:
-                self._shown.pop(place)
+                self._shown.pop(target)
             elif shown is not None and self._clock() < shown.until:
                 return shown.value  # another request has just asked
-            running = self._asking.get(place)
+            running = self._asking.get(target)
             if running is None:
-                flight = self._asking[place] = Future()
+                flight = self._asking[target] = Future()
         if running is not None:
-            return _result_of(running, place.server, seconds)
+            return _result_of(running, target.server, seconds)
         try:
             until = time.monotonic() + seconds
-            found = self._authorize(place, reply, challenges, refused, until)
+            found = self._authorize(target, reply, challenges, refused, until)
             authorization = None if found is None else found.value
             with self._lock:
                 if found is not None:
-                    self._shown.put(place, found)
-                del self._asking[place]
+                    self._shown.put(target, found)
+                del self._asking[target]
             flight.set_result(authorization)
         except BaseException as error:
             with self._lock:
-                self._asking.pop(place, None)
+                self._asking.pop(target, None)
             flight.set_exception(error)
             raise
         return authorization
 
     def _authorize(
         self,
-        place: Place,
+        target: LoginTarget,
         reply: Reply,
         challenges: tuple[Challenge, ...],
         refused: str | None,
         until: float,
-    ) -> Authorization | None:
+    ) -> AuthorizationHeader | None:
         for challenge in challenges:
             if challenge.scheme == "bearer":
                 try:
-                    return self._by_token(place, reply, challenge, refused, until)
+                    return self._by_token(target, reply, challenge, refused, until)
                 except DestinationError as error:
-                    self._logins.withheld(place.server, f"its token server is not asked: {error}")
+                    self._logins.withheld(target.server, f"its token server is not asked: {error}")
                     return None
             if challenge.scheme == "basic":
-                return self._by_login(place, refused)
+                return self._by_login(target, refused)
         return None
 
-    def _by_login(self, place: Place, refused: str | None) -> Authorization | None:
-        account, registry = place.account, place.server
+    def _by_login(self, target: LoginTarget, refused: str | None) -> AuthorizationHeader | None:
+        account, registry = target.account, target.server
         if not self._logins.may_see(account, registry, registry):
             return None
-        login = self._logins.login(place)
+        login = self._logins.login(target)
         if login is not None and basic_authorization(login) == refused:
-            self._logins.refuse(place, login)
-            login = self._logins.login(place)
+            self._logins.refuse(target, login)
+            login = self._logins.login(target)
         if login is None or login.kind is not Kind.PASSWORD:
             return None
-        return Authorization(basic_authorization(login))
+        return AuthorizationHeader(basic_authorization(login))
 
     def _by_token(
-        self, place: Place, reply: Reply, challenge: Challenge, refused: str | None, until: float
-    ) -> Authorization | None:
-        account, registry, name = place.account, place.server, place.repository
+        self,
+        target: LoginTarget,
+        reply: Reply,
+        challenge: Challenge,
+        refused: str | None,
+        until: float,
+    ) -> AuthorizationHeader | None:
+        account, registry, name = target.account, target.server, target.repository
         realm = token_server_of(challenge)
         if realm is None:
             return None
@@ -186,14 +193,14 @@ class AccountAuth:
         )
         with self._lock:
             self._servers.put((account, registry), realm.origin)
-        there = Place(account, realm.origin, name)
+        there = LoginTarget(account, realm.origin, name)
         for _ in range(2):
             login = None
             if self._logins.may_see(account, registry, realm.origin):
                 login = self._logins.login(there)
             if login is not None and login.kind is Kind.BEARER:
                 if (bearer := f"Bearer {login.secret}") != refused:
-                    return Authorization(bearer)
+                    return AuthorizationHeader(bearer)
                 status, found = 403, None
             else:
                 status, found = self.tokens.ask(realm, reach, challenge, name, login, until)

@@ -25,7 +25,7 @@ _MOST_SAID = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LoginTarget:
     """Where an account shows something: a server, and a repository there ("" for any)."""
 
     account: Account
@@ -40,7 +40,7 @@ class AccountLogins:
         self._events = events
         self._clock = clock
         self._lock = threading.Lock()
-        self._refused: BoundedMap[Place, tuple[Login, float]] = BoundedMap(_MOST_REFUSED)
+        self._refused: BoundedMap[LoginTarget, tuple[Login, float]] = BoundedMap(_MOST_REFUSED)
         self._withheld: set[tuple[Origin, str]] = set()
 
     def may_see(self, account: Account, registry: Origin, server: Origin) -> bool:
@@ -66,11 +66,11 @@ class AccountLogins:
         if news:
             self._events.log(Event.LOGIN_WITHHELD, registry=registry, reason=reason)
 
-    def login(self, place: Place) -> Login | None:
+    def login(self, target: LoginTarget) -> Login | None:
         """What to show at a server; None where there is nothing that was not just refused."""
-        account = place.account
+        account = target.account
         login = account.login()
-        for where in (place, replace(place, repository="")):
+        for where in (target, replace(target, repository="")):
             with self._lock:
                 refused, until = self._refused.get(where, (None, 0.0))
             if login is None or login != refused:
@@ -80,8 +80,8 @@ class AccountLogins:
                 login = refused
         return login
 
-    def refuse(self, place: Place, login: Login) -> None:
+    def refuse(self, target: LoginTarget, login: Login) -> None:
         """Remember that a server refused a login, there or (no repository) altogether."""
         with self._lock:
-            self._refused.put(place, (login, self._clock() + _REST_SECONDS))
-        self._events.log(Event.LOGIN_REFUSED, host=place.server, account=place.account.username)
+            self._refused.put(target, (login, self._clock() + _REST_SECONDS))
+        self._events.log(Event.LOGIN_REFUSED, host=target.server, account=target.account.username)

@@ -30,7 +30,7 @@ _CLIENT_ID = "entrepot"
 
 
 @dataclass(frozen=True, slots=True)
-class Authorization:
+class AuthorizationHeader:
     """What to show as ``Authorization``, and until when; the time is that of the caller's clock."""
 
     value: str
@@ -60,7 +60,7 @@ class AccountTokens:
         name: str,
         login: Login | None,
         until: float,
-    ) -> tuple[int, Authorization | None]:
+    ) -> tuple[int, AuthorizationHeader | None]:
         """Ask a token server: its status, and the token that it gives.
 
         ``name`` is the repository where the challenge names no scope; ``until`` a deadline of
@@ -83,7 +83,9 @@ class AccountTokens:
         if issued is None or not _is_sendable(issued.tokens[0]):
             return reply.status, None
         early = min(_EARLY_SECONDS, issued.seconds / 2)
-        return 200, Authorization(f"Bearer {issued.tokens[0]}", began + issued.seconds - early)
+        return 200, AuthorizationHeader(
+            f"Bearer {issued.tokens[0]}", began + issued.seconds - early
+        )
 
 
 def _read_issued(reply: Reply) -> Issued | None:

@@ -32,7 +32,7 @@ PROBE_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ProbeBounds:
     """How many hosts are asked at once, for a client and in all, and how long to wait for it."""
 
     client: int = 4
@@ -49,8 +49,8 @@ class _Own:
 class Places:
     """Places for probes on one event loop, so many for a client and in all."""
 
-    def __init__(self, bounds: Bounds | None = None) -> None:
-        self._bounds = bounds or Bounds()
+    def __init__(self, bounds: ProbeBounds | None = None) -> None:
+        self._bounds = bounds or ProbeBounds()
         self._all = asyncio.Semaphore(self._bounds.all)
         self._clients: dict[str, _Own] = {}
 
@@ -86,7 +86,7 @@ class Asker:
 class ProbeTurns:
     """Finds out once for all who ask; each client waits for a place of its own."""
 
-    def __init__(self, context: Context, bounds: Bounds | None = None) -> None:
+    def __init__(self, context: Context, bounds: ProbeBounds | None = None) -> None:
         self._context = context
         self._places = Places(bounds)
 

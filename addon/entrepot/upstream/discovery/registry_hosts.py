@@ -17,7 +17,7 @@ from entrepot.protocol.identifiers import HostPort, Origin
 from entrepot.protocol.network_reach import Reach
 from entrepot.protocol.quirks import is_well_known
 from entrepot.upstream.context import Context
-from entrepot.upstream.discovery.probes import Asker, Bounds, Inspection, Probes, ProbeTurns
+from entrepot.upstream.discovery.probes import Asker, Inspection, ProbeBounds, Probes, ProbeTurns
 from entrepot.upstream.discovery.tls_fitness import TlsFitness
 
 YES_SECONDS = 7 * 24 * 3600.0
@@ -37,7 +37,7 @@ class RegistryHosts:
         *,
         listed: tuple[HostPort, ...] = (),
         only_listed: bool = False,
-        bounds: Bounds | None = None,
+        bounds: ProbeBounds | None = None,
     ) -> None:
         """``listed`` are the administrator's; with ``only_listed`` no other counts."""
         self._context = context

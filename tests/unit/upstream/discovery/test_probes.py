@@ -12,7 +12,7 @@ from entrepot.http_client.connect.trust_store import Roots
 from entrepot.http_client.request import Follow, SendOptions, Target
 from entrepot.protocol.identifiers import Origin
 from entrepot.upstream.discovery import probes
-from entrepot.upstream.discovery.probes import Bounds
+from entrepot.upstream.discovery.probes import ProbeBounds
 from entrepot.upstream.discovery.registry_hosts import RegistryHosts
 from rig.faults import Content, Exchange, FaultServer, Gate, Handler, error, redirect, status
 from rig.hosts import (
@@ -111,15 +111,15 @@ def test_an_untrusted_certificate_is_no_registry(tmp_path: Path, server: FaultSe
 @pytest.mark.parametrize(
     ("bounds", "scanner", "answered"),
     [
-        (Bounds(client=2, all=9, seconds=0.1), ["a"] * 2, ["b"]),
-        (Bounds(client=2, all=3, seconds=0.1), ["a", "a", "b"], []),
+        (ProbeBounds(client=2, all=9, seconds=0.1), ["a"] * 2, ["b"]),
+        (ProbeBounds(client=2, all=3, seconds=0.1), ["a", "a", "b"], []),
     ],
 )
 def test_probes_are_bounded(
     tmp_path: Path,
     reachable: HttpClient,
     server: FaultServer,
-    bounds: Bounds,
+    bounds: ProbeBounds,
     scanner: list[str],
     answered: list[str],
 ) -> None:
@@ -149,7 +149,7 @@ def test_what_is_kept_on_disk_needs_no_place(tmp_path: Path, reachable: HttpClie
     """A registry that was found once is one while all places are taken."""
     with setting(tmp_path, reachable) as it:
         assert asyncio.run(it.hosts.is_registry(ORIGIN))
-    with setting(tmp_path, reachable, bounds=Bounds(client=1, all=0, seconds=0.1)) as it:
+    with setting(tmp_path, reachable, bounds=ProbeBounds(client=1, all=0, seconds=0.1)) as it:
         assert asyncio.run(it.hosts.is_registry(ORIGIN))
 
 
