@@ -1,13 +1,16 @@
-"""The digest of stored bytes, computed again: whether they are still what was stored.
+"""Digest verification of what is on disk: whether a file's bytes still hash to its digest.
 
-Bytes are verified four times; the other three use this:
+Where bytes are verified, and when:
 
 - a download's, as they come, before its last byte is given and it is stored: ``transfer.download``
 - a push's, after the registry took it in and before it is stored: ``push.draft_files``
-- a stored blob's, at a hit, where its file was touched or a day has passed: ``pull.integrity``
+- a stored blob's, at a hit, where its file was touched or a day has passed:
+  ``pull.blobs.integrity``
 - every stored blob's, from time to time, asked for or not (the scrub): ``maintenance.scrubber``
+- a manifest's, before it is stored (``pull.manifests.commit``) and at every hit, since it is small:
+  ``storage.diskcache_db.manifest_rows``
 
-Manifests are small and hashed at every hit (``diskcache_db.manifest_rows``).
+All but a download's and a manifest's are done here.
 """
 
 import os

@@ -1,6 +1,6 @@
 """What a tag last was, for each ``Accept``: what is revalidated, or served stale.
 
-Whether it is still fresh is for ``pull.tag_freshness`` to say.
+Whether it is still fresh is decided in ``pull.manifests.tag_revalidation``.
 """
 
 import json

@@ -1,10 +1,11 @@
-"""What is served was verified: at its commit, and again where there is a reason to doubt.
+"""Digest verification at a hit: a stored blob is hashed again where there is a reason to doubt.
 
-A stored blob is hashed before its first byte leaves where its file was touched since it was last
-verified, and where that is a day ago (see ``storage.objects``). So a damaged one is never a broken
-transfer: it is removed, and the request goes on as a miss. The hash costs about half a second a
-GiB, once for all who ask; and only once it is decided that somebody may have the blob: who may not
-could else tell by the time that it is here.
+It is hashed before its first byte leaves where its file was touched since it was last verified, and
+where that is a day ago (``storage.diskcache_db.blob_rows``; where else bytes are verified,
+``storage.digest_check`` says). So a damaged one is never a broken transfer: it is removed, and
+the request goes on as a miss. The hash costs about half a second a GiB, once for all who ask; and
+only once it is decided that somebody may have the blob: who may not could else tell by the time
+that it is here.
 """
 
 import asyncio
