@@ -1,4 +1,4 @@
-"""The memory of grants: what upstream allowed whom, and what manifests list, in bounded bytes.
+"""The tables of grants: what upstream allowed whom, and what manifests list, in bounded bytes.
 
 A grant holds what upstream allowed by itself: mostly one manifest. What a manifest lists is kept
 once, whoever was allowed the manifest, since a digest names the same list for everybody: a client
@@ -16,7 +16,7 @@ from entrepot.bounded_map import BoundedMap
 from entrepot.protocol.identifiers import Digest
 
 Decision = tuple[float, int]
-"""Until when upstream's word counts, and the turn in which it was asked for (``access.Asked``)."""
+"""Until when upstream's word counts, and the turn in which it was asked for (``grants.Asked``)."""
 
 _MOST_IN_SCOPE = 1000
 _SCOPE_BYTES = 600

@@ -1,4 +1,9 @@
-"""Who may be served what from the cache, as upstream decided it.
+"""The grants of upstream: who may be served what from the cache, and for how long that counts.
+
+``pull.authorization`` looks a grant up here, asks upstream where there is none, and has what it
+answers remembered. Who asks is told by ``credentials``; the tables are in ``grant_memory``. All of
+it is in memory: what ``pull.stale`` decides by while upstream is away is kept on disk
+(``storage.past_decisions``).
 
 The rules (promise 2: nobody gets what the upstream would not give them):
 

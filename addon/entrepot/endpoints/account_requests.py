@@ -68,7 +68,7 @@ class AccountRequests:
         return replace(request, account=account, without_token=False)
 
     async def list(self, request: Request, endpoint: TagList | Referrers) -> Answer:
-        """Upstream's own list, to the account."""
+        """Upstream's own list, as it gives it to the account."""
         try:
             reply = await self._context.gateway.pass_on(request, passed_on_fields(request), None)
         except UpstreamError as error:

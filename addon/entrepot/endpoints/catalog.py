@@ -1,9 +1,9 @@
 """Lists of what is cached, as a registry gives them: repositories, and a repository's tags.
 
-They are made of what is held here and never asked for upstream, and show only what anybody may
-have, or the account as which the proxy asks for this client (see ``directory``). The form is that
-of the distribution-spec and, to the byte, that of distribution's own registry; pages by ``n`` and
-``last``, with a ``Link`` to the next.
+They are made of what is in the cache and never asked for upstream, and show only what anybody may
+have, or the account as which the proxy asks for this client (``storage.catalog_index``). The form
+is that of the distribution-spec and, to the byte, that of distribution's own registry; pages by
+``n`` and ``last``, with a ``Link`` to the next.
 """
 
 import json
@@ -34,7 +34,7 @@ _LEAST_AT_ONCE, _MOST_AT_ONCE = 20, 200
 _MOST_ORIGINS = 1000
 
 Look = Callable[[str, int], Awaitable[tuple[list[str], str | None]]]
-"""Given what to go on after and how many to look at: what of them is seen, and the last."""
+"""From a name on, so many are looked at: those that may be seen, and the last of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class CachedLists:
         return _answer(request, document, _next(page, found), link, cache_status.TAGS)
 
     async def _prepared(self) -> None:
-        """Wait until the store has taken over what an earlier version wrote."""
+        """Wait until the store's lists are whole: an earlier version wrote none."""
         store = self._context.store
         while not await self._context.store_thread.run(store.catalog.prepare, otherwise=True):
             pass

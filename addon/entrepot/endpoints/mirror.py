@@ -1,14 +1,15 @@
-"""The mirror road: a request to a mirror in, an answer out.
+"""Mirrors (``--mirror``): a request to one in, an answer out.
 
 A mirror is for pulling, and for what anybody may have or the account that is configured for a
-registry. What a client shows of itself goes nowhere: the road is plain http, and a challenge
-would have clients show their logins on it. So a registry's 401 or 403 is no challenge to the
-client, but a 404: docker and containerd go on to the registry itself, with their own login.
+registry. What a client shows of itself is never passed on: a mirror is plain http, and a challenge
+would have clients show their logins on it. So a registry's 401 or 403 becomes a 404: docker and
+containerd then ask the registry itself, with their own login.
 
-Whoever names a registry makes the proxy ask there. As by CONNECT, only a host that is a registry
-is asked for content (``hosts``), and whatever else is there, or is not, has the same answer. It is
-the proxy that asks there, in its own name: so nothing of its own machine is, nor a link-local
-address, but where the administrator listed it (``destinations``).
+Whoever names a registry (``ns_parameter``) makes the proxy ask there. As by CONNECT, only a host
+that is a registry is asked for content (``upstream.discovery.registry_hosts``); whatever else is
+there, or is not, has the same answer. The proxy asks in its own name: so nothing of its own machine
+is asked, nor a link-local address, but where the administrator listed it
+(``http_client.connect.ssrf_guard``).
 """
 
 from collections.abc import Collection

@@ -1,14 +1,14 @@
 """Whether this client may have this cached blob or manifest, and what upstream said of it.
 
-The decision is always upstream's. Here it is looked up, asked for, and handed on:
+The decision is always upstream's. Here it is looked up, asked for, and remembered:
 
-- ``auth.grants`` remembers in memory what upstream granted, to whom, and for how long
-  (``auth.grant_memory`` holds it): a grant that still counts answers without a question;
-- without one, upstream is asked, and what it answers is read here: what its answer shows
+- ``auth.grants`` remembers in memory what upstream allowed, to whom, and for how long: a grant that
+  still counts answers without a question;
+- where there is none, upstream is asked, and its answer is read here: what it proves of the object
   (:class:`Evidence`), what it refuses, and for whom;
-- the store remembers on disk to whom objects were given, by a label (``Credential.label``), for
-  ``stale``: what may be served while upstream does not answer at all;
-- tags, which move, have a memory of their own (``manifests.tag_history``).
+- ``storage.past_decisions`` remembers on disk to whom objects were given, by a label
+  (``Credential.label``), for ``stale``: that decides while upstream does not answer at all;
+- that a tag is there, or not, is remembered in ``manifests.tag_history``.
 
 An answer allows an object only if it can be that object. A registry behind a single sign-on
 answers everybody 200, with a login page, at once or behind a redirect: so a status alone says
@@ -44,7 +44,7 @@ from entrepot.upstream.context import Context
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What an answer with success says of the object in it."""
+    """What a successful answer of upstream's proves of the object in it."""
 
     asked: Asked
     digest: Digest | None

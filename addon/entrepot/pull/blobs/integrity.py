@@ -2,10 +2,10 @@
 
 It is hashed before its first byte leaves where its file was touched since it was last verified, and
 where that is a day ago (``storage.diskcache_db.blob_rows``; where else bytes are verified,
-``storage.digest_check`` says). So a damaged one is never a broken transfer: it is removed, and
-the request goes on as a miss. The hash costs about half a second a GiB, once for all who ask; and
-only once it is decided that somebody may have the blob: who may not could else tell by the time
-that it is here.
+``storage.digest_check`` says). So a damaged one is never a broken transfer: it is removed, and the
+request goes on as a miss. The hash costs about half a second a GiB, once for all who ask; and only
+once it is decided that the client may have the blob: else the time that it takes would tell others
+that the blob is here.
 """
 
 import asyncio

@@ -2,8 +2,8 @@
 
 What upstream allows of a manifest it allows of the digests that it lists, for the same client
 and time: so a warm pull costs one HEAD. That is a grant only; whether a repository *has* a listed
-object is known from its registry alone (see ``storage.store``), since a manifest may list what its
-author never had.
+object is known from its registry alone (``storage.repository_links``), since a manifest may list
+what its author never had.
 """
 
 from entrepot.http_client.errors import UpstreamError

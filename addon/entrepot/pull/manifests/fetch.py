@@ -1,7 +1,8 @@
-"""Asking upstream for manifests: by HEAD, and by GET, once for all who ask the same at once.
+"""Asking upstream for manifests: by HEAD, and by GET, each once for all who ask the same at once.
 
-Of a digest, until it is answered: what it names cannot change, and a grant counts from when it was
-asked for. Of a tag, only until it is sent: the tag may change right after.
+Single flight: a question about a digest may be joined until it is answered, since what it names
+cannot change, and a grant counts from when it was asked for. One about a tag may be joined only
+until it is sent: the tag may change right after.
 """
 
 from collections.abc import Awaitable, Callable
@@ -182,12 +183,12 @@ class ManifestFetch:
 
 
 def _is_verifiable(reply: Reply) -> bool:
-    """Whether a manifest's bytes come as those that its digest names."""
+    """Whether the bytes that are sent are those that a digest names: not encoded, no schema 1."""
     encoded = reply.value("Content-Encoding")
     return is_cacheable(reply.value("Content-Type") or "") and not encoded
 
 
 def _may_be_cut(pull: Pull | TagPull, reply: Reply) -> bool:
-    """Whether a body may be a part without anybody telling: only a digest would show it."""
+    """Whether a cut body would not be noticed: it has no length, and no digest to check it by."""
     has_digest = isinstance(pull, Pull) or said_digest(reply.headers) is not None
     return not has_digest and not reply.is_delimited

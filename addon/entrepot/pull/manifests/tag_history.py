@@ -3,9 +3,9 @@
 Of two answers the one counts that was asked for later: what was asked before a push may be
 answered long after it.
 
-What a tag is, is one thing for all; that it is not there may be so for some alone, since registries
-hide what is private. So this counts for who was told it: the store keeps it for those for whom it
-remembers what they were given, and memory (``auth.grants``) for who asks with a login of their own.
+What a tag is holds for all clients. That it is not there (404) holds for the client that was told
+so alone, since registries hide what is private: for anonymous clients and accounts the store
+remembers it (``storage.past_decisions``), for a client's own login memory does (``auth.grants``).
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ class TagHistory:
         self._latest.is_news(repository, tag, self._context.clock())
 
     def found(self, pull: TagPull, digest: Digest, asked: Asked) -> Callable[[], None]:
-        """Remember what a tag is. To be called on the store's thread: what that is to write."""
+        """Remember what a tag is; returns what writes it, to be called on the store's thread."""
         store, repository, tag = self._context.store, pull.repository, pull.tag
         label, accept = self._hears(pull, asked, gone=False), pull.accept
         news = self._latest.is_news(repository, tag.name, asked.at)
@@ -74,7 +74,7 @@ class TagHistory:
             )
 
     def _hears(self, pull: TagPull, asked: Asked, *, gone: bool) -> str | None:
-        """By which label the store is to know it; None where memory does, or it is no news."""
+        """By which label the store is to remember it; None where memory does, or it is no news."""
         repository, tag, who = pull.repository, pull.tag, pull.who
         if who.label is None:
             self._context.access.told(repository, who, tag, gone=gone)
