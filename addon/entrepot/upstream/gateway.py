@@ -104,7 +104,7 @@ class Gateway:
         downgrade: bool = False,
         fallback: bool = False,
     ) -> Reply:
-        """As :meth:`send`, but asked again for a few seconds where that may help (``patience``).
+        """As :meth:`send`, but asked again for a few seconds where that may help (``retry``).
 
         ``fallback``: as in :meth:`pass_on`. The last answer counts, whatever it is. Raises
         ``UpstreamError``.
