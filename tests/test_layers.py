@@ -5,6 +5,7 @@ Read from the source with `ast`, so that imports inside functions and for types 
 
 import ast
 import graphlib
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -134,6 +135,7 @@ def _forbidden_alone(module: str, top: str) -> str | None:
 
 MODULES = read_modules(ROOT)
 FOLDERS = sorted(file.parent for file in PACKAGE.rglob("__init__.py"))
+MODULE_FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=lambda module: module.name)
@@ -153,6 +155,23 @@ def test_no_import_goes_round() -> None:
 def test_table_names_what_exists() -> None:
     """A room that is gone leaves the table too."""
     assert {room_of(name) for name in MODULES} - {None} == set(ROOMS)
+
+
+@pytest.mark.parametrize("file", MODULE_FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_docstrings_name_what_exists(file: Path) -> None:
+    """A module that one points to (``room.module``) is there, under that name."""
+    named = re.compile(rf"``((?:{'|'.join(ROOMS)})\.[a-z_0-9.]+)")
+    files = {name.removeprefix("entrepot.") for name in MODULES}
+    rooms = {str(folder.relative_to(PACKAGE)).replace("/", ".") for folder in FOLDERS}
+    pointed_to = {name for text in _docstrings(file) for name in named.findall(text)}
+    attributes = {name for name in pointed_to if name.rpartition(".")[0] in files - rooms}
+    assert pointed_to - files - attributes - {"config.json"} == set()  # which is docker's
+
+
+def _docstrings(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield ast.get_docstring(node) or ""
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(PACKAGE)))

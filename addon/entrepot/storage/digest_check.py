@@ -2,7 +2,8 @@
 
 Where bytes are verified, and when:
 
-- a download's, as they come, before its last byte is given and it is stored: ``transfer.download``
+- a download's, as they come, before its last byte is given and it is stored:
+  ``transfer.digest_verification``
 - a push's, after the registry took it in and before it is stored: ``push.draft_files``
 - a stored blob's, at a hit, where its file was touched or a day has passed:
   ``pull.blobs.integrity``

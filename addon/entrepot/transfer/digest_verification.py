@@ -1,4 +1,7 @@
-"""Whether bytes are those that a digest names: of a whole download, and of a body on its way."""
+"""Whether bytes are those that a digest names: of a whole download, and of a body on its way.
+
+What is stored is verified again: ``storage.digest_check`` lists where and when.
+"""
 
 from entrepot.protocol.identifiers import Digest, Hasher
 from entrepot.protocol.messages import CHUNK, Body, BodyError, Stretch

@@ -2,8 +2,8 @@
 
 A guard against server-side request forgery (SSRF): the rules of ``network_reach``, for this machine
 and this configuration. They are applied to each resolved address at the moment of connecting, by
-our own client (``dial``) and for what mitmproxy connects to (``mitm.resolving``). What is known
-before, since a place is written as an address or has just been connected to, is said before:
+our own client (``dial``) and for what mitmproxy connects to (``mitm.hooks.ssrf_boundary``). What is
+known before, since a place is written as an address or has just been connected to, is said before:
 content that is here must not be given out under a name to which its client would not be led.
 """
 
