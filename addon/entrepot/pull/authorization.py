@@ -40,6 +40,9 @@ from entrepot.protocol.messages import Answer, Request, field_values, said_diges
 from entrepot.protocol.statuses import GONE, REFUSALS
 from entrepot.pull.pull import Pull, TagPull
 from entrepot.upstream.context import Context
+from entrepot.upstream.gateway import AskOptions
+
+_FIRST_BYTE = (("Range", "bytes=0-0"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +113,8 @@ class Authorization:
 
     async def _ask_for_blob(self, pull: Pull, *, fallback: bool) -> Evidence | Answer:
         context, asked = self._context, self.ask_now()
-        reply = await context.gateway.send_patiently(
-            pull.request,
-            method="GET",
-            extra=(("Range", "bytes=0-0"),),
-            downgrade=True,
-            fallback=fallback,
-        )
+        first_byte = AskOptions("GET", _FIRST_BYTE, downgrade=True, fallback=fallback)
+        reply = await context.gateway.send_patiently(pull.request, first_byte)
         # 416: the object is there and empty, so that not even its first byte can be had.
         if reply.status in (200, 206, 416):
             context.gateway.let_go(reply)

@@ -6,7 +6,7 @@ knows which hosts do not answer, and tries them again behind such answers.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import count
 
@@ -33,6 +33,23 @@ from entrepot.upstream.worker_threads import WorkerThreads
 ANSWER_SECONDS = 5.0
 _DRIP_SECONDS = 0.5
 """How long after its deadline a head that comes byte by byte is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskOptions:
+    """How upstream is asked for content, where that is not just what the client asked."""
+
+    method: str | None = None
+    """None: the client's."""
+    extra: Fields = ()
+    """Header fields besides those with which content is asked for (``content_fields``)."""
+    downgrade: bool = False
+    """Whether a redirect may lead from https to plain http: only for what a digest names."""
+    fallback: bool = False
+    """Whether something else could be served: then upstream is not waited for long."""
+
+
+_AS_THE_CLIENT = AskOptions()
 
 
 class Gateway:
@@ -80,41 +97,23 @@ class Gateway:
             origin.host, origin.port, request.client
         )
 
-    async def send(
-        self,
-        request: Request,
-        *,
-        method: str | None = None,
-        extra: Fields = (),
-        follow: Follow = Follow.ANY,
-        downgrade: bool = False,
-    ) -> Reply:
-        """Ask upstream what the client asked, as the client. Raises ``UpstreamError``."""
+    async def send(self, request: Request, options: AskOptions = _AS_THE_CLIENT) -> Reply:
+        """Ask upstream once what the client asked, as the client. Raises ``UpstreamError``."""
         self._demand(request)
-        send = self._sender(request, method, extra, follow, downgrade=downgrade)
-        return await self._heard(replace(request, method=method or request.method), send)
+        send = self._sender(request, options)
+        return await self._heard(replace(request, method=options.method or request.method), send)
 
-    async def send_patiently(
-        self,
-        request: Request,
-        *,
-        method: str | None = None,
-        extra: Fields = (),
-        follow: Follow = Follow.ANY,
-        downgrade: bool = False,
-        fallback: bool = False,
-    ) -> Reply:
+    async def send_patiently(self, request: Request, options: AskOptions = _AS_THE_CLIENT) -> Reply:
         """As :meth:`send`, but asked again for a few seconds where that may help (``retry``).
 
-        ``fallback``: as in :meth:`pass_on`. The last answer counts, whatever it is. Raises
-        ``UpstreamError``.
+        The last answer counts, whatever it is. Raises ``UpstreamError``.
         """
         clock = asyncio.get_running_loop().time
-        began = clock()
+        began, fallback = clock(), options.fallback
         patience = PATIENCE_WITH_FALLBACK if fallback else self._patience
         seconds = self._answer_seconds if fallback else None
-        send = self._sender(request, method, extra, follow, downgrade=downgrade, seconds=seconds)
-        asked = replace(request, method=method or request.method)
+        send = self._sender(request, options, seconds)
+        asked = replace(request, method=options.method or request.method)
         # Who was waited for may have been found away meanwhile.
         self._demand(request, fallback=fallback)
         for attempts in count(1):
@@ -194,28 +193,24 @@ class Gateway:
             raise self.health.left_alone(request.origin)
 
     def _sender(
-        self,
-        request: Request,
-        method: str | None = None,
-        extra: Fields = (),
-        follow: Follow = Follow.ANY,
-        *,
-        downgrade: bool = False,
-        seconds: float | None = None,
+        self, request: Request, options: AskOptions, seconds: float | None = None
     ) -> Callable[[], Reply]:
         target = Target(request.origin, request.target)
 
         def send(fields: Fields) -> Reply:
             return self.upstream.send(
-                method or request.method,
+                options.method or request.method,
                 target,
                 fields,
                 SendOptions(
-                    follow, reach=self.reach_of(request), downgrade=downgrade, seconds=seconds
+                    Follow.ANY,
+                    reach=self.reach_of(request),
+                    downgrade=options.downgrade,
+                    seconds=seconds,
                 ),
             )
 
-        fields = (*content_fields(request), *extra)
+        fields = (*content_fields(request), *options.extra)
         return partial(self.account_auth.send, request, fields, send, seconds=seconds)
 
     async def _heard(
@@ -259,7 +254,7 @@ class Gateway:
     def _ask_again(self, origin: Origin, asked: Request | None) -> Reply:
         reach = self.upstream.destinations.named_by_somebody(origin)
         trial = asked or Request("HEAD", origin, "/v2/", reach=reach)
-        return self._sender(trial, seconds=self._answer_seconds)()
+        return self._sender(trial, _AS_THE_CLIENT, self._answer_seconds)()
 
     def _limited(self, origin: Origin) -> None:
         """Say that a registry lets nobody pull any more, and what to do about it."""

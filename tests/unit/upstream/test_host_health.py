@@ -14,12 +14,12 @@ from entrepot.events.log import Events
 from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.http_client.errors import UpstreamError
-from entrepot.http_client.request import Follow
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Request
 from entrepot.protocol.network_reach import Reach
 from entrepot.storage.store import Store
 from entrepot.upstream.context import Context
+from entrepot.upstream.gateway import AskOptions
 from rig.faults import Exchange, FaultServer, redirect, status
 from rig.process import eventually
 
@@ -49,7 +49,7 @@ class World:
 
     async def fails(self, request: Request) -> None:
         with pytest.raises(UpstreamError):
-            await self.context.gateway.send_patiently(request, fallback=True)
+            await self.context.gateway.send_patiently(request, AskOptions(fallback=True))
 
     async def until(self, condition: Callable[[], object]) -> None:
         await asyncio.to_thread(eventually, condition, within=10, what="a trial")
@@ -167,7 +167,7 @@ def test_who_redirects_to_a_host_that_hangs_is_slow_too(
         world.other.routes[TAG] = world.hangs
         send = world.context.gateway.send_patiently
         with pytest.raises(UpstreamError):
-            await send(world.request(method), fallback=True)
+            await send(world.request(method), AskOptions(fallback=True))
         assert world.context.health.may_ask(origin_of(world.server), fallback=True) is not slow
 
     run(scenario)
@@ -183,7 +183,7 @@ def test_a_host_behind_a_redirect_is_back_when_it_answers(run: Run) -> None:
             world.context.health.failed(UpstreamError("", silent=there, connected=False))
         assert world.context.gateway.upstreams() == {str(there): {"state": "down"}}
         world.other.routes[TAG] = status(200)
-        (await world.context.gateway.send(world.request(), follow=Follow.ANY)).close()
+        (await world.context.gateway.send(world.request())).close()
         assert world.context.gateway.upstreams() == {}
 
     run(scenario)

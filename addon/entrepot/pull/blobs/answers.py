@@ -16,6 +16,7 @@ from entrepot.transfer.bodies import ContinuedBody, FileBody
 from entrepot.transfer.download import Download
 from entrepot.transfer.range_answers import Content, content_answer, wants_part
 from entrepot.upstream.context import Context
+from entrepot.upstream.gateway import AskOptions
 
 
 class BlobAnswers:
@@ -84,7 +85,7 @@ class BlobAnswers:
         async def go_on(given: int) -> Body:
             last = "" if stop is None else str(stop - 1)
             part = (("Range", f"bytes={start + given}-{last}"),)
-            reply = await self._context.gateway.send(request, extra=part)
+            reply = await self._context.gateway.send(request, AskOptions(extra=part))
             if reply.status != 206:
                 reply.close()
                 raise BodyError(f"upstream answered {reply.status} to a resumed fetch")

@@ -30,6 +30,7 @@ from entrepot.transfer.download import Download
 from entrepot.transfer.download_limits import make_way, slow_ones
 from entrepot.transfer.errors import DownloadError
 from entrepot.upstream.context import Context
+from entrepot.upstream.gateway import AskOptions
 
 _WAY_SECONDS = 1.0
 """How long a fetch waits for others to make way."""
@@ -104,11 +105,12 @@ class FetchStart:
 
     async def _get(self, request: Request, download: Download | None) -> Reply:
         gateway, at = self._context.gateway, download.file.written if download else 0
-        reply = await gateway.send_patiently(request, extra=_range_from(at), downgrade=True)
+        rest = AskOptions(extra=_range_from(at), downgrade=True)
+        reply = await gateway.send_patiently(request, rest)
         if reply.status == 416 and download is not None and at:
             reply.close()  # what is here is longer than the blob: it cannot be a part of it
             download.file.restart()
-            reply = await gateway.send(request, downgrade=True)
+            reply = await gateway.send(request, AskOptions(downgrade=True))
         return reply
 
     async def _begin(self, key: Key, download: Download, reply: Reply) -> bool:

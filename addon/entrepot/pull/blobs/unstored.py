@@ -10,6 +10,7 @@ from entrepot.pull.authorization import Authorization
 from entrepot.pull.pull import Pull
 from entrepot.transfer.range_answers import wants_part
 from entrepot.upstream.context import Context
+from entrepot.upstream.gateway import AskOptions
 
 
 class Unstored:
@@ -21,7 +22,7 @@ class Unstored:
 
     async def answer(self, pull: Pull) -> Answer:
         """Ask upstream for this client alone. Raises ``UpstreamError``."""
-        reply = await self._context.gateway.send(pull.request, downgrade=True)
+        reply = await self._context.gateway.send(pull.request, AskOptions(downgrade=True))
         if reply.status not in (200, 206):
             await self._authorization.refused(pull, reply)
             return await self._context.relay.answer(pull.request, reply)
@@ -34,7 +35,8 @@ class Unstored:
         if wants_part(request) or reply.status != 200:
             reply.close()
             part: Fields = tuple(("Range", value) for value in request.values("Range"))
-            reply = await context.gateway.send(request, extra=part)  # a part cannot be verified
+            # A part cannot be verified.
+            reply = await context.gateway.send(request, AskOptions(extra=part))
             if reply.status != 200:
                 return await context.relay.answer(request, reply)
         if reply.length == 0 and digest != Digest.of(b"", digest.algorithm):

@@ -26,6 +26,7 @@ from entrepot.pull.manifests.commit import ManifestCommit
 from entrepot.pull.manifests.tag_history import TagHistory
 from entrepot.pull.pull import Pull, TagPull
 from entrepot.upstream.context import Context
+from entrepot.upstream.gateway import AskOptions
 from entrepot.upstream.redirected_answers import is_elsewhere, is_page
 
 _ATTEMPTS = 3
@@ -129,9 +130,8 @@ class ManifestFetch:
     async def _head_alone(self, pull: Pull | TagPull, *, fallback: bool) -> Head:
         context, request = self._context, replace(pull.request, method="HEAD")
         asked = self._authorization.ask_now()
-        with await context.gateway.send_patiently(
-            pull.request, method="HEAD", fallback=fallback
-        ) as reply:
+        options = AskOptions("HEAD", fallback=fallback)
+        with await context.gateway.send_patiently(pull.request, options) as reply:
             evidence = Evidence.of(reply, asked)
             if reply.status != 200:
                 await self._refused(pull, reply, asked)
@@ -143,9 +143,10 @@ class ManifestFetch:
     async def _get_alone(self, pull: Pull | TagPull, *, patient: bool = True) -> Answer:
         context, request = self._context, pull.request
         send = context.gateway.send_patiently if patient else context.gateway.send
+        options = AskOptions("GET", downgrade=isinstance(pull, Pull))
         for attempt in count(1):
             asked = self._authorization.ask_now()
-            reply = await send(request, method="GET", downgrade=isinstance(pull, Pull))
+            reply = await send(request, options)
             if reply.status != 200:
                 await self._refused(pull, reply, asked)
                 return await context.relay.answer(request, reply)
