@@ -48,7 +48,7 @@ from attack.reference_registry import (
     Token,
     World,
 )
-from entrepot.auth import token_requests
+from entrepot.auth import anonymous_tokens, token_requests
 from entrepot.auth.grants import Access
 from entrepot.events.log import Events
 from entrepot.http_client.client import HttpClient
@@ -193,7 +193,7 @@ class AccessMachine(RuleBasedStateMachine):
         if form and user is None:
             return  # an anonymous form: the proxy takes it for a login, so nothing of it is public
         for token in issued.tokens:
-            anonymous = token_requests.is_anonymous(request)
+            anonymous = anonymous_tokens.is_anonymous(request)
             assert anonymous is (user is None)
             self.access.credentials.token_issued(
                 token, anonymous=anonymous, expires=now + issued.seconds, now=now

@@ -86,7 +86,9 @@ def setting(
             only_listed=only_listed,
             bounds=bounds,
         )
-        interception = Interception(context, realms, hosts, lambda host: host.endswith(permit))
+        interception = Interception(
+            context.health, context.clock, realms, hosts, lambda host: host.endswith(permit)
+        )
         yield Setting(hosts, interception, realms, clock, events)
 
 

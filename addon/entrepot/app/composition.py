@@ -61,7 +61,9 @@ class Engine:
         # Which hosts are intercepted
         realms = Realms()
         self.hosts = RegistryHosts(context, listed=config.registry, only_listed=config.only_listed)
-        self.interception = Interception(context, realms, self.hosts, foundation.authority.permits)
+        self.interception = Interception(
+            context.health, context.clock, realms, self.hosts, foundation.authority.permits
+        )
         # The other endpoints
         accounts = foundation.accounts
         self.account_requests = AccountRequests(context, accounts, realms, self.interception)

@@ -10,14 +10,13 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
-from entrepot.bounded_map import BoundedMap
+from entrepot.auth.anonymous_tokens import SeenTokens
 from entrepot.protocol.credential import ANYONE, NOBODY
 from entrepot.protocol.header_filters import identity_fields
 from entrepot.protocol.messages import Request
 
 _NO_FIELD = ("", "")
 """Sets an account's name apart from a header field that a client could send."""
-_MOST_TOKENS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,7 @@ class Credentials:
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
-        self._tokens: BoundedMap[bytes, tuple[bool, float]] = BoundedMap(_MOST_TOKENS)
-        """Whether a token is anonymous, and its end, by its fingerprint."""
+        self._tokens = SeenTokens()
 
     def of(self, request: Request) -> Credential:
         """Who asks: the client, or the account as which the proxy asks for it."""
@@ -48,7 +46,7 @@ class Credentials:
             return Credential(of_account, anonymous=account is NOBODY, label=account.label)
         fields = sorted(identity_fields(request))
         fingerprint = self._fingerprint(fields)
-        from_token, expires = self._tokens.get(fingerprint, (False, None))
+        from_token, expires = self._tokens.get(fingerprint)
         anonymous = not fields or from_token
         return Credential(
             fingerprint, anonymous=anonymous, expires=expires, label=ANYONE if anonymous else None
@@ -56,10 +54,8 @@ class Credentials:
 
     def token_issued(self, token: str, *, anonymous: bool, expires: float, now: float) -> None:
         """Remember a bearer token that a token server was seen to hand out."""
-        while (oldest := self._tokens.oldest()) and oldest[1][1] <= now:
-            self._tokens.pop(oldest[0])
         fingerprint = self._fingerprint([("authorization", f"Bearer {token}")])
-        self._tokens.put(fingerprint, (anonymous, expires), renew=False)
+        self._tokens.add(fingerprint, anonymous=anonymous, expires=expires, now=now)
 
     def _fingerprint(self, fields: list[tuple[str, str]]) -> bytes:
         text = "".join(f"{len(k)}:{k}{len(v)}:{v}" for k, v in fields)

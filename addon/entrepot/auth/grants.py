@@ -3,7 +3,7 @@
 ``pull.authorization`` looks a grant up here, asks upstream where there is none, and has what it
 answers remembered. Who asks is told by ``credentials``; the tables are in ``grant_memory``. All of
 it is in memory: what ``pull.stale`` decides by while upstream is away is kept on disk
-(``storage.past_decisions``).
+(``storage.past_grants``).
 
 The rules (promise 2: nobody gets what the upstream would not give them):
 
@@ -42,7 +42,7 @@ _EVERYBODY = b"everybody"
 _GRANT_BYTES = 12 * 1024 * 1024
 _LISTING_BYTES = 14 * 1024 * 1024
 _MOST_TURNS = 8_000
-"""Together with what is known of tokens (``credentials``) 32 MiB at most."""
+"""Together with what is known of tokens (``anonymous_tokens``) 32 MiB at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,13 @@ import json
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from entrepot.protocol.header_filters import identity_fields
+from entrepot.auth.anonymous_tokens import ANONYMOUS_QUERY
 from entrepot.protocol.messages import Request
 
 DEFAULT_SECONDS = 60.0
 """How long a token lives whose server does not say (distribution's token specification)."""
 MAX_SIZE = 64 * 1024
 _LONGEST_SECONDS = 10**9
-_ANONYMOUS_QUERY = frozenset({"service", "scope", "client_id", "offline_token", "account"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +35,7 @@ def asks_for_token(request: Request) -> bool:
         kind = request.value("Content-Type") or ""
         return kind.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
     keys = {key for key, _ in parse_qsl(request.query, keep_blank_values=True)}
-    return request.method == "GET" and not keys.isdisjoint(_ANONYMOUS_QUERY)
-
-
-def is_anonymous(request: Request) -> bool:
-    """Whether a request for a token shows no credentials of any kind."""
-    keys = {key for key, _ in parse_qsl(request.query, keep_blank_values=True)}
-    return request.method == "GET" and not identity_fields(request) and keys <= _ANONYMOUS_QUERY
+    return request.method == "GET" and not keys.isdisjoint(ANONYMOUS_QUERY)
 
 
 def asks_to_write(request: Request, content: bytes) -> bool:

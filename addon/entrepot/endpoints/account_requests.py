@@ -19,7 +19,7 @@ from dataclasses import replace
 from urllib.parse import parse_qs
 
 from entrepot.auth.accounts import Accounts
-from entrepot.auth.token_requests import is_anonymous
+from entrepot.auth.anonymous_tokens import is_anonymous
 from entrepot.auth.token_servers import Realms, are_related, named_server
 from entrepot.events.table import Event
 from entrepot.http_client.errors import UpstreamError, unavailable

@@ -8,7 +8,7 @@ of ours, which is worth nothing: a request that shows it counts as one that show
 
 import secrets
 
-from entrepot.auth import token_requests
+from entrepot.auth import anonymous_tokens, token_requests
 from entrepot.auth.token_servers import Realms
 from entrepot.events.table import Event
 from entrepot.http_client.errors import UpstreamError
@@ -84,7 +84,7 @@ class Tokens:
             return await relay.answer(request, reply, head=head, how=_ASKED)
         # Whom a token server gave a token for what a client said of where it comes from is not
         # anybody.
-        anybody = token_requests.is_anonymous(request) and name_no_host(reply.asked)
+        anybody = anonymous_tokens.is_anonymous(request) and name_no_host(reply.asked)
         self._issued(head, began, anonymous=anybody)
         return relayed(reply, head, len(head), _ASKED)
 

@@ -6,7 +6,7 @@ The decision is always upstream's. Here it is looked up, asked for, and remember
   still counts answers without a question;
 - where there is none, upstream is asked, and its answer is read here: what it proves of the object
   (:class:`Evidence`), what it refuses, and for whom;
-- ``storage.past_decisions`` remembers on disk to whom objects were given, by a label
+- ``storage.past_grants`` remembers on disk to whom objects were given, by a label
   (``Credential.label``), for ``stale``: that decides while upstream does not answer at all;
 - that a tag is there, or not, is remembered in ``manifests.tag_history``.
 

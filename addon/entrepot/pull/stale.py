@@ -15,7 +15,7 @@ Upstream cannot decide now (``authorization``); what it said before decides. Who
 - clients of the networks of ``--offline-private`` get whatever is held.
 
 What was given, refused and not found is remembered on disk, by whom it was told: anonymous clients,
-or an account (``storage.past_decisions``).
+or an account (``storage.past_grants``).
 """
 
 from collections import OrderedDict

@@ -72,7 +72,7 @@ class Blobs:
     ) -> None:
         """Take over a whole, verified file that ``repository``'s registry delivered or took in.
 
-        ``given_to`` is the label of whom it gave it to, where that is kept (``past_decisions``).
+        ``given_to`` is the label of whom it gave it to, where that is kept (``past_grants``).
         The link is written first: bytes that a kill left without one could be given to nobody.
         """
         self._links.add_delivered(repository, digest, given_to, public=given_to == ANYONE)

@@ -6,7 +6,7 @@ a tag, where that is so of the manifest that it last was. So nothing shows that 
 a login of their own.
 
 Lists are read from the keys of ``index``, in their order, by ranges: what a page costs does not
-depend on how much else there is. Of what was given (``past_decisions``), lists look at the rows
+depend on how much else there is. Of what was given (``past_grants``), lists look at the rows
 *shown* alone: those of manifests, in the order of the names and of whom they were given to. One
 that is of no use any more, since the manifest was evicted or the repository refused, is removed
 when it is met, and written again when the manifest is given again: so what was looked at in vain is

@@ -62,7 +62,7 @@ class Manifests:
     ) -> bool:
         """Keep a verified manifest; False where there is no room for it.
 
-        ``given_to`` is the label of whom it was given to, where that is kept (``past_decisions``).
+        ``given_to`` is the label of whom it was given to, where that is kept (``past_grants``).
         ``listed`` says what it lists, where the caller reads that too; it is asked on this thread.
         """
         if not self._eviction.make_room(len(content)):

@@ -19,7 +19,7 @@ from entrepot.storage.diskcache_db import keys
 from entrepot.storage.diskcache_db.index_rows import IndexRows
 from entrepot.storage.diskcache_db.manifest_rows import ManifestRows
 from entrepot.storage.errors import Health, guarded
-from entrepot.storage.past_decisions import PastDecisions
+from entrepot.storage.past_grants import PastDecisions
 
 
 class RepositoryLinks:

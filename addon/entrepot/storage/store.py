@@ -47,10 +47,10 @@ from entrepot.storage.diskcache_db.blob_rows import BlobRows
 from entrepot.storage.diskcache_db.index_rows import IndexRows, most_bytes
 from entrepot.storage.diskcache_db.manifest_rows import ManifestRows
 from entrepot.storage.errors import Health, StoreError, guarded, storage_reason
-from entrepot.storage.known_hosts import KnownHosts
+from entrepot.storage.known_registries import KnownHosts
 from entrepot.storage.manifests import Manifests
 from entrepot.storage.partial_files import PartialFiles
-from entrepot.storage.past_decisions import PastDecisions
+from entrepot.storage.past_grants import PastDecisions
 from entrepot.storage.repository_links import RepositoryLinks
 from entrepot.storage.startup import clean_shutdown, data_folder
 from entrepot.storage.startup.crash_recovery import Recovery, Turn

@@ -19,7 +19,7 @@ from entrepot.upstream.concurrency_limits import Slots
 from entrepot.upstream.gateway import ANSWER_SECONDS, Gateway
 from entrepot.upstream.host_health import HostHealth
 from entrepot.upstream.relay import Relay
-from entrepot.upstream.retry import PATIENCE, Patience
+from entrepot.upstream.retry_policy import PATIENCE, Patience
 from entrepot.upstream.worker_threads import WorkerThreads
 
 T = TypeVar("T")

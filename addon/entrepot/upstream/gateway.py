@@ -27,7 +27,7 @@ from entrepot.protocol.statuses import TRANSIENT
 from entrepot.upstream.account_auth.challenges import AccountAuth
 from entrepot.upstream.host_health import HostHealth
 from entrepot.upstream.rate_limits import RateLimits, account_hint
-from entrepot.upstream.retry import PATIENCE, PATIENCE_WITH_FALLBACK, Patience
+from entrepot.upstream.retry_policy import PATIENCE, PATIENCE_WITH_FALLBACK, Patience
 from entrepot.upstream.worker_threads import WorkerThreads
 
 ANSWER_SECONDS = 5.0
@@ -104,7 +104,7 @@ class Gateway:
         return await self._heard(replace(request, method=options.method or request.method), send)
 
     async def send_patiently(self, request: Request, options: AskOptions = _AS_THE_CLIENT) -> Reply:
-        """As :meth:`send`, but asked again for a few seconds where that may help (``retry``).
+        """As :meth:`send`, but asked again for some seconds where it may help (``retry_policy``).
 
         The last answer counts, whatever it is. Raises ``UpstreamError``.
         """

@@ -50,7 +50,7 @@ def run(store: Store, server: FaultServer) -> Callable[[Scenario], None]:
         context = Context.make(store, upstream, world.access, world.events, world.clock)
         with closing(context):
             world.hosts, realms = RegistryHosts(context), world.realms
-            interception = Interception(context, realms, world.hosts)
+            interception = Interception(context.health, context.clock, realms, world.hosts)
             account_requests = AccountRequests(context, Accounts(), realms, interception)
             without_token = StaleIfError(context).without_token
             world.logins = Logins(context, realms, world.hosts, without_token, account_requests)

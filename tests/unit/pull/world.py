@@ -18,7 +18,7 @@ from entrepot.protocol.routes import Blob, Manifest, parse_endpoint
 from entrepot.pull.cache import Cache
 from entrepot.storage.store import Store
 from entrepot.upstream.context import Context
-from entrepot.upstream.retry import Patience
+from entrepot.upstream.retry_policy import Patience
 from rig.faults import Exchange, FaultServer, Handler, error
 
 DATA = random.Random(1).randbytes(300_000)  # noqa: S311 the same in every process

@@ -5,7 +5,7 @@ answered long after it.
 
 What a tag is holds for all clients. That it is not there (404) holds for the client that was told
 so alone, since registries hide what is private: for anonymous clients and accounts the store
-remembers it (``storage.past_decisions``), for a client's own login memory does (``auth.grants``).
+remembers it (``storage.past_grants``), for a client's own login memory does (``auth.grants``).
 """
 
 from collections.abc import Callable

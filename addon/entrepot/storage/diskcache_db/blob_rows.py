@@ -20,7 +20,7 @@ import diskcache
 
 from entrepot.protocol.identifiers import Digest
 from entrepot.storage.diskcache_db import keys
-from entrepot.storage.diskcache_db.disk import FinishedFile, is_value_name
+from entrepot.storage.diskcache_db.diskcache_disk import FinishedFile, is_value_name
 from entrepot.storage.diskcache_db.rows import (
     RowDamagedError,
     reading_row,

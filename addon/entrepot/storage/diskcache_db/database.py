@@ -16,7 +16,7 @@ from pathlib import Path
 
 import diskcache
 
-from entrepot.storage.diskcache_db.disk import SafeDisk
+from entrepot.storage.diskcache_db.diskcache_disk import SafeDisk
 from entrepot.storage.errors import is_damage
 
 _BUSY_SECONDS = 2

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import diskcache
 
-from entrepot.storage.diskcache_db.disk import is_value_name
+from entrepot.storage.diskcache_db.diskcache_disk import is_value_name
 from entrepot.storage.errors import sqlite_code
 
 _LEAST = -(2**63)

@@ -22,7 +22,7 @@ from typing import Protocol, TypeVar
 import diskcache
 
 from entrepot.storage.diskcache_db import rows
-from entrepot.storage.diskcache_db.disk import is_value_name
+from entrepot.storage.diskcache_db.diskcache_disk import is_value_name
 from entrepot.storage.diskcache_db.rows import Row
 
 _FILES_A_TURN = 200

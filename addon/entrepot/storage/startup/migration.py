@@ -1,6 +1,6 @@
 """Migration of a data folder of an earlier version: the rows *shown*, by which lists are made.
 
-They follow from the rows *given* (``past_decisions``) and are written, in turns, for the manifests
+They follow from the rows *given* (``past_grants``) and are written, in turns, for the manifests
 that are held, before the first list (``catalog_index``); then a row says that it is done. An empty
 folder needs nothing.
 """

@@ -1,7 +1,7 @@
 """Which connections are intercepted, for which client: registries and their token servers.
 
 Everything else goes through a blind tunnel (promise 4). So does that of a
-client to a host for which it refused our certificate lately (``refused_certificates``).
+client to a host for which it refused our certificate lately (``untrusting_clients``).
 
 A token server is another host, which may be much else: a registry's word is not enough to look into
 what everybody says to it. It is intercepted for a client that was sent there lately, by a registry
@@ -13,10 +13,10 @@ from enum import Enum, auto
 
 from entrepot.auth.token_servers import Realms
 from entrepot.protocol.identifiers import Origin
-from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.probes import Asker
-from entrepot.upstream.discovery.refused_certificates import RefusedCertificates
 from entrepot.upstream.discovery.registry_hosts import RegistryHosts
+from entrepot.upstream.discovery.untrusting_clients import UntrustingClients
+from entrepot.upstream.host_health import HostHealth
 
 
 class Role(Enum):
@@ -32,17 +32,19 @@ class Interception:
 
     def __init__(
         self,
-        context: Context,
+        health: HostHealth,
+        clock: Callable[[], float],
         realms: Realms,
         registries: RegistryHosts,
         permits: Callable[[str], bool] = lambda _: True,
     ) -> None:
         """``permits`` says for which hosts the authority may make a certificate."""
-        self._context = context
+        self._health = health
+        self._clock = clock
         self._realms = realms
         self._registries = registries
         self._permits = permits
-        self._refused = RefusedCertificates()
+        self._refused = UntrustingClients()
 
     async def intercepts(self, origin: Origin, client: str) -> bool:
         """Whether to look into what ``client`` (an address) and ``origin`` say to each other."""
@@ -50,12 +52,12 @@ class Interception:
 
     async def role(self, origin: Origin, client: str) -> Role | None:
         """As what ``origin`` is intercepted for ``client``; None for a blind tunnel."""
-        if self._refused.refuses(client, origin, self._context.clock()):
+        if self._refused.refuses(client, origin, self._clock()):
             return None
         if not self._permits(origin.host):
             return None
         if not self._registries.known(origin, client):
-            registries = self._realms.senders(client, origin, self._context.clock())
+            registries = self._realms.senders(client, origin, self._clock())
             if any(map(self._registries.may_name_token_servers, registries)):
                 asker = Asker(client, self._registries.reach_of(origin, client))
                 return Role.TOKENS if await self._bears(origin, asker) else None
@@ -65,18 +67,18 @@ class Interception:
 
     def sent(self, client: str, registry: Origin, challenges: list[str]) -> None:
         """Take in that a client is given these challenges of a registry."""
-        self._realms.sent(client, registry, challenges, self._context.clock())
+        self._realms.sent(client, registry, challenges, self._clock())
 
     def certificate_refused(self, origin: Origin, client: str) -> bool:
         """Remember that ``client`` does not trust our certificate; whether that is news."""
-        return self._refused.add(client, origin, self._context.clock())
+        return self._refused.add(client, origin, self._clock())
 
     async def _bears(self, server: Origin, asker: Asker) -> bool:
         """Whether a token server may be looked into."""
         known = self._registries.fitness.known(server, asker.client)
         if known is not None:
             return known
-        if self._context.health.offline or self._context.health.is_away(server):
+        if self._health.offline or self._health.is_away(server):
             return self._registries.fitness.was(server)
 
         async def find() -> bool:

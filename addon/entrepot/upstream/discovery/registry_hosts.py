@@ -44,7 +44,7 @@ class RegistryHosts:
         self._listed = listed
         self._only_listed = only_listed
         self._probes = Probes(context)
-        self.fitness = TlsFitness(context, self._probes)
+        self.fitness = TlsFitness(self._probes, context.health, context.events, context.clock)
         self.turns = ProbeTurns(context, bounds)
         most = MOST_REMEMBERED, REMEMBERED_FOR_A_CLIENT
         self._verdicts: FairMap[Origin, tuple[bool, float]] = FairMap(*most)

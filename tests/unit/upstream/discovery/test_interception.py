@@ -9,7 +9,7 @@ from entrepot.auth import token_servers
 from entrepot.http_client.client import HttpClient
 from entrepot.protocol.identifiers import Origin
 from entrepot.upstream.discovery.interception import Role
-from entrepot.upstream.discovery.refused_certificates import REFUSED_SECONDS
+from entrepot.upstream.discovery.untrusting_clients import REFUSED_SECONDS
 from rig.certs import Authority
 from rig.faults import FaultServer, Handler, error, status
 from rig.hosts import (

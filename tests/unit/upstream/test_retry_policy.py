@@ -6,7 +6,7 @@ from email.utils import format_datetime
 import pytest
 
 from entrepot.protocol.statuses import TRANSIENT
-from entrepot.upstream.retry import Patience
+from entrepot.upstream.retry_policy import Patience
 
 PATIENCE = Patience((0.25, 0.5), 10.0)
 

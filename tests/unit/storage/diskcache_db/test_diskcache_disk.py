@@ -10,7 +10,7 @@ import diskcache
 import pytest
 from diskcache.core import MODE_BINARY, MODE_PICKLE
 
-from entrepot.storage.diskcache_db.disk import FinishedFile, PickleRefusedError, SafeDisk
+from entrepot.storage.diskcache_db.diskcache_disk import FinishedFile, PickleRefusedError, SafeDisk
 
 
 class Bomb:

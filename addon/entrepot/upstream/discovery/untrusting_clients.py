@@ -8,7 +8,7 @@ MOST_REMEMBERED = 10_000
 REMEMBERED_FOR_A_CLIENT = 1000
 
 
-class RefusedCertificates:
+class UntrustingClients:
     """Which clients (by address) refused a certificate of ours for which host, for ten minutes."""
 
     def __init__(self) -> None:
