@@ -49,7 +49,7 @@ def needed(config: Config, current: Any) -> dict[str, Any]:
     values = {name: value for name, value in NEEDED.items() if name in current}
     mode = "regular"
     if config.upstream_proxy is not None:
-        # Its credentials are sent by roads: mitmproxy would send them to registries as well.
+        # Its credentials are sent by hooks.upstream_proxy; mitmproxy would show them to registries.
         mode = f"upstream:{config.upstream_proxy.url}"
     if config.proxyauth is not None:
         values["proxyauth"] = config.proxyauth

@@ -18,14 +18,14 @@ _ASKS = frozenset({401, 407})
 
 def pardon(flow: http.HTTPFlow) -> None:
     """Undo what mitmproxy does for a password, where none is wanted."""
-    on_the_road = isinstance(flow.client_conn.proxy_mode, RegularMode | UpstreamMode)
-    if on_the_road and flow.request.host != SELF:
+    as_proxy = isinstance(flow.client_conn.proxy_mode, RegularMode | UpstreamMode)
+    if as_proxy and flow.request.host != SELF:
         ask_plainly(flow)
         return
     if flow.response is not None and flow.response.status_code in _ASKS:
         flow.response = None
     taken = flow.metadata.get("proxyauth")
-    if taken is not None and not on_the_road:
+    if taken is not None and not as_proxy:
         pair = base64.b64encode(":".join(taken).encode()).decode()
         flow.request.headers.setdefault("Authorization", f"Basic {pair}")
 

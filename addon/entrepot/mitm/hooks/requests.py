@@ -14,7 +14,7 @@ from entrepot.http_client.errors import unavailable
 from entrepot.mitm import translate
 from entrepot.mitm.hooks.classify import ANSWERED, CLASSIFIED, AnsweredBy, Classified, classify
 from entrepot.mitm.hooks.proxyauth import pardon
-from entrepot.mitm.hooks.ssrf_boundary import foreseen, refused, warn
+from entrepot.mitm.hooks.ssrf_boundary import forbidden, log_refusal, why_refused
 from entrepot.mitm.layers.error_pages import refuse, response_of
 from entrepot.mitm.layers.http_layer import SELF
 from entrepot.mitm.state import ProxyState, client_of
@@ -104,8 +104,10 @@ class Requests:
         try:
             await self._answer(flow)
         except DestinationError as error:
-            warn(self._state, flow.client_conn, flow.request.host, flow.request.port, str(error))
-            translate.put_answer(flow, refused(error))
+            log_refusal(
+                self._state, flow.client_conn, flow.request.host, flow.request.port, str(error)
+            )
+            translate.put_answer(flow, forbidden(error))
             flow.metadata[ANSWERED] = True
         except Exception:  # noqa: BLE001 one failure must not end the others
             self._state.events().log(Event.HOOK_FAILED, task="the answer to a request")
@@ -141,7 +143,7 @@ class Requests:
         The answer may be that to another client, which was.
         """
         host, port = flow.request.host, flow.request.port
-        why = foreseen(self._state, flow.client_conn, host, port)
+        why = why_refused(self._state, flow.client_conn, host, port)
         if why is not None:
             answer.close()
             raise DestinationError(why)

@@ -72,34 +72,36 @@ class SsrfBoundary:
         address, reason = data.server.address, understand(data.server.error or "").reason
         if address is not None and NOT_LED in reason:
             why = reason.removeprefix(f"{NOT_LED}: ")
-            warn(self._state, data.client, address[0], address[1], why)
+            log_refusal(self._state, data.client, address[0], address[1], why)
 
     def _foresee(self, flow: http.HTTPFlow) -> None:
         if self._state.engine is None or flow.response is not None or flow.error is not None:
             return
         host, port = flow.request.host, flow.request.port
-        why = foreseen(self._state, flow.client_conn, host, port)
+        why = why_refused(self._state, flow.client_conn, host, port)
         if why is not None:
-            warn(self._state, flow.client_conn, host, port, why)
-            translate.put_answer(flow, refused(why))
+            log_refusal(self._state, flow.client_conn, host, port, why)
+            translate.put_answer(flow, forbidden(why))
 
 
-def foreseen(state: ProxyState, client: connection.Client, host: str, port: int) -> str | None:
-    """Why a client is not led to a place, as far as it is known before it is resolved."""
+def why_refused(state: ProxyState, client: connection.Client, host: str, port: int) -> str | None:
+    """Why a destination is refused to a client, as far as that is known before it is resolved."""
     parts = state.parts()
     reach = parts.destinations.named_by_client(host, port, client_of(client))
     elsewhere = way_to(parts, host, port) is not None
     return parts.destinations.foreseen(reach, host, port, elsewhere=elsewhere)
 
 
-def warn(state: ProxyState, client: connection.Client, host: str, port: int, why: str) -> None:
-    """The line of the log for whoever was not led to a place."""
+def log_refusal(
+    state: ProxyState, client: connection.Client, host: str, port: int, why: str
+) -> None:
+    """Log that a destination was refused to a client."""
     place = f"{bracketed(host)}:{port}"
     state.parts().events.log(
         Event.DESTINATION_REFUSED, client=client_of(client), host=place, reason=why
     )
 
 
-def refused(why: object) -> Answer:
-    """What a client gets that is not led where it wants to go."""
+def forbidden(why: object) -> Answer:
+    """The 403 for a client whose destination is refused."""
     return error_answer(403, "DENIED", f"{NOT_LED}: {why}")

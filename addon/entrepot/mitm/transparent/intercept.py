@@ -10,7 +10,7 @@ from mitmproxy.proxy import mode_specs
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from entrepot.events.table import Event
-from entrepot.mitm.hooks.ssrf_boundary import foreseen, warn
+from entrepot.mitm.hooks.ssrf_boundary import log_refusal, why_refused
 from entrepot.mitm.hooks.upstream_proxy import way_to
 from entrepot.mitm.layers.mitmproxy_errors import NOT_LED
 from entrepot.mitm.layers.request_head import Refusal
@@ -93,9 +93,9 @@ class TransparentIntercept:
         if destination == redirected.came_in_at:
             self._state.parts().events.log(Event.REDIRECT_MISSING, client=client_of(client))
             return Refusal(421, "this port is for what scripts/redirect.sh redirects to it")
-        why = foreseen(self._state, client, *destination)
+        why = why_refused(self._state, client, *destination)
         if why is not None:
-            warn(self._state, client, *destination, why)
+            log_refusal(self._state, client, *destination, why)
             return Refusal(403, f"{NOT_LED}: {why}")
         if client.peername is not None and self._is_ours(_place(client.peername), destination):
             self._state.parts().events.log(
