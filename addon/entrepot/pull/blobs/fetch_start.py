@@ -61,7 +61,7 @@ class FetchStart:
         self._unstored = unstored
         self._running = running
         self._ended = ended
-        self._commit = Commit(context, authorization)
+        self._commit = Commit(context.store_thread, context.events, context.access, authorization)
         self._beginning: dict[Key, Download] = {}
         """Those that wait for room: they count as running where places are scarce."""
 
