@@ -78,7 +78,7 @@ class FetchStart:
         try:
             reply = await self._get(pull.request, download)
             if reply.status not in (200, 206):
-                await self._authorization.refused(pull, reply)
+                await self._authorization.revoke(pull, reply)
                 return await context.relay.answer(pull.request, reply)
             if download is None or not await self._begin(pull.key, download, reply):
                 return await self._unstored.stream(pull, reply)
