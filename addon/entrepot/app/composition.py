@@ -17,7 +17,7 @@ from entrepot.auth.grants import Access
 from entrepot.auth.token_servers import Realms
 from entrepot.config.settings import Config
 from entrepot.endpoints.account_requests import AccountRequests
-from entrepot.endpoints.logins import Logins
+from entrepot.endpoints.login_requests import LoginRequests
 from entrepot.endpoints.mirror import Mirrors
 from entrepot.endpoints.own_pages import Pages
 from entrepot.events.table import Event
@@ -67,7 +67,7 @@ class Engine:
         # The other endpoints
         accounts = foundation.accounts
         self.account_requests = AccountRequests(context, accounts, realms, self.interception)
-        self.logins = Logins(
+        self.logins = LoginRequests(
             context, realms, self.hosts, stale.without_token, self.account_requests
         )
         self.mirrors = Mirrors(context, self.cache, self.hosts, config.mirror, accounts)

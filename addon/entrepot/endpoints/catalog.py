@@ -26,7 +26,7 @@ from entrepot.protocol.messages import (
     error_answer,
 )
 from entrepot.storage.catalog_index import Labels
-from entrepot.upstream.context import Context
+from entrepot.storage.store_thread import StoreThread
 
 LARGEST_PAGE = 1000
 _LEAST_AT_ONCE, _MOST_AT_ONCE = 20, 200
@@ -57,18 +57,16 @@ class Page:
 class CachedLists:
     """Answers GET and HEAD of `_catalog` and `tags/list`."""
 
-    def __init__(self, context: Context, accounts: Accounts) -> None:
-        self._context = context
+    def __init__(self, store_thread: StoreThread, accounts: Accounts) -> None:
+        self._store_thread = store_thread
+        self._catalog = store_thread.store.catalog
         self._accounts = accounts
 
     async def origins(self) -> list[Origin]:
         """The registries of which something may be seen."""
-        store = self._context.store
         nothing: list[Origin] = []
         await self._prepared()
-        return await self._context.store_thread.run(
-            lambda: store.catalog.origins(_MOST_ORIGINS), nothing
-        )
+        return await self._store_thread.run(lambda: self._catalog.origins(_MOST_ORIGINS), nothing)
 
     async def catalog(
         self, request: Request, sections: Sequence[tuple[str, Origin]], link: Mapping[str, str]
@@ -112,8 +110,7 @@ class CachedLists:
 
     async def _prepared(self) -> None:
         """Wait until the store's lists are whole: an earlier version wrote none."""
-        store = self._context.store
-        while not await self._context.store_thread.run(store.catalog.prepare, otherwise=True):
+        while not await self._store_thread.run(self._catalog.prepare, otherwise=True):
             pass
 
     def _labels(self, request: Request, origin: Origin) -> Labels:
@@ -128,17 +125,17 @@ class CachedLists:
     async def _repositories(
         self, origin: Origin, labels: Labels, after: str, most: int
     ) -> tuple[list[str], str | None]:
-        store, nothing = self._context.store, _nothing()
-        return await self._context.store_thread.run(
-            lambda: store.catalog.repositories(origin, labels, after, most), nothing
+        nothing = _nothing()
+        return await self._store_thread.run(
+            lambda: self._catalog.repositories(origin, labels, after, most), nothing
         )
 
     async def _tags(
         self, repository: Repository, labels: Labels, after: str, most: int
     ) -> tuple[list[str], str | None]:
-        store, nothing = self._context.store, _nothing()
-        return await self._context.store_thread.run(
-            lambda: store.catalog.tags(repository, labels, after, most), nothing
+        nothing = _nothing()
+        return await self._store_thread.run(
+            lambda: self._catalog.tags(repository, labels, after, most), nothing
         )
 
 

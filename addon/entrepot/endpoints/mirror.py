@@ -86,7 +86,7 @@ class Mirrors:
         self._context = context
         self._cache = cache
         self._hosts = hosts
-        self._lists = CachedLists(context, accounts)
+        self._lists = CachedLists(context.store_thread, accounts)
         self._given = {m.registry for m in mirrors if m.registry is not None}
         self._accounts = accounts
         self._destinations = context.gateway.upstream.destinations

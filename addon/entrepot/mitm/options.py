@@ -9,7 +9,7 @@ from entrepot.config.addresses import Listen
 from entrepot.config.mirror_spec import Mirror
 from entrepot.config.options import OPTIONS
 from entrepot.config.settings import Config, ConfigError
-from entrepot.endpoints.logins import LARGEST_FORM
+from entrepot.endpoints.login_requests import LARGEST_FORM
 
 NEEDED: Mapping[str, Any] = {
     "connection_strategy": "lazy",  # a hit must not open a connection

@@ -78,7 +78,7 @@ class Authorization:
         self._context = context
 
     def is_granted(self, pull: Pull) -> bool:
-        """Whether a remembered grant covers it, should the repository have it."""
+        """Whether a grant covers it; whether the repository has it is another question."""
         access, now = self._context.access, self._context.clock()
         return access.is_allowed(pull.repository, pull.who, pull.digest, now)
 
@@ -87,7 +87,7 @@ class Authorization:
         access, now = self._context.access, self._context.clock()
         return access.still_counts(pull.repository, pull.who, pull.digest, asked, now)
 
-    def ask_now(self) -> Asked:
+    def asked_now(self) -> Asked:
         """Mark a question that goes upstream now: an answer counts from then."""
         return self._context.access.asked(self._context.clock())
 
@@ -112,18 +112,18 @@ class Authorization:
         return Answer(outcome.status, without(outcome.headers, FOR_ONE_CLIENT), outcome.content)
 
     async def _ask_for_blob(self, pull: Pull, *, fallback: bool) -> Evidence | Answer:
-        context, asked = self._context, self.ask_now()
+        context, asked = self._context, self.asked_now()
         first_byte = AskOptions("GET", _FIRST_BYTE, downgrade=True, fallback=fallback)
         reply = await context.gateway.send_patiently(pull.request, first_byte)
         # 416: the object is there and empty, so that not even its first byte can be had.
         if reply.status in (200, 206, 416):
             context.gateway.let_go(reply)
             return Evidence.of(reply, asked)
-        await self.refused(pull, reply)
+        await self.revoke(pull, reply)
         return await context.relay.answer(pull.request, reply)
 
-    async def allowed(self, pull: Pull, asked: Asked) -> None:
-        """Remember that upstream, when it was ``asked``, allowed a client this object."""
+    async def grant(self, pull: Pull, asked: Asked) -> None:
+        """Remember that upstream allowed a client this object when it was ``asked``."""
         access, store = self._context.access, self._context.store
         access.allow(pull.repository, pull.who, (pull.digest,), asked)
         now = self._context.clock()
@@ -144,8 +144,8 @@ class Authorization:
         access, who = self._context.access, pull.who
         return who.label if access.stands(pull.repository, who, pull.digest, asked) else None
 
-    async def refused(self, pull: Pull | TagPull, reply: Reply, *, for_all: bool = True) -> None:
-        """Revoke what a refusal says is not so: a repository's grants, or an object's.
+    async def revoke(self, pull: Pull | TagPull, reply: Reply, *, for_all: bool = True) -> None:
+        """Forget the grants that a refusal ends: a repository's (401, 403), or an object's (404).
 
         ``for_all``: it refused all for whom it is asked as the same, not this request alone.
         """

@@ -43,7 +43,9 @@ class Cache:
         authorization = Authorization(context)
         self._fetches = Fetches(context, authorization)
         self._blobs = BlobLookup(context, authorization, self._fetches, stale)
-        held, self._history = HeldManifests(context), TagHistory(context)
+        store_thread = context.store_thread
+        held = HeldManifests(store_thread, context.events, context.wall)
+        self._history = TagHistory(store_thread, context.access, context.clock)
         fetch = ManifestFetch(context, authorization, self._history)
         self._manifests = ManifestsByDigest(context, authorization, held, fetch, stale)
         self._tags = ManifestsByTag(context, authorization, held, fetch, self._history, stale)

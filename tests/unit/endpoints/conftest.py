@@ -8,7 +8,7 @@ import pytest
 
 from entrepot.auth.accounts import Accounts
 from entrepot.endpoints.account_requests import AccountRequests
-from entrepot.endpoints.logins import Logins
+from entrepot.endpoints.login_requests import LoginRequests
 from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.pull.stale import StaleIfError
@@ -53,7 +53,9 @@ def run(store: Store, server: FaultServer) -> Callable[[Scenario], None]:
             interception = Interception(context.health, context.clock, realms, world.hosts)
             account_requests = AccountRequests(context, Accounts(), realms, interception)
             without_token = StaleIfError(context).without_token
-            world.logins = Logins(context, realms, world.hosts, without_token, account_requests)
+            world.logins = LoginRequests(
+                context, realms, world.hosts, without_token, account_requests
+            )
             await scenario(world)
 
     return lambda scenario: asyncio.run(main(scenario))

@@ -11,7 +11,7 @@ from entrepot.auth.accounts import Accounts, Found
 from entrepot.auth.grants import Access
 from entrepot.auth.token_servers import Realms
 from entrepot.endpoints.account_requests import AccountRequests
-from entrepot.endpoints.logins import Logins
+from entrepot.endpoints.login_requests import LoginRequests
 from entrepot.events.log import Events
 from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
@@ -52,7 +52,7 @@ class World:
             self.context, accounts, self.realms, self.interception
         )
         without_token = StaleIfError(self.context).without_token
-        self.logins = Logins(
+        self.logins = LoginRequests(
             self.context, self.realms, self.hosts, without_token, self.account_requests
         )
 

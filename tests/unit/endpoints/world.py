@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from entrepot.auth.grants import Access
 from entrepot.auth.token_servers import Realms
-from entrepot.endpoints.logins import Logins
+from entrepot.endpoints.login_requests import LoginRequests
 from entrepot.events.log import Events
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer, Fields, Request, field_values
@@ -40,10 +40,10 @@ class Got:
 
 @dataclass
 class World:
-    """Logins in front of one server, which is registry and token server."""
+    """Pings and token requests in front of one server, which is registry and token server."""
 
     server: FaultServer
-    logins: Logins = field(init=False)
+    logins: LoginRequests = field(init=False)
     hosts: RegistryHosts = field(init=False)
     access: Access = field(default_factory=lambda: Access(b"secret"))
     realms: Realms = field(default_factory=Realms)

@@ -27,7 +27,7 @@ class AnsweredBy(Enum):
 
     CACHE = auto()
     LOGIN = auto()
-    """Pings and tokens (``endpoints.logins``)."""
+    """Pings and tokens (``endpoints.login_requests``)."""
     ACCOUNT = auto()
     """Upstream, asked as the account that is configured for it."""
     UPSTREAM = auto()

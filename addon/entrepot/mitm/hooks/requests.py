@@ -7,7 +7,7 @@ a 500 here: promise 2 fails closed.
 
 from mitmproxy import http
 
-from entrepot.endpoints.logins import LARGEST_FORM
+from entrepot.endpoints.login_requests import LARGEST_FORM
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.errors import unavailable

@@ -6,38 +6,47 @@ All this runs on the download's own thread.
 import contextlib
 from functools import partial
 
-from entrepot.auth.grants import Asked
+from entrepot.auth.grants import Access, Asked
+from entrepot.events.log import Events
 from entrepot.events.table import Event
 from entrepot.protocol.identifiers import Repository
 from entrepot.pull.authorization import Authorization
 from entrepot.pull.pull import Pull
 from entrepot.storage.errors import StoreError, storage_reason
+from entrepot.storage.store_thread import StoreThread
 from entrepot.transfer.download import Download
 from entrepot.transfer.errors import GaveWay, MismatchError
-from entrepot.upstream.context import Context
 
 
 class Commit:
-    """Takes over the files of downloads that have ended."""
+    """What downloads need of the store: room as they grow, and to be taken over at their end."""
 
-    def __init__(self, context: Context, authorization: Authorization) -> None:
-        self._context = context
+    def __init__(
+        self,
+        store_thread: StoreThread,
+        events: Events,
+        access: Access,
+        authorization: Authorization,
+    ) -> None:
+        self._store = store_thread.store
+        self._store_thread = store_thread
+        self._events = events
+        self._access = access
         self._authorization = authorization
 
     def claim_room(self, download: Download, end: int) -> int:
         """Make room for a download to be ``end`` bytes long; up to where there is some now."""
-        context = self._context
         # What nobody waits for and says no end of itself takes nobody's place.
         evict = download.file.size is not None or download.file.is_followed
         claim = partial(
-            context.store.downloads.claim,
+            self._store.downloads.claim,
             download.file.path,
             end,
             download.file.written,
             evict=evict,
         )
         try:
-            return context.store_thread.run_from_thread(claim)
+            return self._store_thread.run_from_thread(claim)
         except (StoreError, RuntimeError):
             return 0
 
@@ -47,12 +56,12 @@ class Commit:
             self._commit(pull, asked, download)
         else:
             self._discard(pull.repository, download, download.file.error)
-        release = partial(self._context.store.downloads.release, download.file.path)
+        release = partial(self._store.downloads.release, download.file.path)
         with contextlib.suppress(StoreError, RuntimeError):
-            self._context.store_thread.run_from_thread(release)
+            self._store_thread.run_from_thread(release)
 
     def _commit(self, pull: Pull, asked: Asked, download: Download) -> None:
-        context, store, events = self._context, self._context.store, self._context.events
+        store, events = self._store, self._events
         digest, repository = pull.digest, pull.repository
 
         def commit() -> None:
@@ -60,14 +69,14 @@ class Commit:
             label = self._authorization.given_to(pull, asked)
             path, media_type = download.file.path, download.media_type
             store.blobs.commit(path, repository, digest, media_type, given_to=label)
-            deleted = context.access.is_deleted(repository, digest, asked)
+            deleted = self._access.is_deleted(repository, digest, asked)
             if deleted or repository not in download.repositories:
                 store.links.remove(repository, digest)
             for other in set(download.repositories) - {repository}:
                 store.links.confirm(other, digest, given_to=None)
 
         try:
-            context.store_thread.run_from_thread(commit)
+            self._store_thread.run_from_thread(commit)
         except (StoreError, RuntimeError) as problem:
             events.log_once(Event.STORE_FAILED, reason=problem)
         else:
@@ -81,7 +90,7 @@ class Commit:
         kept = 0 if useless else download.file.written
         if useless:
             download.file.path.unlink(missing_ok=True)
-        events, digest = self._context.events, download.digest
+        events, digest = self._events, download.digest
         if isinstance(error, GaveWay):
             events.log(
                 Event.FETCH_YIELDED, digest=digest, repository=repository, reason=error, kept=kept

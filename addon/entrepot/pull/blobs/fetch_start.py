@@ -61,7 +61,7 @@ class FetchStart:
         self._unstored = unstored
         self._running = running
         self._ended = ended
-        self._commit = Commit(context, authorization)
+        self._commit = Commit(context.store_thread, context.events, context.access, authorization)
         self._beginning: dict[Key, Download] = {}
         """Those that wait for room: they count as running where places are scarce."""
 
@@ -78,7 +78,7 @@ class FetchStart:
         try:
             reply = await self._get(pull.request, download)
             if reply.status not in (200, 206):
-                await self._authorization.refused(pull, reply)
+                await self._authorization.revoke(pull, reply)
                 return await context.relay.answer(pull.request, reply)
             if download is None or not await self._begin(pull.key, download, reply):
                 return await self._unstored.stream(pull, reply)

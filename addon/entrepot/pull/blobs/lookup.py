@@ -104,7 +104,7 @@ class BlobLookup:
         if evidence is None:
             return self._answers.hit(pull, found)
         if evidence.can_be(pull.digest, found.size):
-            await self._authorization.allowed(pull, evidence.asked)
+            await self._authorization.grant(pull, evidence.asked)
             return self._answers.hit(pull, found)
         drop(found)
         self._context.access.deny(pull.repository, pull.who)
@@ -170,15 +170,15 @@ class BlobLookup:
     async def _head(self, pull: Pull) -> Answer:
         """Upstream's own answer: nothing is here that could be one."""
         request, authorization = pull.request, self._authorization
-        asked = authorization.ask_now()
+        asked = authorization.asked_now()
         reply = await self._context.gateway.send_patiently(request)
         if reply.status != 200:  # as public.ecr.aws answers every HEAD of a blob
-            await authorization.refused(pull, reply, for_all=False)
+            await authorization.revoke(pull, reply, for_all=False)
         elif is_elsewhere(request, reply) and is_page(reply.headers):
             reply.close()
             return error_answer(502, "UNAVAILABLE", "upstream sends to a web page, not to the blob")
         elif Evidence.of(reply, asked).is_named(pull.digest):
-            await authorization.allowed(pull, asked)
+            await authorization.grant(pull, asked)
         return await self._context.relay.answer(request, reply)
 
     # Who may have it

@@ -24,7 +24,7 @@ class Unstored:
         """Ask upstream for this client alone. Raises ``UpstreamError``."""
         reply = await self._context.gateway.send(pull.request, AskOptions(downgrade=True))
         if reply.status not in (200, 206):
-            await self._authorization.refused(pull, reply)
+            await self._authorization.revoke(pull, reply)
             return await self._context.relay.answer(pull.request, reply)
         return await self.stream(pull, reply)
 

@@ -73,5 +73,5 @@ class ManifestsByDigest:
             return None
         allowed = head.status == 200 and head.evidence.can_be(pull.digest, len(found.content))
         if allowed:
-            await self._authorization.allowed(pull, head.evidence.asked)
+            await self._authorization.grant(pull, head.evidence.asked)
         return allowed

@@ -129,14 +129,14 @@ class ManifestFetch:
 
     async def _head_alone(self, pull: Pull | TagPull, *, fallback: bool) -> Head:
         context, request = self._context, replace(pull.request, method="HEAD")
-        asked = self._authorization.ask_now()
+        asked = self._authorization.asked_now()
         options = AskOptions("HEAD", fallback=fallback)
         with await context.gateway.send_patiently(pull.request, options) as reply:
             evidence = Evidence.of(reply, asked)
             if reply.status != 200:
                 await self._refused(pull, reply, asked)
             elif isinstance(pull, Pull) and evidence.is_named(pull.digest):
-                await self._authorization.allowed(pull, asked)
+                await self._authorization.grant(pull, asked)
             answer = await context.relay.answer(request, reply)
             return Head(reply.status, without(answer.headers, FOR_ONE_CLIENT), evidence)
 
@@ -145,7 +145,7 @@ class ManifestFetch:
         send = context.gateway.send_patiently if patient else context.gateway.send
         options = AskOptions("GET", downgrade=isinstance(pull, Pull))
         for attempt in count(1):
-            asked = self._authorization.ask_now()
+            asked = self._authorization.asked_now()
             reply = await send(request, options)
             if reply.status != 200:
                 await self._refused(pull, reply, asked)
@@ -168,7 +168,7 @@ class ManifestFetch:
         raise AssertionError  # count() has no end
 
     async def _refused(self, pull: Pull | TagPull, reply: Reply, asked: Asked) -> None:
-        await self._authorization.refused(pull, reply)
+        await self._authorization.revoke(pull, reply)
         if isinstance(pull, TagPull) and reply.status in GONE:
             await self._history.gone(pull, asked)
 

@@ -10,11 +10,11 @@ remembers it (``storage.past_grants``), for a client's own login memory does (``
 
 from collections.abc import Callable
 
-from entrepot.auth.grants import Asked
+from entrepot.auth.grants import Access, Asked
 from entrepot.bounded_map import BoundedMap
 from entrepot.protocol.identifiers import Digest, Repository
 from entrepot.pull.pull import TagPull
-from entrepot.upstream.context import Context
+from entrepot.storage.store_thread import StoreThread
 
 _MOST_TAGS = 10_000
 
@@ -41,19 +41,24 @@ class Latest:
 class TagHistory:
     """Remembers what tags are, and to whom they are gone."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(
+        self, store_thread: StoreThread, access: Access, clock: Callable[[], float]
+    ) -> None:
+        self._store = store_thread.store
+        self._store_thread = store_thread
+        self._access = access
+        self._clock = clock
         self._latest = Latest()
         self._told = Latest()
         """Whether it is there, by whom it was told."""
 
     def changed(self, repository: Repository, tag: str) -> None:
         """Remember that a client just wrote or deleted a tag: what was asked before is no news."""
-        self._latest.is_news(repository, tag, self._context.clock())
+        self._latest.is_news(repository, tag, self._clock())
 
     def found(self, pull: TagPull, digest: Digest, asked: Asked) -> Callable[[], None]:
         """Remember what a tag is; returns what writes it, to be called on the store's thread."""
-        store, repository, tag = self._context.store, pull.repository, pull.tag
+        store, repository, tag = self._store, pull.repository, pull.tag
         label, accept = self._hears(pull, asked, gone=False), pull.accept
         news = self._latest.is_news(repository, tag.name, asked.at)
 
@@ -67,9 +72,9 @@ class TagHistory:
 
     async def gone(self, pull: TagPull, asked: Asked) -> None:
         """Remember that a tag is not there for this client."""
-        store, label = self._context.store, self._hears(pull, asked, gone=True)
+        store, label = self._store, self._hears(pull, asked, gone=True)
         if label is not None:
-            await self._context.store_thread.run(
+            await self._store_thread.run(
                 lambda: store.decisions.set_gone(pull.repository, pull.tag, label), None
             )
 
@@ -77,7 +82,7 @@ class TagHistory:
         """By which label the store is to remember it; None where memory does, or it is no news."""
         repository, tag, who = pull.repository, pull.tag, pull.who
         if who.label is None:
-            self._context.access.told(repository, who, tag, gone=gone)
+            self._access.told(repository, who, tag, gone=gone)
         elif self._told.is_news(repository, f"{tag} {who.label}", asked.at):
             return who.label
         return None

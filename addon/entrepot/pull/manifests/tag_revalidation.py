@@ -153,7 +153,7 @@ class ManifestsByTag:
     ) -> StoredManifest | None:
         """Remember what upstream says a tag is now; that manifest, where it is held."""
         context, of_digest = self._context, pull.at(digest)
-        await self._authorization.allowed(of_digest, asked)
+        await self._authorization.grant(of_digest, asked)
         await context.store_thread.run(self._history.found(pull, digest, asked), None)
         found = await self._held.find(of_digest)
         if found is not None:

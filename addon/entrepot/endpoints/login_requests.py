@@ -28,7 +28,7 @@ LARGEST_FORM = 64 * 1024
 _ASKED = frozenset({"GET", "HEAD"})
 
 
-class Logins:
+class LoginRequests:
     """Answers pings and token requests."""
 
     def __init__(

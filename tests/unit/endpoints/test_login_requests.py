@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from entrepot.endpoints.logins import LARGEST_FORM
+from entrepot.endpoints.login_requests import LARGEST_FORM
 from entrepot.protocol.messages import Fields
 from entrepot.protocol.routes import parse_endpoint
 from rig.faults import Content, Exchange, Handler, first, status
