@@ -11,7 +11,7 @@ import hmac
 from dataclasses import dataclass
 
 from entrepot.bounded_map import BoundedMap
-from entrepot.protocol.credential import ANYONE, NOBODY
+from entrepot.protocol.account import ANYONE, NOBODY
 from entrepot.protocol.header_filters import identity_fields
 from entrepot.protocol.messages import Request
 

@@ -23,7 +23,7 @@ from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.errors import UpstreamError, unavailable
 from entrepot.protocol import cache_status
-from entrepot.protocol.credential import NOBODY
+from entrepot.protocol.account import NOBODY
 from entrepot.protocol.header_filters import FOR_ONE_CLIENT, SAYS_NOT_WHO, only, without
 from entrepot.protocol.identifiers import Origin, Repository
 from entrepot.protocol.messages import (

@@ -13,7 +13,7 @@ from entrepot.auth.grants import Access
 from entrepot.events.log import Events
 from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
-from entrepot.protocol.credential import ANYONE, Account
+from entrepot.protocol.account import ANYONE, Account
 from entrepot.protocol.identifiers import Digest, Origin, Repository, Tag
 from entrepot.protocol.messages import Request
 from entrepot.pull.pull import Pull, TagPull
