@@ -4,7 +4,7 @@
 """
 
 from attack.reference_registry import ACCOUNT, CONTENT, Token, World
-from entrepot.protocol.credential import ANYONE
+from entrepot.protocol.account import ANYONE
 from entrepot.protocol.identifiers import Digest, Origin, Repository
 
 PLAIN_SECONDS, TOKEN_SECONDS, PUBLIC_SECONDS = 60.0, 300.0, 600.0

@@ -53,7 +53,7 @@ from entrepot.auth.grants import Access
 from entrepot.events.log import Events
 from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
-from entrepot.protocol.credential import Account
+from entrepot.protocol.account import Account
 from entrepot.protocol.identifiers import Digest, Repository, Tag
 from entrepot.protocol.messages import Answer, BodyError, Fields, Request
 from entrepot.protocol.routes import Blob, Manifest, parse_endpoint

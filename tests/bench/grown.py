@@ -16,7 +16,7 @@ from pathlib import Path
 
 from diskcache.core import MODE_BINARY, MODE_RAW
 
-from entrepot.protocol.credential import ANYONE
+from entrepot.protocol.account import ANYONE
 from entrepot.protocol.identifiers import Digest, Origin, Repository
 from entrepot.protocol.manifests import listed_digests
 from entrepot.storage.diskcache_db import keys, listed_descriptors

@@ -10,7 +10,7 @@ from entrepot.events.log import Events
 from entrepot.http_client.client import HttpClient
 from entrepot.http_client.request import Follow, SendOptions, Target
 from entrepot.http_client.response import Reply
-from entrepot.protocol.credential import Account
+from entrepot.protocol.account import Account
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Fields, Request
 from entrepot.upstream.account_auth.challenges import AccountAuth

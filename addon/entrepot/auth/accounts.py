@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from entrepot.config.networks import is_in
 from entrepot.config.registry_tables import Prefix, RegistryTable
-from entrepot.protocol.credential import Account
+from entrepot.protocol.account import Account
 from entrepot.protocol.identifiers import Origin
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from entrepot.events.log import Events
 from entrepot.events.table import Event
-from entrepot.protocol.credential import Kind, Login
+from entrepot.protocol.account import Login, LoginKind
 
 DEADLINE_SECONDS = 10.0
 KEPT_SECONDS = 1800.0
@@ -132,7 +132,7 @@ def _parse(output: bytes) -> Login:
     if not usable:
         raise HelperError("it printed no login")
     if username == _IDENTITY:
-        return Login(username, secret, Kind.IDENTITY)
+        return Login(username, secret, LoginKind.IDENTITY)
     if ":" in username:
         raise HelperError("it printed a user name with a colon")
     return Login(username, secret)

@@ -11,7 +11,7 @@ import hmac
 from dataclasses import dataclass
 
 from entrepot.auth.anonymous_tokens import SeenTokens
-from entrepot.protocol.credential import ANYONE, NOBODY
+from entrepot.protocol.account import ANYONE, NOBODY
 from entrepot.protocol.header_filters import identity_fields
 from entrepot.protocol.messages import Request
 

@@ -25,11 +25,11 @@ from entrepot.config.registry_tables import (
     is_exposed,
     read_key,
 )
-from entrepot.protocol.credential import Account, Kind, Login, Source
+from entrepot.protocol.account import Account, Login, LoginKind, LoginSource
 from entrepot.protocol.identifiers import is_repository_name
 from entrepot.protocol.quirks import HUB_NAME, is_hub_name
 
-MakeHelper: TypeAlias = Callable[[str, str], Source]
+MakeHelper: TypeAlias = Callable[[str, str], LoginSource]
 """Makes the source of a helper's logins, of its name and a server's; ValueError for a bad name."""
 
 _LARGEST = 1024 * 1024
@@ -89,9 +89,9 @@ def _held(entry: Any) -> Account | None:
     username, _, password = _decoded(entry.get("auth") or "")
     identity, token = entry.get("identitytoken") or "", entry.get("registrytoken") or ""
     if identity:
-        login = Login(username, _printable(identity), Kind.IDENTITY)
+        login = Login(username, _printable(identity), LoginKind.IDENTITY)
     elif token:
-        login = Login(username, _printable(token), Kind.BEARER)
+        login = Login(username, _printable(token), LoginKind.BEARER)
     elif username and password:
         login = Login(username, password)
     elif entry.get("auth"):

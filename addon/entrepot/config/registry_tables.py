@@ -23,7 +23,7 @@ from pathlib import Path
 
 from entrepot.config.networks import Network, parse_network
 from entrepot.config.options import nearest
-from entrepot.protocol.credential import Account, Login
+from entrepot.protocol.account import Account, Login
 from entrepot.protocol.identifiers import HostPort, Origin, is_repository_name
 from entrepot.protocol.quirks import HUB_HOSTS, HUB_NAME
 

@@ -33,11 +33,9 @@ from entrepot.protocol.messages import (
     json_answer,
     token_answer,
 )
-from entrepot.protocol.routes import Blob, Endpoint, Manifest, Referrers, TagList
+from entrepot.protocol.routes import READS, Blob, Endpoint, Manifest, Referrers, TagList
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.interception import Interception
-
-_READ = frozenset({"GET", "HEAD"})
 
 
 class AccountRequests:
@@ -58,7 +56,7 @@ class AccountRequests:
 
     def as_account(self, request: Request, endpoint: Endpoint) -> Request:
         """The request as it is to be asked: as an account, or as the client."""
-        if request.method not in _READ or identity_fields(request):
+        if request.method not in READS or identity_fields(request):
             return request
         if not isinstance(endpoint, Blob | Manifest | TagList | Referrers):
             return request

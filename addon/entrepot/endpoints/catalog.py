@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, urlencode
 
 from entrepot.auth.accounts import Accounts
 from entrepot.protocol import cache_status
+from entrepot.protocol.account import ANYONE, NOBODY
 from entrepot.protocol.cache_status import CacheStatus
-from entrepot.protocol.credential import ANYONE, NOBODY
 from entrepot.protocol.identifiers import Origin, Repository
 from entrepot.protocol.messages import (
     API_VERSION,

@@ -18,14 +18,13 @@ from entrepot.protocol import cache_status
 from entrepot.protocol.header_filters import without
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer, Fields, Request
-from entrepot.protocol.routes import Endpoint, Other, Ping
+from entrepot.protocol.routes import READS, Endpoint, Other, Ping
 from entrepot.pull.without_token import WithoutToken
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.registry_hosts import RegistryHosts
 
 LARGEST_FORM = 64 * 1024
 """Bytes of a form by which a token is asked for."""
-_ASKED = frozenset({"GET", "HEAD"})
 
 
 class LoginRequests:
@@ -51,7 +50,7 @@ class LoginRequests:
         for_token = self._tokens.is_asked_for(request)
         if for_token and request.method == "POST":
             return size <= LARGEST_FORM
-        return (isinstance(endpoint, Ping) or for_token) and request.method in _ASKED and size == 0
+        return (isinstance(endpoint, Ping) or for_token) and request.method in READS and size == 0
 
     def takes_for_token(self, request: Request, size: int | None) -> bool:
         """The same at a host that is no registry: what looks like a request for a token, alone."""

@@ -23,7 +23,7 @@ from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.errors import UpstreamError, unavailable
 from entrepot.protocol import cache_status
-from entrepot.protocol.credential import NOBODY
+from entrepot.protocol.account import NOBODY
 from entrepot.protocol.header_filters import FOR_ONE_CLIENT, SAYS_NOT_WHO, only, without
 from entrepot.protocol.identifiers import Origin, Repository
 from entrepot.protocol.messages import (
@@ -36,6 +36,7 @@ from entrepot.protocol.messages import (
 from entrepot.protocol.network_reach import Reach
 from entrepot.protocol.quirks import HUB_LIBRARY, HUB_NAME
 from entrepot.protocol.routes import (
+    READS,
     Blob,
     Catalog,
     Endpoint,
@@ -48,8 +49,6 @@ from entrepot.protocol.routes import (
 from entrepot.pull.cache import Cache
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.registry_hosts import RegistryHosts
-
-_PULLS = frozenset({"GET", "HEAD"})
 
 
 class _RefusedError(Exception):
@@ -93,7 +92,7 @@ class Mirrors:
 
     async def answer(self, request: Request, mirror: Mirror) -> Answer:
         """Answer a request below `/v2`, whose origin means nothing; never raises for upstream."""
-        if request.method not in _PULLS:
+        if request.method not in READS:
             refusal = error_answer(405, "UNSUPPORTED", "a mirror is for pulling")
             return refusal.adding(("Allow", "GET, HEAD"))
         if isinstance(parse_endpoint(request.method, request.path, ""), Ping):

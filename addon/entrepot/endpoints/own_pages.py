@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from entrepot.endpoints.healthz import state
 from entrepot.protocol.messages import Answer, Fields, error_answer
+from entrepot.protocol.routes import READS
 
 _HELP = """\
 This is an Entrepot registry cache. It is an HTTP proxy: set HTTPS_PROXY to its address.
@@ -29,7 +30,7 @@ class Pages:
 
     def answer(self, method: str, path: str) -> Answer:
         """Answer a request for one of the pages."""
-        if method not in ("GET", "HEAD"):
+        if method not in READS:
             refusal = error_answer(405, "UNSUPPORTED", "the proxy's own pages are for GET")
             return refusal.adding(("Allow", "GET, HEAD"))
         match path.partition("?")[0]:

@@ -9,7 +9,7 @@ from enum import Enum
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EventRow:
     """What there is to know of an event."""
 
     level: int
@@ -21,19 +21,19 @@ class Row:
     """What to do, in one sentence; empty where there is nothing."""
 
 
-def info(fields: str, meaning: str, remedy: str = "") -> Row:
+def info(fields: str, meaning: str, remedy: str = "") -> EventRow:
     """Give the row of what is ordinary."""
-    return Row(logging.INFO, tuple(fields.split()), meaning, remedy)
+    return EventRow(logging.INFO, tuple(fields.split()), meaning, remedy)
 
 
-def warning(fields: str, meaning: str, remedy: str) -> Row:
+def warning(fields: str, meaning: str, remedy: str) -> EventRow:
     """Give the row of what an administrator should look at."""
-    return Row(logging.WARNING, tuple(fields.split()), meaning, remedy)
+    return EventRow(logging.WARNING, tuple(fields.split()), meaning, remedy)
 
 
-def error(fields: str, meaning: str, remedy: str) -> Row:
+def error(fields: str, meaning: str, remedy: str) -> EventRow:
     """Give the row of a failure of our own code, whose line has a traceback."""
-    return Row(logging.ERROR, tuple(fields.split()), meaning, remedy)
+    return EventRow(logging.ERROR, tuple(fields.split()), meaning, remedy)
 
 
 class Event(Enum):
@@ -269,7 +269,7 @@ class Event(Enum):
         "Look at the disk, restart.",
     )
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: EventRow) -> None:
         self.row = row
         self.label = self._name_.lower()
         """The name as it is logged and counted."""

@@ -27,7 +27,7 @@ from urllib3.exceptions import (
 from urllib3.util.ssltransport import SSLTransport
 
 from entrepot.http_client import cancellable_call
-from entrepot.http_client.connect.dial import NameTimeoutError, Refusal, connect
+from entrepot.http_client.connect.dial import AddressGuard, NameTimeoutError, connect
 from entrepot.http_client.connect.tls_socket import TLSContext, pending
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.http_client.errors import TunnelRefusedError
@@ -63,7 +63,7 @@ def client_tls_context(roots: Roots) -> ssl.SSLContext:
 def pool_manager(
     make: Callable[..., urllib3.PoolManager],
     context: ssl.SSLContext,
-    refusal: Refusal | None = None,
+    refusal: AddressGuard | None = None,
 ) -> urllib3.PoolManager:
     """Pools of ``make``, whose connections are ours and lead to no address that is refused."""
     pools = make(
@@ -102,7 +102,7 @@ class _Connection(urllib3.connection.HTTPConnection):
     peer: str | None = None
     """The address that was connected to."""
 
-    def __init__(self, *args: Any, refusal: Refusal | None = None, **options: Any) -> None:
+    def __init__(self, *args: Any, refusal: AddressGuard | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
         self._refusal = refusal
 

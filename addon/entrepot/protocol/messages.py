@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from entrepot.protocol.account import Account
 from entrepot.protocol.cache_status import CacheStatus
-from entrepot.protocol.credential import Account
 from entrepot.protocol.identifiers import Digest, Origin
 from entrepot.protocol.network_reach import Reach
 

@@ -24,7 +24,8 @@ from entrepot.protocol.identifiers import Digest, Reference, is_repository_name,
 # Whole segments of unreserved and sub-delim characters (RFC 3986), none of them empty, "." or "..".
 _CANONICAL = re.compile(r"/v2(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()*+,;=:@-]++)+/?")
 _PATH_LENGTH = 4096
-_READ = frozenset({"GET", "HEAD"})
+READS = frozenset({"GET", "HEAD"})
+"""The methods that change nothing."""
 _UPLOAD = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"})
 _UPLOAD_MARKER = "/blobs/uploads/"
 # containerd says it to every host (``quirks``); only a mirror listens to it.
@@ -101,9 +102,9 @@ Endpoint: TypeAlias = Ping | Catalog | Blob | Manifest | Upload | TagList | Refe
 def parse_endpoint(method: str, path: str, query: str) -> Endpoint:
     """Tell the endpoint from the raw path and the query without its `?`; never raises."""
     if path in {"/v2", "/v2/"}:
-        return Ping() if method in _READ else Other()
+        return Ping() if method in READS else Other()
     if path == "/v2/_catalog":
-        return Catalog() if method in _READ else Other()
+        return Catalog() if method in READS else Other()
     if len(path) > _PATH_LENGTH or not _CANONICAL.fullmatch(path):
         return Other()
     below = path.removeprefix("/v2/")
@@ -126,17 +127,17 @@ def _build(method: str, name: str, marker: str, last: str, query: str) -> Endpoi
     match marker:
         case "blobs":
             digest = Digest.parse(last)
-            allowed = method in _READ | {"DELETE"} and _is_plain(query)
+            allowed = method in READS | {"DELETE"} and _is_plain(query)
             return Blob(name, digest) if allowed else Other()
         case "manifests":
             reference = parse_reference(last)
-            allowed = method in _READ | {"PUT", "DELETE"} and _is_plain(query)
+            allowed = method in READS | {"PUT", "DELETE"} and _is_plain(query)
             return Manifest(name, reference) if allowed else Other()
         case "referrers":
             digest = Digest.parse(last)
-            return Referrers(name, digest) if method in _READ else Other()
+            return Referrers(name, digest) if method in READS else Other()
         case "tags" if last == "list":
-            return TagList(name) if method in _READ else Other()
+            return TagList(name) if method in READS else Other()
     return None
 
 

@@ -13,7 +13,7 @@ from entrepot.http_client.errors import AbandonedError, UpstreamError, unavailab
 from entrepot.protocol import cache_status
 from entrepot.protocol.identifiers import Digest, Repository, Tag
 from entrepot.protocol.messages import Answer, Request, error_answer
-from entrepot.protocol.routes import Blob, Endpoint, Manifest
+from entrepot.protocol.routes import READS, Blob, Endpoint, Manifest
 from entrepot.pull.authorization import Authorization
 from entrepot.pull.blobs.fetches import Fetches
 from entrepot.pull.blobs.lookup import BlobLookup
@@ -58,7 +58,7 @@ class Cache:
     @staticmethod
     def is_cacheable(method: str, endpoint: Endpoint) -> bool:
         """Whether a request is one for :meth:`handle`."""
-        return method in ("GET", "HEAD") and isinstance(endpoint, Blob | Manifest)
+        return method in READS and isinstance(endpoint, Blob | Manifest)
 
     async def handle(self, request: Request, endpoint: Blob | Manifest) -> Answer:
         """Answer GET or HEAD of a blob or a manifest; never raises for what upstream does."""

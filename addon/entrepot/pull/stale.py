@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from entrepot.bounded_map import BoundedMap
 from entrepot.config.networks import Network, is_in
-from entrepot.protocol.credential import ANYONE
+from entrepot.protocol.account import ANYONE
 from entrepot.protocol.identifiers import Digest, Reference, Repository, Tag
 from entrepot.protocol.messages import Request
 from entrepot.pull.pull import Pull, TagPull

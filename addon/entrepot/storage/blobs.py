@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from entrepot.protocol.credential import ANYONE
+from entrepot.protocol.account import ANYONE
 from entrepot.protocol.identifiers import Digest, Repository
 from entrepot.storage.capacity.download_claims import DownloadClaims
 from entrepot.storage.capacity.draft_claims import DraftClaims

@@ -1,6 +1,6 @@
 """What registries last decided: what they gave, to whom, and what they refused.
 
-It is kept by label: for somebody anonymous (``protocol.credential.ANYONE``), and for each account
+It is kept by label: for somebody anonymous (``protocol.account.ANYONE``), and for each account
 as which the proxy asks; never for a client's own login. It counts while upstream is away
 (``pull.stale``: stale-if-error needs to know that who asks was allowed), and for what a mirror
 lists (``catalog_index``); while upstream answers, its own word counts (``pull.authorization``). The

@@ -13,7 +13,7 @@ repository. The rows:
 """
 
 from entrepot.auth.grants import PUBLIC_SECONDS
-from entrepot.protocol.credential import ANYONE
+from entrepot.protocol.account import ANYONE
 from entrepot.protocol.identifiers import Digest, Origin, Repository
 from entrepot.storage.diskcache_db import keys
 from entrepot.storage.diskcache_db.index_rows import IndexRows

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from entrepot.http_client.response import Reply
 
 WINDOW_SECONDS = 60.0
-LEAST = 16 * 1024
+LEAST_RATE = 16 * 1024
 """Bytes a second below which a transfer does not move."""
 
 _SAMPLE_SECONDS = 5.0
@@ -47,7 +47,7 @@ class Throughput:
         if not older:
             return False
         since, before = older[-1]
-        return self._total - before < LEAST * (now - since)
+        return self._total - before < LEAST_RATE * (now - since)
 
 
 class Pace:

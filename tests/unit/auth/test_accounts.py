@@ -7,7 +7,7 @@ import pytest
 
 from entrepot.auth.accounts import Accounts, Found
 from entrepot.config.registry_tables import RegistryTable, Surroundings, read_registries
-from entrepot.protocol.credential import NOBODY, Account, Login
+from entrepot.protocol.account import NOBODY, Account, Login
 from entrepot.protocol.identifiers import HostPort, Origin
 
 REGISTRY = Origin.parse("https://registry.example.test")

@@ -16,7 +16,7 @@ from entrepot.auth.credential_helper import (
     ask,
 )
 from entrepot.events.log import Events
-from entrepot.protocol.credential import Kind, Login
+from entrepot.protocol.account import Login, LoginKind
 from rig.process import eventually
 
 PROGRAM, SERVER = "docker-credential-test", "https://index.docker.io/v1/"
@@ -64,7 +64,7 @@ def test_a_helper_is_asked_as_docker_asks(install: Install, tmp_path: Path) -> N
 def test_an_identity_token_is_told_from_a_password(install: Install) -> None:
     """The user name `<token>` says so."""
     install(printing("<token>", "identity"))
-    assert ask(PROGRAM, SERVER) == Login("<token>", "identity", Kind.IDENTITY)
+    assert ask(PROGRAM, SERVER) == Login("<token>", "identity", LoginKind.IDENTITY)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from entrepot.auth.credentials import Credential
 from entrepot.auth.grants import Access
-from entrepot.protocol.credential import NOBODY, Account
+from entrepot.protocol.account import NOBODY, Account
 from entrepot.protocol.header_filters import identity_fields
 from entrepot.protocol.identifiers import Digest, Origin, Repository
 from entrepot.protocol.messages import Fields, Request

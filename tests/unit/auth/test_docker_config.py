@@ -8,7 +8,7 @@ import pytest
 
 from entrepot.auth.accounts import Accounts
 from entrepot.auth.docker_config import DockerConfig, read_docker_config
-from entrepot.protocol.credential import Kind, Login, Source
+from entrepot.protocol.account import Login, LoginKind, LoginSource
 from entrepot.protocol.identifiers import Origin
 
 AUTH = base64.b64encode(b"alice:wonder:land").decode()
@@ -16,7 +16,7 @@ ALICE = Login("alice", "wonder:land")
 HUB = ("https://registry-1.docker.io", "https://index.docker.io")
 
 
-def make_helper(name: str, server: str) -> Source:
+def make_helper(name: str, server: str) -> LoginSource:
     """A helper whose login says which it is."""
     if "/" in name:
         raise ValueError("bad")
@@ -62,7 +62,7 @@ def test_podman_names_the_beginning_of_a_repository(tmp_path: Path) -> None:
     auths = {"quay.io/acme": {"auth": AUTH}, "quay.io": {"registrytoken": "t"}}
     config = read(tmp_path, {"auths": auths})
     assert login(config, "https://quay.io", "acme/app") == ALICE
-    assert login(config, "https://quay.io", "acmecorp/app") == Login("", "t", Kind.BEARER)
+    assert login(config, "https://quay.io", "acmecorp/app") == Login("", "t", LoginKind.BEARER)
 
 
 @pytest.mark.parametrize(
@@ -72,10 +72,10 @@ def test_podman_names_the_beginning_of_a_repository(tmp_path: Path) -> None:
         ({"auth": base64.b64encode(b"alice:wonder:land\0\0").decode()}, ALICE),
         (
             {"auth": base64.b64encode(b"<token>:").decode(), "identitytoken": "id"},
-            Login("<token>", "id", Kind.IDENTITY),
+            Login("<token>", "id", LoginKind.IDENTITY),
         ),
-        ({"identitytoken": "id"}, Login("", "id", Kind.IDENTITY)),
-        ({"registrytoken": "rt"}, Login("", "rt", Kind.BEARER)),
+        ({"identitytoken": "id"}, Login("", "id", LoginKind.IDENTITY)),
+        ({"registrytoken": "rt"}, Login("", "rt", LoginKind.BEARER)),
         ({}, None),
         ({"email": "alice@example.com"}, None),
     ],

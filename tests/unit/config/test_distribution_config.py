@@ -11,7 +11,7 @@ from entrepot.config.distribution_config import read_distribution_config
 from entrepot.config.load import load_config
 from entrepot.config.mirror_spec import Mirror
 from entrepot.config.settings import Config, ConfigError, ConfigFile
-from entrepot.protocol.credential import Account
+from entrepot.protocol.account import Account
 from entrepot.protocol.identifiers import HostPort, Origin
 
 SECRET = "hunter2"  # noqa: S105 it must never be seen again

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.config.registry_tables import RegistryTable, Surroundings, read_registries
-from entrepot.protocol.credential import Login
+from entrepot.protocol.account import Login
 from entrepot.protocol.identifiers import HostPort, Origin
 
 LOGIN = {"username": "fleet", "password": "pw"}

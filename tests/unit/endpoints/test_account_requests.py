@@ -16,7 +16,7 @@ from entrepot.events.log import Events
 from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.http_client.errors import UpstreamError
-from entrepot.protocol.credential import Account
+from entrepot.protocol.account import Account
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer, Fields, Request
 from entrepot.protocol.routes import parse_endpoint

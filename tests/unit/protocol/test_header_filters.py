@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.protocol.credential import NOBODY
+from entrepot.protocol.account import NOBODY
 from entrepot.protocol.header_filters import (
     HOP_BY_HOP,
     content_fields,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from entrepot.auth.grants import Access
-from entrepot.protocol.credential import ANYONE
+from entrepot.protocol.account import ANYONE
 from entrepot.protocol.identifiers import Digest, Origin, Repository, Tag
 from entrepot.protocol.messages import Request
 from entrepot.pull.pull import Pull, TagPull

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from entrepot.protocol.credential import ANYONE, Account
+from entrepot.protocol.account import ANYONE, Account
 from entrepot.storage.tags import TagEntry
 from unit.pull.away import (
     ALICE,

@@ -1,6 +1,6 @@
 """What a push may not do: allow, evict, or leave something behind."""
 
-from entrepot.protocol.credential import ANYONE
+from entrepot.protocol.account import ANYONE
 from entrepot.protocol.identifiers import Digest, Repository
 from entrepot.protocol.messages import Request
 from unit.push.ways import at_once, monolithic

@@ -2,7 +2,7 @@
 
 import pytest
 
-from entrepot.protocol.credential import ANYONE
+from entrepot.protocol.account import ANYONE
 from entrepot.protocol.identifiers import Digest
 from unit.push.world import (
     APP,

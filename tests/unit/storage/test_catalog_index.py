@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.protocol.credential import ANYONE, Account
+from entrepot.protocol.account import ANYONE, Account
 from entrepot.protocol.identifiers import Digest, Origin, Repository, Tag
 from entrepot.storage.store import Store
 

@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from entrepot.protocol.credential import ANYONE
+from entrepot.protocol.account import ANYONE
 from entrepot.protocol.identifiers import Digest, Tag
 from entrepot.storage.store import Store
 from unit.storage.world import APP, DIGEST, deliver, linked

@@ -5,7 +5,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from entrepot.protocol.credential import ANYONE
+from entrepot.protocol.account import ANYONE
 from entrepot.protocol.identifiers import Origin, Repository
 from entrepot.storage.diskcache_db.index_rows import INDEX_SECONDS
 from entrepot.storage.store import Store

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from entrepot.protocol.credential import ANYONE
+from entrepot.protocol.account import ANYONE
 from entrepot.protocol.identifiers import Digest, Origin, Repository
 from entrepot.storage.store import Store
 

@@ -28,7 +28,7 @@ _LOOK_UPS_AT_ONCE = 512
 Address: TypeAlias = tuple[socket.AddressFamily, Any]
 """A family and an address of it, as ``socket.connect`` takes it."""
 Options: TypeAlias = Sequence[tuple[int, int, int | bytes]]
-Refusal: TypeAlias = Callable[[str, int], str | None]
+AddressGuard: TypeAlias = Callable[[str, int], str | None]
 """Says of an address and a port why they are not to be connected to; None where they are."""
 
 _lock = threading.Lock()
@@ -40,7 +40,7 @@ class NameTimeoutError(TimeoutError):
 
 
 def connect(
-    host: str, port: int, seconds: float, options: Options = (), refusal: Refusal | None = None
+    host: str, port: int, seconds: float, options: Options = (), refusal: AddressGuard | None = None
 ) -> socket.socket:
     """Connect by TCP, and leave ``seconds`` as the socket's timeout.
 
@@ -57,7 +57,7 @@ def connect(
     return sock
 
 
-def _allowed(addresses: list[Address], refusal: Refusal) -> list[Address]:
+def _allowed(addresses: list[Address], refusal: AddressGuard) -> list[Address]:
     reasons = [refusal(str(address[0]), address[1]) for _, address in addresses]
     allowed = [pair for pair, why in zip(addresses, reasons, strict=True) if why is None]
     if addresses and not allowed:

@@ -2,7 +2,7 @@
 
 A key is a word that says what the row is, then the words that it is about, in the order in which
 they are looked through (:class:`KeyRange`). No word has a space. A *label* says who was answered:
-somebody anonymous, or an account of the proxy's (``protocol.credential``).
+somebody anonymous, or an account of the proxy's (``protocol.account``).
 """
 
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.errors import UpstreamError
 from entrepot.http_client.response import Reply
-from entrepot.protocol.credential import Account, Kind
+from entrepot.protocol.account import Account, LoginKind
 from entrepot.protocol.headers import Challenge, parse_challenges
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Fields, Request, field_values
@@ -172,7 +172,7 @@ class AccountAuth:
         if login is not None and basic_authorization(login) == refused:
             self._logins.refuse(target, login)
             login = self._logins.login(target)
-        if login is None or login.kind is not Kind.PASSWORD:
+        if login is None or login.kind is not LoginKind.PASSWORD:
             return None
         return AuthorizationHeader(basic_authorization(login))
 
@@ -198,7 +198,7 @@ class AccountAuth:
             login = None
             if self._logins.may_see(account, registry, realm.origin):
                 login = self._logins.login(there)
-            if login is not None and login.kind is Kind.BEARER:
+            if login is not None and login.kind is LoginKind.BEARER:
                 if (bearer := f"Bearer {login.secret}") != refused:
                     return AuthorizationHeader(bearer)
                 status, found = 403, None

@@ -15,7 +15,7 @@ from entrepot.auth.token_servers import are_related
 from entrepot.bounded_map import BoundedMap
 from entrepot.events.log import Events
 from entrepot.events.table import Event
-from entrepot.protocol.credential import NOBODY, Account, Login
+from entrepot.protocol.account import NOBODY, Account, Login
 from entrepot.protocol.identifiers import Origin
 
 _REST_SECONDS = 60.0

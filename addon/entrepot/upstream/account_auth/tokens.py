@@ -16,7 +16,7 @@ from entrepot.http_client.client import HttpClient
 from entrepot.http_client.errors import UpstreamError
 from entrepot.http_client.request import Follow, SendOptions, Target
 from entrepot.http_client.response import Reply
-from entrepot.protocol.credential import Kind, Login
+from entrepot.protocol.account import Login, LoginKind
 from entrepot.protocol.headers import Challenge
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Fields
@@ -118,7 +118,7 @@ def _token_request(
     path: str, wanted: str, login: Login | None
 ) -> tuple[str, str, Fields, bytes | None]:
     """Method, path, fields and body of a token request."""
-    if login is not None and login.kind is Kind.IDENTITY:
+    if login is not None and login.kind is LoginKind.IDENTITY:
         grant = {
             "grant_type": "refresh_token",
             "client_id": _CLIENT_ID,

@@ -7,7 +7,7 @@ import pytest
 
 from entrepot.config.registry_tables import PasswordFile
 from entrepot.http_client.errors import UpstreamError
-from entrepot.protocol.credential import NOBODY, Account, Login
+from entrepot.protocol.account import NOBODY, Account, Login
 from entrepot.protocol.identifiers import Origin
 from entrepot.upstream.account_auth.logins import AccountLogins
 from rig.accounts import (

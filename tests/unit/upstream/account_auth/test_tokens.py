@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from entrepot.http_client.errors import UpstreamError
-from entrepot.protocol.credential import NOBODY, Account, Kind, Login
+from entrepot.protocol.account import NOBODY, Account, Login, LoginKind
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Request
 from rig.accounts import (
@@ -211,7 +211,7 @@ def test_an_identity_token_is_traded_for_a_token(world: World) -> None:
 
     world.server.routes[PATH] = taking("Bearer a1", refusal=challenge())
     world.server.routes["/token"] = trade
-    login = Login("<token>", "identity", Kind.IDENTITY)
+    login = Login("<token>", "identity", LoginKind.IDENTITY)
     assert world.send(Account("alice", source=lambda _refused: login)) == (200, b"content")
     assert world.server.requests[1].method == "POST"
     assert world.shown(AUTH) == [None]
@@ -226,7 +226,7 @@ def test_an_identity_token_is_traded_for_a_token(world: World) -> None:
 
 def test_a_token_for_the_registry_is_shown_as_it_is(world: World) -> None:
     """And not to the token server, unless it was refused: then it is asked for a public one."""
-    account = Account("a", source=lambda _refused: Login("", "ready", Kind.BEARER))
+    account = Account("a", source=lambda _refused: Login("", "ready", LoginKind.BEARER))
     world.server.routes[PATH] = taking("Bearer ready", refusal=challenge())
     assert world.send(account) == (200, b"content")
     assert world.shown(AUTH) == []

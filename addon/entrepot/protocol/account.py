@@ -9,7 +9,7 @@ from urllib.parse import quote
 from entrepot.protocol.identifiers import Origin
 
 
-class Kind(Enum):
+class LoginKind(Enum):
     """What a login's secret is good for."""
 
     PASSWORD = auto()
@@ -25,10 +25,10 @@ class Login:
 
     username: str
     secret: str = field(repr=False)
-    kind: Kind = Kind.PASSWORD
+    kind: LoginKind = LoginKind.PASSWORD
 
 
-Source: TypeAlias = Callable[[Login | None], Login | None]
+LoginSource: TypeAlias = Callable[[Login | None], Login | None]
 """Where a login comes from that may change: gives it, or None where there is none now.
 
 Its argument is one that was refused, so that a kept one is not given again.
@@ -43,7 +43,7 @@ class Account:
 
     username: str
     password: str = field(default="", repr=False)
-    source: Source | None = field(default=None, repr=False, compare=False)
+    source: LoginSource | None = field(default=None, repr=False, compare=False)
     realms: frozenset[Origin] = frozenset()
     """Token servers to which the login may be shown, beside those of the registry's own domain."""
     plain: bool = False
