@@ -1,6 +1,6 @@
 """Bodies in band: at the client's pace, in bounded memory, over TLS and plain HTTP.
 
-Everything here rests on mitmproxy's internals as `entrepot.mitm.in_band` describes them.
+Everything here rests on mitmproxy's internals as `entrepot.mitm.sending` describes them.
 """
 
 import hashlib

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Self
 
 from entrepot.app.clock import steady
-from entrepot.app.loop_check import without_loops
 from entrepot.app.process_limits import set_limits
+from entrepot.app.self_proxy_check import without_loops
 from entrepot.app.start_error import StartError
 from entrepot.auth.accounts import Accounts
 from entrepot.auth.credential_helper import CredentialHelper

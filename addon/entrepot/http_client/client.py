@@ -24,7 +24,7 @@ from entrepot.http_client.proxy_routing import ProxyRouting
 from entrepot.http_client.redirects import MAX_REDIRECTS, redirect_target, redirected_fields
 from entrepot.http_client.request import USER_AGENT, Follow, SendOptions, Target
 from entrepot.http_client.response import Reply
-from entrepot.http_client.tls_greeting import Greeter, Greeting
+from entrepot.http_client.tls_inspection import Greeter, Greeting
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Fields
 from entrepot.protocol.network_reach import Reach

@@ -1,13 +1,14 @@
 """The addon: its start and stop, and the hooks in the order in which each event goes to them.
 
 A connection: ``ssrf_boundary`` refuses what leads where nobody may go; ``intercept`` decides
-between interception and a tunnel after a CONNECT, ``transparent.intercept`` where a firewall
+between interception and a tunnel after a CONNECT, ``redirected_connections`` where a firewall
 redirected it; ``certificate_refused`` tunnels for clients without our CA; ``idle_timeout`` drops
-who does nothing; ``tls_contexts`` makes handshakes cheap; ``gc`` clears away what is closed.
+who does nothing; ``tls_contexts`` makes handshakes cheap; ``garbage_collection`` clears away what
+is closed.
 
-A request: ``requests`` answers what can be cached; ``passthrough`` watches what is not,
+A request: ``answer_request`` answers what can be cached; ``passthrough`` watches what is not,
 ``push_tee`` keeps what is pushed; ``upstream_proxy`` sends it by the upstream proxy or past it,
-``connect_timeout`` gives up where nobody is; ``in_band.send_body`` feeds the bodies of answers.
+``connect_timeout`` gives up where nobody is; ``sending.send_body`` feeds the bodies of answers.
 """
 
 import asyncio
@@ -29,23 +30,23 @@ from entrepot.config.mirror_spec import Mirror, name_of
 from entrepot.config.settings import Config, ConfigError
 from entrepot.events.table import Event
 from entrepot.http_client.connect.own_addresses import Listeners
-from entrepot.mitm import options
+from entrepot.mitm import mitmproxy_options
 from entrepot.mitm.event_dispatch import remember_handlers
-from entrepot.mitm.gc import GarbageCollection
+from entrepot.mitm.garbage_collection import GarbageCollection
+from entrepot.mitm.hooks.answer_request import Requests
 from entrepot.mitm.hooks.certificate_refused import CertificateRefused
 from entrepot.mitm.hooks.connect_timeout import ConnectTimeout
 from entrepot.mitm.hooks.idle_timeout import IdleTimeout
 from entrepot.mitm.hooks.intercept import Intercept
 from entrepot.mitm.hooks.passthrough import Passthrough
 from entrepot.mitm.hooks.push_tee import PushTee
-from entrepot.mitm.hooks.requests import Requests
 from entrepot.mitm.hooks.ssrf_boundary import SsrfBoundary, guard
 from entrepot.mitm.hooks.tls_contexts import TlsContexts
 from entrepot.mitm.hooks.upstream_proxy import ProxyLoops, UpstreamProxyRoute
-from entrepot.mitm.in_band.send_body import SendBody
 from entrepot.mitm.resolve_override import override_resolution
+from entrepot.mitm.sending.send_body import SendBody
 from entrepot.mitm.state import ProxyState
-from entrepot.mitm.transparent.intercept import TransparentIntercept
+from entrepot.mitm.transparent.redirected_connections import TransparentIntercept
 
 DRAIN_SECONDS = 10.0
 # Among mitmproxy's own, whose errors end a start; ours go another way by then (``events``).
@@ -81,9 +82,9 @@ class Entrepot:
 
     def load(self, loader: Any) -> None:
         """Declare our options."""
-        for problem in options.misset(ctx.options.deferred):
+        for problem in mitmproxy_options.misset(ctx.options.deferred):
             logger.error("%s", problem)
-        options.add_to(loader)
+        mitmproxy_options.add_to(loader)
 
     def configure(self, updated: set[str]) -> None:
         """Start at the first call, refuse what would break a promise at every later one."""
@@ -91,7 +92,7 @@ class Entrepot:
             if any(name.startswith("entrepot_") for name in updated):
                 raise exceptions.OptionsError("entrepot's options need a restart")
             try:
-                options.check(ctx.options, self._state.engine.foundation.config)
+                mitmproxy_options.check(ctx.options, self._state.engine.foundation.config)
             except ConfigError as error:
                 raise exceptions.OptionsError(str(error)) from error
         else:
@@ -99,20 +100,20 @@ class Entrepot:
 
     def _start(self) -> None:
         try:
-            options.check(ctx.options)
+            mitmproxy_options.check(ctx.options)
             foundation = self._foundation or Foundation.lay(self._configuration())
         except (ConfigError, StartError) as error:
             logger.error("%s", error)  # noqa: TRY400 one clear line; mitmproxy ends on it
             return
         self._foundation = foundation
         self._state.engine = Engine(foundation)
-        self._state.mirror_modes = options.mirror_modes(foundation.config.mirror)
+        self._state.mirror_modes = mitmproxy_options.mirror_modes(foundation.config.mirror)
         loop = asyncio.get_running_loop()
         override_resolution(loop, foundation.config.resolve)
         guard(loop, self._state.engine.destinations)
         ctx.options.update(
-            **options.needed(foundation.config, ctx.options),
-            **options.trusted_roots(foundation.bundle, foundation.roots.folder),
+            **mitmproxy_options.needed(foundation.config, ctx.options),
+            **mitmproxy_options.trusted_roots(foundation.bundle, foundation.roots.folder),
             confdir=str(foundation.config.data / "ca"),
         )
         # Nobody sees mitmproxy's lines below a warning (option termlog_verbosity), yet mitmdump
@@ -120,7 +121,7 @@ class Entrepot:
         logging.getLogger("mitmproxy").setLevel(logging.WARNING)
 
     def _configuration(self) -> Config:
-        given = options.given(ctx.options)
+        given = mitmproxy_options.given(ctx.options)
         return load_config(given, os.environ, Path.home(), os.geteuid() == 0)
 
     def running(self) -> None:

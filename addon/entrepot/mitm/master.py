@@ -22,7 +22,7 @@ from mitmproxy.addons import (
 from mitmproxy.master import Master
 
 from entrepot.app.foundation import Foundation
-from entrepot.app.listen_check import try_to_listen
+from entrepot.app.ports_in_use import try_to_listen
 from entrepot.app.start_error import StartError
 from entrepot.config.settings import Config
 from entrepot.mitm.addon import Entrepot

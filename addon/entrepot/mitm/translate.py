@@ -4,10 +4,10 @@ from mitmproxy import http
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from entrepot.mitm.in_band.chunk_loop import BODY
+from entrepot.mitm.sending.chunk_loop import BODY
 from entrepot.protocol import cache_status
 from entrepot.protocol.header_filters import end_to_end
-from entrepot.protocol.identifiers import Origin, parse_host
+from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer, Fields, Request
 
 
@@ -75,7 +75,7 @@ def needs_chunks(answer: Answer) -> bool:
 
 
 def put_answer(flow: http.HTTPFlow, answer: Answer) -> None:
-    """Make ``answer`` the response of a flow; a body is sent in band (``in_band``)."""
+    """Make ``answer`` the response of a flow; a body is sent in band (``sending``)."""
     headers = http.Headers(
         [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
     )
@@ -96,38 +96,3 @@ def put_answer(flow: http.HTTPFlow, answer: Answer) -> None:
 
 def _reason(status: int) -> bytes:
     return status_codes.RESPONSES.get(status, "").encode()
-
-
-def authority_mismatch(flow: http.HTTPFlow, origin: Origin) -> str | None:
-    """What of SNI and Host does not agree with where the flow goes (RFC 9110 section 7.4).
-
-    mitmproxy lets ``CONNECT a`` carry ``Host: b``: whoever keys on one and sends the other can
-    be made to store b's answers as a's.
-    """
-    hosts = flow.request.headers.get_all("host")
-    if len(hosts) > 1:
-        return "more than one Host"
-    if hosts and not _names(hosts[0], origin):
-        return f"Host {hosts[0]!r}"
-    authority = flow.request.authority  # left where a target names a host inside of a CONNECT
-    if authority and not _names(authority, origin):
-        return f"target {authority!r}"
-    sni = flow.client_conn.sni if origin.scheme == "https" else None
-    if sni and not _same_host(sni, origin.host):
-        return f"SNI {sni!r}"
-    return None
-
-
-def _names(authority: str, origin: Origin) -> bool:
-    default = 443 if origin.scheme == "https" else 80
-    try:
-        return Origin.parse(f"{origin.scheme}://{authority}") == origin
-    except ValueError:
-        return authority == "" and origin.port == default
-
-
-def _same_host(name: str, host: str) -> bool:
-    try:
-        return parse_host(name) == host
-    except ValueError:
-        return False

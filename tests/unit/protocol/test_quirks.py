@@ -88,7 +88,7 @@ def test_no_client_is_told_by_what_it_calls_itself() -> None:
         for _, text in _code(file)
         if text.lower() == "user-agent"
     }
-    assert found == {"header_filters.py", "client.py", "tls_greeting.py"}
+    assert found == {"header_filters.py", "client.py", "tls_inspection.py"}
 
 
 @pytest.mark.parametrize("host", ["docker.io", "index.docker.io", "registry-1.docker.io"])

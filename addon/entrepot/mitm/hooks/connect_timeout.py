@@ -10,7 +10,7 @@ from typing import Any
 from mitmproxy import connection, ctx, http, tls
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from entrepot.mitm.hooks.classify import passing
+from entrepot.mitm.hooks.classify_request import passing
 from entrepot.mitm.layers.connect_tunnel import OVERDUE
 from entrepot.mitm.state import ProxyState
 

@@ -9,7 +9,7 @@ from mitmproxy import http
 from entrepot.events.table import Event
 from entrepot.http_client.errors import UpstreamError
 from entrepot.mitm import translate
-from entrepot.mitm.hooks.classify import ANSWERED, CLASSIFIED, Classified, passing
+from entrepot.mitm.hooks.classify_request import ANSWERED, CLASSIFIED, Classified, passing
 from entrepot.mitm.layers.mitmproxy_errors import FAILURE, Failure, understand
 from entrepot.mitm.state import ProxyState
 from entrepot.protocol import cache_status

@@ -13,7 +13,7 @@ from mitmproxy import http
 from entrepot.events.log import Events
 from entrepot.events.table import Event
 from entrepot.mitm import translate
-from entrepot.mitm.hooks.classify import passing
+from entrepot.mitm.hooks.classify_request import passing
 from entrepot.mitm.state import ProxyState
 from entrepot.push.request_tap import RequestTap
 

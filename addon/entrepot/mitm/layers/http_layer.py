@@ -1,6 +1,6 @@
 """mitmproxy's HTTP layer with what a cache needs: the layer, and the stream of each request.
 
-- A body that the addon left with the flow is sent in band (``in_band.chunk_loop``).
+- A body that the addon left with the flow is sent in band (``sending.chunk_loop``).
 - A request that is addressed to the proxy itself (origin-form, RFC 9112 section 3.2.1) gets the
   host ``SELF``, since afterwards it looks like one to be forwarded.
 - A CONNECT that is to be tunnelled opens its connection at once: an unreachable host is a 502
@@ -33,7 +33,6 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
-from entrepot.mitm.in_band.chunk_loop import BODY, broken_off, send_chunks
 from entrepot.mitm.layers import error_pages
 from entrepot.mitm.layers.connect_tunnel import (
     OVERDUE,
@@ -56,6 +55,7 @@ from entrepot.mitm.layers.mitmproxy_errors import (
 )
 from entrepot.mitm.layers.tls_limits import EndingServerTLS
 from entrepot.mitm.layers.upgrade import below_http, by_http
+from entrepot.mitm.sending.chunk_loop import BODY, broken_off, send_chunks
 
 # mitmproxy makes them deep within the layer, where nothing else can be put in their place.
 http_layers.Http1Client = BoundedHttp1Client  # type: ignore[attr-defined]

@@ -2,9 +2,9 @@
 
 mitmproxy's transparent mode knows the address that the client connected to. In what can be cached
 the client speaks first, TLS or HTTP, and names a host (``first_bytes``). The addon decides on that
-name (``intercept``). A registry is then reached by its *name*, as after a CONNECT: who has a name
-lead to a server of theirs gets nothing into the cache. All else is a blind tunnel to the address,
-also where the client says nothing for a while: there the server speaks first.
+name (``redirected_connections``). A registry is then reached by its *name*, as after a CONNECT: who
+has a name lead to a server of theirs gets nothing into the cache. All else is a blind tunnel to the
+address, also where the client says nothing for a while: there the server speaks first.
 
 Internals of mitmproxy 11.0 to 12.3, covered by ``tests/wire/test_transparent.py``.
 """

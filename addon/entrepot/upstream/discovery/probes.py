@@ -19,7 +19,7 @@ from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.errors import UpstreamError
 from entrepot.http_client.request import Follow, SendOptions, Target
 from entrepot.http_client.response import Reply
-from entrepot.http_client.tls_greeting import Greeting
+from entrepot.http_client.tls_inspection import Greeting
 from entrepot.protocol.headers import parse_challenges
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import says_registry

@@ -1,8 +1,8 @@
 """Requests: content and logins are answered by the engine, the rest streams through.
 
-When a head has come it is decided who answers (``classify``), and what must not go on is refused,
-before there is a body. An exception in a hook would let the request go on unfiltered, so it becomes
-a 500 here: promise 2 fails closed.
+When a head has come it is decided who answers (``classify_request``), and what must not go on is
+refused, before there is a body. An exception in a hook would let the request go on unfiltered, so
+it becomes a 500 here: promise 2 fails closed.
 """
 
 from mitmproxy import http
@@ -12,7 +12,14 @@ from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.errors import unavailable
 from entrepot.mitm import translate
-from entrepot.mitm.hooks.classify import ANSWERED, CLASSIFIED, AnsweredBy, Classified, classify
+from entrepot.mitm.authority_mismatch import authority_mismatch
+from entrepot.mitm.hooks.classify_request import (
+    ANSWERED,
+    CLASSIFIED,
+    AnsweredBy,
+    Classified,
+    classify,
+)
 from entrepot.mitm.hooks.proxyauth import pardon
 from entrepot.mitm.hooks.ssrf_boundary import forbidden, log_refusal, why_refused
 from entrepot.mitm.layers.error_pages import refuse, response_of
@@ -60,7 +67,7 @@ class Requests:
         if asked is None:
             flow.request.stream = True
             return
-        problem = translate.authority_mismatch(flow, asked.request.origin)
+        problem = authority_mismatch(flow, asked.request.origin)
         if problem is not None:
             self._misdirected(flow, problem)
             return

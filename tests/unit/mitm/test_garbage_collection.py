@@ -7,7 +7,7 @@ import weakref
 import pytest
 from mitmproxy import connection
 
-from entrepot.mitm.gc import GarbageCollection, pause_after
+from entrepot.mitm.garbage_collection import GarbageCollection, pause_after
 
 
 class Closed:

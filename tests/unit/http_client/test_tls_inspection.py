@@ -8,7 +8,7 @@ from entrepot.config.addresses import Resolve, UpstreamProxy
 from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.http_client.request import Follow, SendOptions
-from entrepot.http_client.tls_greeting import Greeting
+from entrepot.http_client.tls_inspection import Greeting
 from rig.certs import Authority
 from rig.corporate import CorporateProxy
 from rig.faults import Exchange, FaultServer

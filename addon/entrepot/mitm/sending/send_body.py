@@ -8,9 +8,9 @@ from mitmproxy import connection, ctx, http
 
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
-from entrepot.mitm.in_band.chunk_loop import BODY, Transfer
-from entrepot.mitm.in_band.memory_budget import LEAST, Budget
-from entrepot.mitm.in_band.sendfile import AT_ONCE, Sendfile
+from entrepot.mitm.sending.chunk_loop import BODY, Transfer
+from entrepot.mitm.sending.memory_budget import LEAST, Budget
+from entrepot.mitm.sending.sendfile import AT_ONCE, Sendfile
 from entrepot.mitm.state import ProxyState, client_of
 from entrepot.protocol.messages import BodyError
 

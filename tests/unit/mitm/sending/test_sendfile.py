@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.mitm.in_band.sendfile import Sendfile
+from entrepot.mitm.sending.sendfile import Sendfile
 from entrepot.protocol.messages import Stretch
 
 DATA = os.urandom(8 * 1024 * 1024)
