@@ -6,7 +6,7 @@ Where bytes are verified, and when:
   ``transfer.digest_verification``
 - a push's, after the registry took it in and before it is stored: ``push.draft_files``
 - a stored blob's, at a hit, where its file was touched or a day has passed:
-  ``pull.blobs.integrity``
+  ``pull.blobs.rehash_before_serving``
 - every stored blob's, from time to time, asked for or not (the scrub): ``maintenance.scrubber``
 - a manifest's, before it is stored (``pull.manifests.commit``) and at every hit, since it is small:
   ``storage.diskcache_db.manifest_rows``

@@ -17,7 +17,7 @@ from entrepot.protocol.statuses import TRANSIENT
 from entrepot.pull.authorization import Authorization, Evidence
 from entrepot.pull.blobs.answers import BlobAnswers, drop
 from entrepot.pull.blobs.fetches import Fetches
-from entrepot.pull.blobs.integrity import Integrity
+from entrepot.pull.blobs.rehash_before_serving import Integrity
 from entrepot.pull.pull import Pull
 from entrepot.pull.stale import StaleIfError
 from entrepot.storage.blobs import StoredBlob
@@ -221,7 +221,7 @@ class BlobLookup:
 
 
 def _is_doubtful(pull: Pull, found: StoredBlob, evidence: Evidence | None = None) -> bool:
-    """Whether bytes are to be served that must be verified before (``integrity``).
+    """Whether bytes are to be served that must be verified before (``rehash_before_serving``).
 
     Not where upstream showed something else: the client may not have them, and whether they are
     damaged is nothing to it.
