@@ -1,6 +1,6 @@
 """The scrub: everything that is stored is read from time to time, before anybody asks for it.
 
-A disk that rots tells nobody. What is served is verified at its hit (``pull.blobs.rehash_before_serving``);
+A disk that rots tells nobody. What is served is verified (``pull.blobs.rehash_before_serving``);
 this finds the rest, so that a dying disk shows in the log before it shows in a pull. All places
 where bytes are verified are listed in ``storage.digest_check``.
 """
