@@ -115,8 +115,6 @@ class AccessMachine(RuleBasedStateMachine):
         self.world.now = float(int(time.time()))  # the store's rows end by the time of day
         self.history = History(self.world)
         self.kept = Kept()
-        self.untagged: set[tuple[Header, Repository, str]] = set()
-        """Who was told last that a tag is not there."""
         self.ticks = count()
         self.pending: list[Pending] = []
         self.runner = asyncio.Runner()
@@ -386,9 +384,8 @@ class AccessMachine(RuleBasedStateMachine):
         elif given and digest is not None:
             assert (got.status, got.fields["docker-content-digest"]) == (200, str(digest))
             assert got.body == (CONTENT[digest] if method == "GET" else b"")
-            if method == "GET":
-                self.kept.tag_given(header, repository, tag, digest, got.how)
-            self._found(header, repository, tag)
+            self.kept.tag_given(header, repository, tag, digest, got.how)
+            self.history.told_of_tag(header, repository, tag, gone=False)
             self._note(f"a tag was given: {got.how.partition('entrepot; ')[2]}")
         else:
             assert "hit" not in got.how
@@ -407,7 +404,7 @@ class AccessMachine(RuleBasedStateMachine):
     ) -> None:
         """Take in a refusal: a 404 is of what was asked for alone."""
         if status == 404 and isinstance(reference, Tag):
-            self.untagged.add((header, repository, reference.name))
+            self.history.told_of_tag(header, repository, reference.name, gone=True)
             self._ends(header, repository, reference.name)
             return
         gone = reference if status == 404 and isinstance(reference, Digest) else None
@@ -419,10 +416,6 @@ class AccessMachine(RuleBasedStateMachine):
     def _ends(self, header: Header, repository: Repository, gone: Digest | str | None) -> None:
         for one in {header, None} if self.history.is_anonymous(header) else {header}:
             self.kept.refused(one, repository, gone)
-
-    def _found(self, header: Header, repository: Repository, tag: str) -> None:
-        for one in {header, None} if self.history.is_anonymous(header) else {header}:
-            self.untagged.discard((one, repository, tag))
 
     # Registries fail
 
@@ -495,20 +488,12 @@ class AccessMachine(RuleBasedStateMachine):
         request = self._request("GET", repository, header, endpoint, None)
         got = self.runner.run(self._read(request, endpoint))
         given = [one for one in CONTENT if got.body and got.body in CONTENT[one]]
+        tag = reference.name if isinstance(reference, Tag) else None
         for digest in given:
-            assert self.history.allowed_ever(header, repository, digest), (header, digest, got)
-            if isinstance(reference, Tag):
-                told = {
-                    one
-                    for one in (header, None)
-                    if self._is_untagged(one, repository, tag=reference)
-                }
-                assert header not in told or (header == ACCOUNT and None not in told), (told, got)
+            allowed = self.history.allowed_ever(header, repository, digest, tag)
+            assert allowed, (header, repository, reference, digest, got)
         self._note(f"{'' if given else 'not '}given while the registry fails")
         return got
-
-    def _is_untagged(self, header: Header, repository: Repository, tag: Tag) -> bool:
-        return (header, repository, tag.name) in self.untagged
 
     def _judge(
         self,
