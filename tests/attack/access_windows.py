@@ -83,8 +83,10 @@ class History:
             return False  # what is only listed is not there to be had
         if self._world.covers(header, repository, digest):
             return True
-        window = PLAIN_SECONDS if self._end(header) == float("inf") else TOKEN_SECONDS
-        own = self._own.get((header, one), NEVER) > now - window and now < self._end(header)
+        token = self._token(header)
+        end = token.expires if token is not None and token.seen else float("inf")
+        window = PLAIN_SECONDS if end == float("inf") else TOKEN_SECONDS
+        own = self._own.get((header, one), NEVER) > now - window and now < end
         return own or self._public.get(one, NEVER) > now - PUBLIC_SECONDS
 
     def told_of_tag(self, header: Header, repository: Repository, tag: str, *, gone: bool) -> None:
@@ -128,8 +130,9 @@ class History:
         return ANYONE if self.is_anonymous(header) else None
 
     def is_anonymous(self, header: Header) -> bool:
+        """Whether the proxy knows that nobody had to log in for it."""
         token = self._token(header)
-        return header is None or (token is not None and token.user is None)
+        return header is None or (token is not None and token.seen and token.user is None)
 
     def _end(self, header: Header) -> float:
         token = self._token(header)

@@ -174,7 +174,8 @@ class AccessMachine(RuleBasedStateMachine):
         repository = self._repository(where)
         name = f"{user}-{len(self.world.tokens)}"
         now = self.world.now
-        self.world.tokens[name] = Token(user, repository, now + life)
+        seen = not (form and user is None)  # an anonymous form is taken for a login
+        self.world.tokens[name] = Token(user, repository, now + life, seen)
         shown: Fields = () if user is None or form else (("Authorization", f"Basic {user}"),)
         request = Request(
             "POST" if form else "GET",
@@ -187,8 +188,8 @@ class AccessMachine(RuleBasedStateMachine):
             json.dumps({"token": name, "expires_in": life}).encode()
         )
         assert issued is not None
-        if form and user is None:
-            return  # an anonymous form: the proxy takes it for a login, so nothing of it is public
+        if not seen:
+            return
         for token in issued.tokens:
             anonymous = anonymous_tokens.is_anonymous(request)
             assert anonymous is (user is None)
@@ -256,6 +257,23 @@ class AccessMachine(RuleBasedStateMachine):
     def hold(self) -> None:
         """Bodies of blobs come half-way from now on."""
         Parts.server.gate.clear()
+
+    @precondition(lambda _: Parts.server.gate.is_set())
+    @rule(
+        where=WHERE,
+        digest=st.sampled_from(BLOB_DIGESTS),
+        people=st.lists(st.integers(0, 11), min_size=2, max_size=3),
+    )
+    def hold_a_fetch(self, where: int, digest: Digest, people: list[int]) -> None:
+        """The same, and several ask for a blob that all may read."""
+        held = self.world.repositories[self._repository(where)]
+        held.public = True
+        held.objects.add(digest)
+        held.ever.add(digest)
+        self.is_noted()
+        self.hold()
+        for who in people:
+            self._ask(where, who, digest, "GET", None)
 
     @precondition(lambda _: not Parts.server.gate.is_set())
     @rule()
