@@ -23,6 +23,8 @@ class History:
         self._public: dict[Object, float] = {}
         self._ever: set[tuple[str, Object]] = set()
         """What such were ever allowed since they were last refused it."""
+        self._untagged: set[tuple[str, Repository, str]] = set()
+        """Who was told last that a tag is not there: such, or a login by itself."""
 
     def headers(self) -> list[Header]:
         return [None, "Basic alice", "Basic bob", "Basic robot", ACCOUNT, *self.tokens()]
@@ -81,16 +83,45 @@ class History:
             return False  # what is only listed is not there to be had
         if self._world.covers(header, repository, digest):
             return True
-        window = PLAIN_SECONDS if self._end(header) == float("inf") else TOKEN_SECONDS
-        own = self._own.get((header, one), NEVER) > now - window and now < self._end(header)
+        token = self._token(header)
+        end = token.expires if token is not None and token.seen else float("inf")
+        window = PLAIN_SECONDS if end == float("inf") else TOKEN_SECONDS
+        own = self._own.get((header, one), NEVER) > now - window and now < end
         return own or self._public.get(one, NEVER) > now - PUBLIC_SECONDS
 
-    def allowed_ever(self, header: Header, repository: Repository, digest: Digest) -> bool:
-        """Whether it may be given while the registry fails."""
-        labels = {ANYONE, self.label(header) or ANYONE}
-        return self.allows(header, repository, digest) or any(
-            (label, (repository, digest)) in self._ever for label in labels
+    def told_of_tag(self, header: Header, repository: Repository, tag: str, *, gone: bool) -> None:
+        """The registry said whether a tag is there: it counts for all for whom it is asked so."""
+        key = (self._whose(header), repository, tag)
+        if gone:
+            self._untagged.add(key)
+        else:
+            self._untagged.discard(key)
+
+    def allowed_ever(
+        self, header: Header, repository: Repository, digest: Digest, tag: str | None = None
+    ) -> bool:
+        """Whether it may be given while the registry fails, as what a ``tag`` was.
+
+        Not to whom the registry last said that this tag is not there. The account's clients may
+        still have what anybody may.
+        """
+
+        def is_told(whose: str) -> bool:
+            return tag is not None and (whose, repository, tag) in self._untagged
+
+        told, label = is_told(self._whose(header)), self.label(header)
+        if not told and self.allows(header, repository, digest):
+            return True
+        if told and label is None:
+            return False
+        return any(
+            (one, (repository, digest)) in self._ever and not is_told(one)
+            for one in {ANYONE, label or ANYONE}
         )
+
+    def _whose(self, header: Header) -> str:
+        """For whom a word to this client counts: all such, or its login."""
+        return self.label(header) or f"login {header}"
 
     def label(self, header: Header) -> str | None:
         """As whom a client is remembered: as anybody, as the account, or as nobody."""
@@ -99,8 +130,9 @@ class History:
         return ANYONE if self.is_anonymous(header) else None
 
     def is_anonymous(self, header: Header) -> bool:
+        """Whether the proxy knows that nobody had to log in for it."""
         token = self._token(header)
-        return header is None or (token is not None and token.user is None)
+        return header is None or (token is not None and token.seen and token.user is None)
 
     def _end(self, header: Header) -> float:
         token = self._token(header)
@@ -130,7 +162,7 @@ class Kept:
     def tag_given(
         self, header: Header, repository: Repository, tag: str, digest: Digest, how: str
     ) -> None:
-        """The same of a tag, to whoever: it is known to be that now, and not what it was."""
+        """The same of a tag, to whoever, by GET or HEAD: it is that now, and not what it was."""
         self.given(header, repository, digest, how, asked=True)
         for key, known in list(self._tags.items()):
             if key[1:] == (repository, tag) and known != digest:

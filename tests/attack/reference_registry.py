@@ -74,6 +74,8 @@ class Token:
     user: str | None
     scope: Repository
     expires: float
+    seen: bool
+    """Whether the proxy takes it for what it is; else for a login of which it knows nothing."""
     revoked: bool = False
 
 

@@ -175,6 +175,28 @@ def test_who_was_told_that_a_tag_is_gone_is_not_given_it_in_an_outage(
     assert client.manifest(url, fields).cache_status == STALE
 
 
+def test_a_tag_that_nobody_was_given_yet_is_gone_for_whom_it_was_told(
+    entrepot: Entrepot, faults: FaultServer, images: ImageFactory
+) -> None:
+    """Promise 2: a login that may see it makes the tag known, and who was told 404 gets no more."""
+    image = images.image("not given yet")
+    made = faults.publish(image, "app", "1")
+    client, app, path = entrepot.client(), f"{FAULT}/v2/app/manifests", "/v2/app/manifests/1"
+    alice = {"Authorization": ALICE}
+    assert client.manifest(f"{app}/{image.digest}").status == 200
+    faults.routes[path] = for_alice(made["1"], HIDDEN)
+    assert client.manifest(f"{app}/1").status == 404
+    assert client.manifest(f"{app}/1", alice).status == 200
+    faults.routes[path] = AWAY
+    assert client.manifest(f"{app}/1").status == 503
+    assert client.manifest(f"{app}/1", alice).cache_status == STALE
+    faults.routes[path] = made["1"]
+    head = {"Accept": image.root.media_type}
+    assert client.request("HEAD", f"{app}/1", head).status == 200
+    faults.routes[path] = AWAY
+    assert client.manifest(f"{app}/1").cache_status == STALE
+
+
 def test_a_tag_that_an_account_still_has_is_not_given_to_who_was_told_that_it_is_gone(
     started: Entrepot, faults: FaultServer, images: ImageFactory
 ) -> None:

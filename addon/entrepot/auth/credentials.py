@@ -30,6 +30,11 @@ class Credential:
     label: str | None = None
     """By what the store remembers what it was given; None: it does not, as with a client's own."""
 
+    @property
+    def heard_as(self) -> str:
+        """For whom it counts what upstream says of tags: for all of its label, or it alone."""
+        return self.label or self.fingerprint.hex()
+
 
 class Credentials:
     """Tells who asks. Times are seconds of one clock that the caller holds."""

@@ -144,17 +144,17 @@ class Access:
             self._grants.drop(scope, digest.raw)
             self._refused.put(scope + digest.raw, self._turn)
 
-    def told(self, repository: Repository, credential: Credential, tag: Tag, *, gone: bool) -> None:
-        """Remember whether upstream last told ``credential`` that a tag is not there."""
-        key = _scope(_where(repository), credential.fingerprint) + tag.name.encode()
+    def told(self, repository: Repository, whose: str, tag: Tag, *, gone: bool) -> None:
+        """Remember whether upstream last said that a tag is not there (``Credential.heard_as``)."""
+        key = _scope(_where(repository), whose.encode()) + tag.name.encode()
         if gone:
             self._untagged.put(key, self._turn)
         else:
             self._untagged.drop(key)
 
-    def is_gone(self, repository: Repository, credential: Credential, tag: Tag) -> bool:
-        """Whether the last that ``credential`` was told of a tag is that it is not there."""
-        key = _scope(_where(repository), credential.fingerprint) + tag.name.encode()
+    def is_gone(self, repository: Repository, whose: str, tag: Tag) -> bool:
+        """Whether the last that such were told of a tag is that it is not there."""
+        key = _scope(_where(repository), whose.encode()) + tag.name.encode()
         return key in self._untagged
 
     def forget(self, repository: Repository, digest: Digest) -> None:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from entrepot.bounded_map import BoundedMap
 from entrepot.config.networks import Network, is_in
 from entrepot.protocol.account import ANYONE
-from entrepot.protocol.identifiers import Digest, Reference, Repository, Tag
+from entrepot.protocol.identifiers import Digest, Repository, Tag
 from entrepot.protocol.messages import Request
 from entrepot.pull.pull import Pull, TagPull
 from entrepot.pull.without_token import WithoutToken
@@ -111,38 +111,45 @@ class StaleIfError:
 
         With ``tag``, as what that was.
         """
-        context, who = self._context, pull.who
-        gone = tag is not None and await self._is_gone(pull, tag)
+        context, who, repository = self._context, pull.who, pull.repository
+        gone = await self._is_gone(repository, tag, who.heard_as)
         now = context.clock()
-        if not gone and context.access.is_allowed(pull.repository, who, pull.digest, now):
+        if not gone and context.access.is_allowed(repository, who, pull.digest, now):
             return True
         if gone and who.label is None:
             return False
         if is_in(pull.request.client, self._private):
             return True
-        given: list[tuple[Digest, Reference | None]] = [(pull.digest, tag)]
-        given += [(one, pull.digest) for one in self._listing(pull.repository, pull.digest)]
+        given: list[tuple[Digest, Digest | None]] = [(pull.digest, None)]
+        given += [(one, pull.digest) for one in self._listing(repository, pull.digest)]
         for label in dict.fromkeys((ANYONE, who.label or ANYONE)):
-            for one, asked in given:
-                if await self._was_given(pull.repository, one, label, asked):
+            if await self._is_gone(repository, tag, label):
+                continue
+            for one, listed in given:
+                if await self._was_given(repository, one, label, listed):
                     return True
         return False
 
-    async def _is_gone(self, pull: Pull, tag: Tag) -> bool:
-        """Whether the last that such a client was told of a tag is that it is not there."""
-        context, repository, label = self._context, pull.repository, pull.who.label
-        if label is None:
-            return context.access.is_gone(repository, pull.who, tag)
+    async def _is_gone(self, repository: Repository, tag: Tag | None, whose: str) -> bool:
+        """Whether the last that such clients were told of a tag is that it is not there.
+
+        Memory knows it of each login, and of tags that nobody was given; the store of the others.
+        """
+        if tag is None:
+            return False
+        context = self._context
+        if context.access.is_gone(repository, whose, tag):
+            return True
         return await context.store_thread.run(
-            lambda: context.store.decisions.is_gone(repository, tag, label), otherwise=False
+            lambda: context.store.decisions.is_gone(repository, tag, whose), otherwise=False
         )
 
     async def _was_given(
-        self, repository: Repository, digest: Digest, label: str, asked: Reference | None
+        self, repository: Repository, digest: Digest, label: str, listed: Digest | None
     ) -> bool:
         store = self._context.store
         return await self._context.store_thread.run(
-            lambda: store.decisions.was_given(repository, digest, label, asked), otherwise=False
+            lambda: store.decisions.was_given(repository, digest, label, listed), otherwise=False
         )
 
     def served(

@@ -302,12 +302,12 @@ def test_only_what_is_told_to_all_who_are_anonymous_ends_being_public(access: Ac
 def test_the_last_word_on_a_tag_counts_for_whom_it_was_told(access: Access) -> None:
     """Nobody else hears of it."""
     alice, bob, tag = who(access, *ALICE), who(access, *BOB), Tag("1")
-    access.told(REPOSITORY, alice, tag, gone=True)
-    assert access.is_gone(REPOSITORY, alice, tag)
-    assert not access.is_gone(REPOSITORY, alice, Tag("2"))
-    assert not access.is_gone(REPOSITORY, bob, tag)
-    access.told(REPOSITORY, alice, tag, gone=False)
-    assert not access.is_gone(REPOSITORY, alice, tag)
+    access.told(REPOSITORY, alice.heard_as, tag, gone=True)
+    assert access.is_gone(REPOSITORY, alice.heard_as, tag)
+    assert not access.is_gone(REPOSITORY, alice.heard_as, Tag("2"))
+    assert not access.is_gone(REPOSITORY, bob.heard_as, tag)
+    access.told(REPOSITORY, alice.heard_as, tag, gone=False)
+    assert not access.is_gone(REPOSITORY, alice.heard_as, tag)
 
 
 def test_a_long_list_costs_each_credential_a_row(access: Access) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from entrepot.protocol.account import ANYONE, Account
+from entrepot.protocol.identifiers import Tag
 from entrepot.storage.tags import TagEntry
 from unit.pull.away import (
     ALICE,
@@ -112,6 +113,22 @@ def test_a_manifest_so_served_speaks_for_what_it_lists(away: Away) -> None:
     away.wait(1)
     away.store.decisions.set_refused(REPOSITORY, ANYONE)
     assert not away.may_have(stale, LAYER)
+
+
+def test_a_tag_that_is_gone_is_not_served_since_an_index_lists_what_it_was(away: Away) -> None:
+    """Such an index, served for another tag, speaks for the manifest by its digest alone."""
+    stale, decisions = away.stale(), away.store.decisions
+    away.keep(public=False)
+    assert away.store.manifests.put(REPOSITORY, CHILD, b"index", TYPE, given_to=ANYONE)
+    stale.served(REPOSITORY, CHILD, lambda: [DIGEST])
+    away.store.tags.set(REPOSITORY, "1", TYPE, DIGEST)
+    entries = away.store.tags.get(REPOSITORY, "1")
+    assert away.find(stale, entries) == DIGEST
+    decisions.set_gone(REPOSITORY, Tag("1"), ANYONE)
+    assert away.find(stale, entries) is None
+    assert away.may_have(stale)
+    decisions.set_found(REPOSITORY, Tag("1"), ANYONE)
+    assert away.find(stale, entries) == DIGEST
 
 
 @pytest.mark.parametrize(

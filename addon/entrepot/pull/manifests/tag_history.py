@@ -4,8 +4,9 @@ Of two answers the one counts that was asked for later: what was asked before a 
 answered long after it.
 
 What a tag is holds for all clients. That it is not there (404) holds for the client that was told
-so alone, since registries hide what is private: for anonymous clients and accounts the store
-remembers it (``storage.past_grants``), for a client's own login memory does (``auth.grants``).
+so alone, since registries hide what is private. Memory has the latest of that (``auth.grants``);
+for anonymous clients and accounts the store has it too, of tags that it knows
+(``storage.past_grants``).
 """
 
 from collections.abc import Callable
@@ -79,10 +80,9 @@ class TagHistory:
             )
 
     def _hears(self, pull: TagPull, asked: Asked, *, gone: bool) -> str | None:
-        """By which label the store is to remember it; None where memory does, or it is no news."""
+        """By which label the store is to remember it; None where memory alone does, or none."""
         repository, tag, who = pull.repository, pull.tag, pull.who
-        if who.label is None:
-            self._access.told(repository, who, tag, gone=gone)
-        elif self._told.is_news(repository, f"{tag} {who.label}", asked.at):
-            return who.label
-        return None
+        if not self._told.is_news(repository, f"{tag} {who.heard_as}", asked.at):
+            return None
+        self._access.told(repository, who.heard_as, tag, gone=gone)
+        return who.label
