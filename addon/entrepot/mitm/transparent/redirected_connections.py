@@ -15,7 +15,7 @@ from entrepot.mitm.hooks.upstream_proxy import way_to
 from entrepot.mitm.layers.mitmproxy_errors import NOT_LED
 from entrepot.mitm.layers.request_head import Refusal
 from entrepot.mitm.state import ProxyState, client_of
-from entrepot.mitm.transparent.first_bytes import Unclear
+from entrepot.mitm.transparent.first_bytes import Unclear, fingerprint
 from entrepot.mitm.transparent.redirected_layer import RedirectedConnection
 from entrepot.protocol.identifiers import Origin, bracketed
 
@@ -79,7 +79,7 @@ class TransparentIntercept:
         client = redirected.context.client
         redirected.refusal = self._refusal(redirected)
         if redirected.refusal is None and not isinstance(redirected.wanted, Unclear):
-            redirected.registry = await self._registry(redirected.wanted, client)
+            redirected.registry = await self._registry(redirected.wanted, redirected)
         server = redirected.context.server
         server.via = way_to(self._state.parts(), *_place(redirected.destination))
 
@@ -106,7 +106,8 @@ class TransparentIntercept:
             return Refusal(421, "the proxy's own connection was redirected to it")
         return None
 
-    async def _registry(self, wanted: Origin, conn: connection.Client) -> Origin | None:
+    async def _registry(self, wanted: Origin, redirected: RedirectedConnection) -> Origin | None:
+        conn = redirected.context.client
         parts, client = self._state.parts(), client_of(conn)
         try:
             if wanted.scheme == "http":
@@ -114,6 +115,9 @@ class TransparentIntercept:
                 reach = destinations.named_by_client(wanted.host, wanted.port, client)
                 return wanted if await parts.hosts.is_registry(wanted, reach, client) else None
             role = await parts.interception.role(wanted, client)
+            shown = fingerprint(redirected.received)
+            if role is not None and parts.interception.tunnels(wanted, client, shown):
+                role = None
         except Exception:  # noqa: BLE001 one failure must not end the others
             self._state.events().log(Event.HOOK_FAILED, task="the decision on a connection")
             return None
