@@ -3,7 +3,7 @@
 import socket
 import ssl
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from rig.images import ImageFactory
 from rig.needs import need
 from rig.ports import free_port
 from rig.process import eventually
-from rig.proxy import Entrepot
+from rig.proxy import Entrepot, Option
 from rig.route import Route, bundle
 from rig.upstreams import Upstreams
 
@@ -79,10 +79,10 @@ def begin(client: Client, raw: socket.socket, host: str = HUB) -> ssl.SSLSocket:
     tls = client._context.wrap_socket(  # noqa: SLF001 the rig's own
         raw, server_hostname=host, do_handshake_on_connect=False
     )
-    tls.setblocking(False)
+    tls.settimeout(0)
     with pytest.raises(ssl.SSLWantReadError):
         tls.do_handshake()
-    tls.setblocking(True)
+    tls.settimeout(60)
     return tls
 
 
@@ -211,8 +211,8 @@ def test_its_tunnel_goes_by_the_upstream_proxy(
 def refused_at(start_entrepot: "StartEntrepot", upstreams: Upstreams) -> Refused:
     """Start a proxy with these options, and a client that refused its certificate for a host."""
 
-    def refused(host: str, **options: str | Sequence[str]) -> tuple[Entrepot, Client]:
-        entrepot = start_entrepot(registry=[host], **options)
+    def refused(host: str, **options: Option) -> tuple[Entrepot, Client]:
+        entrepot = start_entrepot(runner="serve", env=None, registry=[host], **options)
         stranger = entrepot.stranger(upstreams.authority.pem)
         refuse(stranger, entrepot, host)
         return entrepot, stranger
@@ -229,7 +229,7 @@ def test_a_tunnel_to_nobody_is_closed(refused_at: Refused) -> None:
 
 
 def test_a_tunnel_may_rest(refused_at: Refused) -> None:
-    """The watch on clients that do nothing knows it for one, which may rest twelve times as long."""
+    """The watch on clients that do nothing takes it for one: it may rest twelve times as long."""
     entrepot, stranger = refused_at(HUB, idle="0.3s")
     with stranger.tunnel(HUB) as tls:
         tls.settimeout(30)

@@ -76,7 +76,6 @@ class TransparentIntercept:
 
     async def entrepot_redirected(self, redirected: RedirectedConnection) -> None:
         """Decide; whatever goes wrong means a tunnel (promise 4)."""
-        client = redirected.context.client
         redirected.refusal = self._refusal(redirected)
         if redirected.refusal is None and not isinstance(redirected.wanted, Unclear):
             redirected.registry = await self._registry(redirected.wanted, redirected)
@@ -115,9 +114,9 @@ class TransparentIntercept:
                 reach = destinations.named_by_client(wanted.host, wanted.port, client)
                 return wanted if await parts.hosts.is_registry(wanted, reach, client) else None
             role = await parts.interception.role(wanted, client)
-            shown = fingerprint(redirected.received)
-            if role is not None and parts.interception.tunnels(wanted, client, shown):
-                role = None
+            if role is not None:
+                shown = fingerprint(redirected.received)
+                role = None if parts.interception.tunnels(wanted, client, shown) else role
         except Exception:  # noqa: BLE001 one failure must not end the others
             self._state.events().log(Event.HOOK_FAILED, task="the decision on a connection")
             return None

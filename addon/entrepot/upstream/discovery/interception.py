@@ -74,7 +74,7 @@ class Interception:
 
     def _count_tunnel(self, origin: Origin, client: str) -> None:
         """Count a connection to a registry that is not to be looked into, by the reason."""
-        if self._registries.fitness.known(origin, client) is False:
+        if not self._registries.fitness.was(origin):
             self._events.count(Counter.TUNNELLED_UNFIT)
         elif self._registries.known(origin, client) and not self._permits(origin.host):
             self._events.count(Counter.TUNNELLED_UNPERMITTED)

@@ -103,7 +103,7 @@ class _Row:
 
     def is_due(self, now: float) -> bool:
         """Whether the next connection begins a tunnel."""
-        return 0 < self.seconds and now < self.refused + max(self.seconds, REFUSED_SECONDS)
+        return self.seconds > 0 and now < self.refused + max(self.seconds, REFUSED_SECONDS)
 
     def has_tunnel(self, now: float) -> bool:
         return self.is_due(now) or now < self.until

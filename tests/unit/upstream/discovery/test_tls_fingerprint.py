@@ -45,9 +45,7 @@ class Hello:
         return replace(self, extensions=(*self.extensions, *extensions))
 
     def __bytes__(self) -> bytes:
-        extensions = b"".join(
-            k.to_bytes(2, "big") + _vector(2, v) for k, v in self.extensions
-        )
+        extensions = b"".join(k.to_bytes(2, "big") + _vector(2, v) for k, v in self.extensions)
         ciphers = b"".join(code.to_bytes(2, "big") for code in self.ciphers)
         head = b"\3\3" + self.random + _vector(1, self.session) + _vector(2, ciphers)
         return head + b"\1\0" + _vector(2, extensions)
@@ -105,7 +103,8 @@ def test_what_a_program_is_made_of_counts(other: Hello) -> None:
     ],
 )
 def test_a_real_client_is_known_again(
-    change: Callable[[ssl.SSLContext], None], same: bool  # noqa: FBT001 a column of the table
+    change: Callable[[ssl.SSLContext], None],
+    same: bool,  # noqa: FBT001 a column of the table
 ) -> None:
     """OpenSSL's, for two hosts, and where its program sets it up otherwise."""
     plain, other = ssl.create_default_context(), ssl.create_default_context()
@@ -115,6 +114,24 @@ def test_a_real_client_is_known_again(
     assert (first == second) is same
     assert first.library == "OpenSSL"
     assert str(first) == f"OpenSSL/{first.digest}"
+
+
+@pytest.mark.parametrize(
+    ("hello", "library"),
+    [
+        (
+            replace(PLAIN, ciphers=(0xC02F, 0x1301, 0x1302, 0x1303)).adding((5, b""), (18, b"")),
+            "Go",
+        ),
+        (PLAIN.adding((11, b"\3\0\1\2"), (22, b"")), "OpenSSL"),
+        (replace(PLAIN, ciphers=(0x1302, 0x1304)).adding((11, b"\1\0"), (28, b"")), "GnuTLS"),
+        (PLAIN.adding((11, b"\1\0"), (17, b""), (50, b"\0\2\4\3")), "Java"),
+        (PLAIN, None),
+    ],
+)
+def test_a_library_is_known_by_its_habits(hello: Hello, library: str | None) -> None:
+    """Which ciphers come last, which formats of points and which extensions it offers."""
+    assert Fingerprint.of(bytes(hello)).library == library
 
 
 @given(st.binary(max_size=200))
