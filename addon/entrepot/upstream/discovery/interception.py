@@ -60,14 +60,14 @@ class Interception:
         """Whether to look into what whoever is at ``client`` (an address) and ``origin`` say."""
         if self._untrusting.refuses(client, origin, self._clock()):
             return False
-        return await self.role(origin, client) is not None
+        return await self._role(origin, client) is not None
 
     async def role(self, origin: Origin, client: str) -> Role | None:
-        """As what ``origin`` is intercepted for ``client`` (an address), if that trusts us.
+        """As what a connection of ``client`` (an address) to ``origin`` is intercepted.
 
-        None for a blind tunnel.
+        None for a blind tunnel. Whether the client trusts us is another question (:meth:`tunnels`).
         """
-        role = await self._role(origin, client) if self._permits(origin.host) else None
+        role = await self._role(origin, client)
         if role is None:
             self._count_tunnel(origin, client)
         return role
@@ -80,6 +80,8 @@ class Interception:
             self._events.count(Counter.TUNNELLED_UNPERMITTED)
 
     async def _role(self, origin: Origin, client: str) -> Role | None:
+        if not self._permits(origin.host):
+            return None
         if not self._registries.known(origin, client):
             registries = self._realms.senders(client, origin, self._clock())
             if any(map(self._registries.may_name_token_servers, registries)):
