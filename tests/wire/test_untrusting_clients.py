@@ -1,5 +1,6 @@
 """Clients with and without the CA at one address: each gets what it can, and nobody fails twice."""
 
+import select
 import socket
 import ssl
 import subprocess
@@ -75,7 +76,7 @@ def other_library(context: ssl.SSLContext) -> ssl.SSLContext:
 
 
 def begin(client: Client, raw: socket.socket, host: str = HUB) -> ssl.SSLSocket:
-    """Send a ClientHello, and do not read the answer yet."""
+    """Send a ClientHello, wait for the answer, and do not read it yet."""
     tls = client._context.wrap_socket(  # noqa: SLF001 the rig's own
         raw, server_hostname=host, do_handshake_on_connect=False
     )
@@ -83,6 +84,7 @@ def begin(client: Client, raw: socket.socket, host: str = HUB) -> ssl.SSLSocket:
     with pytest.raises(ssl.SSLWantReadError):
         tls.do_handshake()
     tls.settimeout(60)
+    assert select.select([tls], [], [], 60)[0]
     return tls
 
 
