@@ -136,6 +136,10 @@ class FairMap(Generic[K, V]):
         while len(self._rows) > self._most:
             self.forget(next(iter(self._rows)))
 
+    def owned(self, by: str) -> tuple[K, ...]:
+        """The keys of the rows that are somebody's own, those used longest ago first."""
+        return tuple(self._owned.get(by, ()))
+
     def forget(self, key: K) -> None:
         """Take out a row, if it is there."""
         row = self._rows.pop(key, None)

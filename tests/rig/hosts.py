@@ -87,7 +87,7 @@ def setting(
             bounds=bounds,
         )
         interception = Interception(
-            context.health, context.clock, realms, hosts, lambda host: host.endswith(permit)
+            context.health, context.clock, realms, hosts, events, lambda host: host.endswith(permit)
         )
         yield Setting(hosts, interception, realms, clock, events)
 

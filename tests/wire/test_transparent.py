@@ -221,7 +221,10 @@ def test_other_protocols_pass(world: World, entrepot: Entrepot, sent: bytes) -> 
 def test_a_client_without_the_certificate_is_tunnelled_from_then_on(
     world: World, entrepot: Entrepot
 ) -> None:
-    """Promise 7: one refused certificate, and that client reaches the registry itself."""
+    """Promise 7: one refused certificate, and that client reaches the registry itself.
+
+    Others do not: at another address, and at that one if their ClientHello is another.
+    """
     stranger = client_of(world, 6, world.upstreams.authority.pem.read_bytes())
     with pytest.raises(ssl.SSLCertVerificationError):
         stranger.certificate(REGISTRY)
@@ -231,6 +234,11 @@ def test_a_client_without_the_certificate_is_tunnelled_from_then_on(
         what="the refusal",
     )
     assert stranger.certificate(REGISTRY)
+    trusting = client_of(world, 6, entrepot.ca_pem)
+    trusting._context.set_ciphers("ECDHE+AESGCM")  # noqa: SLF001 another program, by its looks
+    assert trusting.get(f"https://{REGISTRY}/v2/").cache_status
+    assert stranger.certificate(REGISTRY)
+    assert (world.at(6)[REGISTRY], 443) in world.doors.connections, "at the address it chose"
     assert client_of(world, 4, entrepot.ca_pem).certificate(REGISTRY), "another client's fault"
 
 

@@ -20,6 +20,7 @@ from entrepot.endpoints.account_requests import AccountRequests
 from entrepot.endpoints.login_requests import LoginRequests
 from entrepot.endpoints.mirror import Mirrors
 from entrepot.endpoints.own_pages import Pages
+from entrepot.endpoints.untrusting_clients import described
 from entrepot.events.table import Event
 from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.own_addresses import Listeners
@@ -62,7 +63,7 @@ class Engine:
         realms = Realms()
         self.hosts = RegistryHosts(context, listed=config.registry, only_listed=config.only_listed)
         self.interception = Interception(
-            context.health, context.clock, realms, self.hosts, foundation.authority.permits
+            context.health, context.clock, realms, self.hosts, events, foundation.authority.permits
         )
         # The other endpoints
         accounts = foundation.accounts
@@ -75,6 +76,7 @@ class Engine:
             foundation.authority.certificate_pem,
             lambda: dict(events.counts),
             context.gateway.upstreams,
+            lambda: described(self.interception.untrusting_clients(), context.wall()),
         )
         # Maintenance
         self._housekeeping = Housekeeping(context.store_thread, context.events)

@@ -4,7 +4,7 @@
 monitors (:mod:`healthz`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from entrepot.endpoints.healthz import state
@@ -16,7 +16,7 @@ This is an Entrepot registry cache. It is an HTTP proxy: set HTTPS_PROXY to its 
 On the address of a mirror (--mirror) it is a registry to pull from.
 
 GET /ca.pem    the certificate to trust (install it with ca/install.sh)
-GET /healthz   state, counters, upstreams that are away or limit pulls
+GET /healthz   state, counters, upstreams that are away or limit pulls, clients without the CA
 """
 
 
@@ -27,6 +27,7 @@ class Pages:
     certificate: bytes
     counters: Callable[[], Mapping[str, int]]
     upstreams: Callable[[], Mapping[str, object]]
+    untrusting_clients: Callable[[], Sequence[Mapping[str, object]]] = tuple
 
     def answer(self, method: str, path: str) -> Answer:
         """Answer a request for one of the pages."""
@@ -37,7 +38,7 @@ class Pages:
             case "/ca.pem":
                 return _page(method, "application/x-pem-file", self.certificate)
             case "/healthz":
-                content = state(self.counters(), self.upstreams())
+                content = state(self.counters(), self.upstreams(), self.untrusting_clients())
                 return _page(method, "application/json", content)
             case "/":
                 return _page(method, "text/plain; charset=utf-8", _HELP.encode())

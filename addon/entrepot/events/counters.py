@@ -27,6 +27,16 @@ class Counter(Enum):
     PROBES_REFUSED = "Hosts that were not asked whether they are registries: too many were."
     CLIENT_LEFT = "Clients that broke off a transfer."
     HANDSHAKE_FAILED = "TLS handshakes of clients that failed."
+    TUNNELLED_UNTRUSTING = (
+        "Connections to registries that were tunnelled since their client does not trust the CA."
+    )
+    TUNNELLED_UNFIT = (
+        "Connections to registries that were tunnelled since the host asks for certificates, or "
+        "speaks no HTTP/1.1."
+    )
+    TUNNELLED_UNPERMITTED = (
+        "Connections to registries that were tunnelled since the CA may not sign for the host."
+    )
 
     def __init__(self, meaning: str) -> None:
         self.meaning = meaning

@@ -12,6 +12,8 @@ class EventFields(TypedDict, total=False):
     # Who and where
     client: object
     """A client's address."""
+    fingerprint: object
+    """What a client's ClientHello looks like, in short, behind its TLS library if that is known."""
     host: object
     """A server, as ``scheme://host[:port]``, or ``host:port`` as a client named it."""
     registry: object

@@ -93,11 +93,11 @@ class Event(Enum):
         "Nothing, or a longer `--idle`.",
     )
     CERTIFICATE_REFUSED = warning(
-        "client host outcome hint",
-        "The client does not trust the CA, or was not restarted since: that host is tunnelled for "
-        "that client for 10 minutes, so pulls work uncached.",
-        "`sh ca/install.sh check --url http://PROXY:3128` on the client, restart its engine, then "
-        "wait or restart the proxy.",
+        "client host fingerprint outcome hint",
+        "The client does not trust the CA, or was not restarted since: it is [tunnelled for a "
+        "while](clients.md#clients-that-do-not-trust-the-ca), so pulls work uncached. Others at "
+        "its address are not. Logged once in ten minutes of each client and host.",
+        "`sh ca/install.sh check --url http://PROXY:3128` on the client, and restart its engine.",
     )
     REQUEST_MISDIRECTED = warning(
         "client reason",

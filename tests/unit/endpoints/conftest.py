@@ -50,7 +50,9 @@ def run(store: Store, server: FaultServer) -> Callable[[Scenario], None]:
         context = Context.make(store, upstream, world.access, world.events, world.clock)
         with closing(context):
             world.hosts, realms = RegistryHosts(context), world.realms
-            interception = Interception(context.health, context.clock, realms, world.hosts)
+            interception = Interception(
+                context.health, context.clock, realms, world.hosts, context.events
+            )
             account_requests = AccountRequests(context, Accounts(), realms, interception)
             without_token = StaleIfError(context).without_token
             world.logins = LoginRequests(

@@ -43,7 +43,9 @@ class World:
         self.account = Account("fleet", "pw", plain=True)
         self.realms = Realms()
         self.hosts = RegistryHosts(context)
-        self.interception = Interception(context.health, context.clock, self.realms, self.hosts)
+        self.interception = Interception(
+            context.health, context.clock, self.realms, self.hosts, context.events
+        )
         self.use(self.account)
 
     def use(self, account: Account, prefix: tuple[str, ...] = ()) -> None:

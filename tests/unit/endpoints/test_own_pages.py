@@ -5,9 +5,22 @@ import json
 import pytest
 
 from entrepot.endpoints.own_pages import Pages
+from entrepot.endpoints.untrusting_clients import described
 from entrepot.protocol.messages import Answer
+from entrepot.upstream.discovery.tls_fingerprint import Fingerprint
+from entrepot.upstream.discovery.untrusting_clients import UntrustingClient
 
 CERTIFICATE = b"-----BEGIN CERTIFICATE-----\n"
+UNTRUSTING = UntrustingClient(
+    address="10.0.0.5",
+    fingerprint=Fingerprint("0123456789ab", "Go"),
+    hosts=("ghcr.io", "quay.io"),
+    since=3600.0,
+    last=1.0,
+    refused=2,
+    tunnelled=7,
+    others_trust=True,
+)
 
 
 def content(answer: Answer) -> bytes:
@@ -21,6 +34,7 @@ def pages() -> Pages:
         CERTIFICATE,
         lambda: {"blob_stored": 2, "blob_hits": 1},
         lambda: {"https://b.example.test": {"state": "down"}, "https://a.example.test": {}},
+        lambda: described([UNTRUSTING], 1e9),
     )
 
 
@@ -38,7 +52,21 @@ def test_the_state_is_json_with_sorted_counters(pages: Pages) -> None:
     document = json.loads(content(answer))
     upstreams = {"https://a.example.test": {}, "https://b.example.test": {"state": "down"}}
     counters = {"blob_hits": 1, "blob_stored": 2}
+    clients = document.pop("untrusting_clients")
     assert document == {"status": "ok", "counters": counters, "upstreams": upstreams}
+    assert clients == [
+        {
+            "client": "10.0.0.5",
+            "fingerprint": "0123456789ab",
+            "library": "Go",
+            "hosts": ["ghcr.io", "quay.io"],
+            "since": "2001-09-09T00:46:40+00:00",
+            "last": "2001-09-09T01:46:39+00:00",
+            "refused": 2,
+            "tunnelled": 7,
+            "others_trust": True,
+        }
+    ]
     assert list(document["counters"]) == ["blob_hits", "blob_stored"]
 
 

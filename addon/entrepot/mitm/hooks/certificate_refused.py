@@ -1,42 +1,94 @@
 """A client that refuses our certificate: its connections to that host are tunnelled for a while.
 
-So one machine without the CA still pulls, uncached, and the log says which it is.
+So one machine without the CA still pulls, uncached, and the log says which it is. Which client it
+is shows in the ClientHello. On a CONNECT that comes after the answer to it: the connection becomes
+a tunnel then, and a server that cannot be reached is a closed connection instead of a 502. Of a
+redirected connection the ClientHello is there when it is decided (``redirected_connections``).
 """
 
-from mitmproxy import tls
+from mitmproxy import connection, http, tls
+from mitmproxy.proxy import mode_specs
 
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
+from entrepot.mitm.layers.http_layer import SELF
 from entrepot.mitm.state import ProxyState, client_of
 from entrepot.protocol.identifiers import Origin
+from entrepot.upstream.discovery.tls_fingerprint import Fingerprint
+from entrepot.upstream.discovery.untrusting_clients import Refusal
 
 _ALERTS = ("unknown ca", "bad certificate", "certificate unknown", "unsupported certificate")
 """TLS alerts by which a client says that it does not accept our certificate."""
 
+_ONE = "run ca/install.sh on that client and restart its container engine"
+_ANOTHER = (
+    "another client at that address trusts the CA: it is also needed by what runs behind it, as "
+    "docker in docker, kind and virtual machines do"
+)
+
 
 class CertificateRefused:
-    """Notices clients that do not trust our CA."""
+    """Notices which clients trust our CA, and which do not."""
 
     def __init__(self, state: ProxyState) -> None:
         self._state = state
+        self._undecided: dict[str, tuple[Origin, Fingerprint]] = {}
+        """What was shown by clients that have neither refused nor sent a request yet."""
 
-    def tls_failed_client(self, data: tls.TlsData) -> None:
-        """Tunnel a client that refuses our certificate from now on."""
-        self._state.parts().events.count(Counter.HANDSHAKE_FAILED)
-        address = data.context.server.address
-        error = data.conn.error or ""
-        if address is None or not any(word in error for word in _ALERTS):
+    def tls_clienthello(self, data: tls.ClientHelloData) -> None:
+        """Tunnel a connection to a registry whose client turns out to be one that refused us."""
+        client, address = data.context.client, data.context.server.address
+        if address is None or client.id not in self._state.roles:
             return
         try:
             origin = Origin.make("https", address[0], address[1])
         except ValueError:
             return
+        shown = Fingerprint.of(data.client_hello.raw_bytes(wrap_in_record=False))
+        is_decided = isinstance(client.proxy_mode, mode_specs.TransparentMode)
+        interception = self._state.parts().interception
+        if not is_decided and interception.tunnels(origin, client_of(client), shown):
+            data.ignore_connection = True
+            del self._state.roles[client.id]
+        else:
+            self._undecided[client.id] = origin, shown
+
+    def tls_failed_client(self, data: tls.TlsData) -> None:
+        """Tunnel a client that refuses our certificate from now on."""
         parts, client = self._state.parts(), client_of(data.context.client)
-        if parts.interception.certificate_refused(origin, client):
-            parts.events.log(
-                Event.CERTIFICATE_REFUSED,
-                client=client_of(data.context.client),
-                host=origin.authority,
-                outcome="tunnelled for 10min",
-                hint="run ca/install.sh on that client and restart its container engine",
-            )
+        parts.events.count(Counter.HANDSHAKE_FAILED)
+        undecided = self._undecided.pop(data.context.client.id, None)
+        error = data.conn.error or ""
+        if undecided is None or not any(word in error for word in _ALERTS):
+            return
+        origin, shown = undecided
+        refusal = parts.interception.certificate_refused(origin, client, shown)
+        if refusal is not None:
+            self._say(refusal, client, origin, shown)
+
+    def _say(self, refusal: Refusal, client: str, origin: Origin, shown: Fingerprint) -> None:
+        self._state.parts().events.log(
+            Event.CERTIFICATE_REFUSED,
+            client=client,
+            host=origin.authority,
+            fingerprint=shown,
+            outcome=f"tunnelled for {refusal.seconds / 60:.0f}min",
+            hint=f"{_ONE}; {_ANOTHER}" if refusal.others_trust else _ONE,
+        )
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Take a connection's first request for the proof that its client trusts us."""
+        undecided = self._undecided.pop(flow.client_conn.id, None)
+        if undecided is not None:
+            origin, shown = undecided
+            interception = self._state.parts().interception
+            interception.certificate_trusted(origin, client_of(flow.client_conn), shown)
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Notice who fetches the certificate, to trust it from now on."""
+        if flow.request.path == "/ca.pem" and flow.request.host == SELF and flow.response is None:
+            self._state.parts().interception.certificate_fetched(client_of(flow.client_conn))
+
+    def client_disconnected(self, client: connection.Client) -> None:
+        """Forget a connection that has ended."""
+        self._undecided.pop(client.id, None)

@@ -19,7 +19,7 @@ import termios
 from dataclasses import dataclass
 from typing import Any
 
-from mitmproxy import connection, ctx, http
+from mitmproxy import connection, ctx, http, tls
 
 from entrepot.events.table import Event
 from entrepot.mitm.layers.connect_tunnel import TUNNEL, decouple_directions
@@ -95,6 +95,11 @@ class IdleTimeout:
         """Note that a redirected connection is a tunnel, which was decided just now."""
         if redirected.registry is None:
             self._tunnelled(redirected.context.client)
+
+    def tls_clienthello(self, data: tls.ClientHelloData) -> None:
+        """Note that a CONNECT became a tunnel with its ClientHello (``certificate_refused``)."""
+        if data.ignore_connection:
+            self._tunnelled(data.context.client)
 
     def http_connect_error(self, flow: http.HTTPFlow) -> None:
         """Note that a CONNECT was refused."""

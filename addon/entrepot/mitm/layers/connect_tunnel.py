@@ -63,6 +63,16 @@ class ProxiedTunnel(layer.Layer):
             yield from self._first.handle_event(event)
 
 
+def late_tunnel(context: Context) -> layer.Layer:
+    """A blind tunnel that opens with the client's first bytes, by the upstream proxy if it must."""
+    relay = layers.TCPLayer(context, ignore=True)
+    if context.server.via is None:
+        return relay
+    stack = HttpUpstreamProxy.make(context, send_connect=True)
+    stack /= relay
+    return stack[0]
+
+
 def waits_for_proxy(flow: http.HTTPFlow) -> bool:
     """Whether a flow still waits for the upstream proxy to lead on."""
     return flow.server_conn.via is not None and flow.server_conn.timestamp_start is None

@@ -1,10 +1,10 @@
-"""TLS: bounds on what a client can make mitmproxy's layer hold, and ends that are told.
+"""TLS: bounds on what a client can make mitmproxy's layer hold, ends that are told, late tunnels.
 
 By itself mitmproxy collects a ClientHello however long it becomes; keeps, for each connection, a
 buffer as large as the largest piece ever sent on it; and never ends a request whose server ends TLS
-by an alert.
+by an alert. And what becomes a tunnel with its ClientHello would go past the upstream proxy.
 
-Internals of mitmproxy 11.0 to 12.3, covered by ``tests/attack``.
+Internals of mitmproxy 11.0 to 12.3, covered by ``tests/attack`` and ``tests/wire``.
 """
 
 from typing import Any
@@ -13,6 +13,8 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer
 from OpenSSL import SSL
+
+from entrepot.mitm.layers.connect_tunnel import late_tunnel
 
 _HELLO = 64 * 1024
 _PIECE = 64 * 1024
@@ -27,11 +29,14 @@ class BoundedClientTLS(ClientTLSLayer):
     def receive_handshake_data(
         self, data: bytes
     ) -> layer.CommandGenerator[tuple[bool, str | None]]:
-        """End a handshake whose ClientHello does not end."""
+        """End a handshake whose ClientHello does not end; go the right way where none is to be."""
         if not self.client_hello_parsed and len(self.recv_buffer) + len(data) > _HELLO:
             self.recv_buffer.clear()
             return False, "the ClientHello is too long"
-        return (yield from super().receive_handshake_data(data))
+        told = yield from super().receive_handshake_data(data)
+        if self.conn is not self.context.client:  # the addon has it ignored, and nothing was sent
+            self.child_layer = late_tunnel(self.context)
+        return told
 
     def start_tls(self) -> layer.CommandGenerator[None]:
         """Let OpenSSL give back the buffers of its records, 34 KiB, while nothing is under way."""

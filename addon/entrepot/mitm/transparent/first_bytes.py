@@ -8,10 +8,11 @@ import re
 from enum import Enum, auto
 
 from mitmproxy.net.tls import starts_like_tls_record
-from mitmproxy.proxy.layers.tls import parse_client_hello
+from mitmproxy.proxy.layers.tls import get_client_hello, parse_client_hello
 
 from entrepot.mitm.layers import request_head
 from entrepot.protocol.identifiers import Origin
+from entrepot.upstream.discovery.tls_fingerprint import Fingerprint
 
 MOST_BYTES = request_head.MOST_BYTES
 """Nothing that is longer than this without an end is waited for."""
@@ -37,6 +38,11 @@ def wanted(received: bytes, port: int) -> Origin | Unclear:
         return Unclear.YET
     by = _by_hello if starts_like_tls_record(received) else _by_head
     return by(received, port)
+
+
+def fingerprint(received: bytes) -> Fingerprint:
+    """What the ClientHello shows of which a host is :func:`wanted` by TLS."""
+    return Fingerprint.of((get_client_hello(received) or b"")[4:])
 
 
 def _by_hello(received: bytes, port: int) -> Origin | Unclear:

@@ -15,7 +15,7 @@ from entrepot.mitm.hooks.upstream_proxy import way_to
 from entrepot.mitm.layers.mitmproxy_errors import NOT_LED
 from entrepot.mitm.layers.request_head import Refusal
 from entrepot.mitm.state import ProxyState, client_of
-from entrepot.mitm.transparent.first_bytes import Unclear
+from entrepot.mitm.transparent.first_bytes import Unclear, fingerprint
 from entrepot.mitm.transparent.redirected_layer import RedirectedConnection
 from entrepot.protocol.identifiers import Origin, bracketed
 
@@ -76,10 +76,9 @@ class TransparentIntercept:
 
     async def entrepot_redirected(self, redirected: RedirectedConnection) -> None:
         """Decide; whatever goes wrong means a tunnel (promise 4)."""
-        client = redirected.context.client
         redirected.refusal = self._refusal(redirected)
         if redirected.refusal is None and not isinstance(redirected.wanted, Unclear):
-            redirected.registry = await self._registry(redirected.wanted, client)
+            redirected.registry = await self._registry(redirected.wanted, redirected)
         server = redirected.context.server
         server.via = way_to(self._state.parts(), *_place(redirected.destination))
 
@@ -106,7 +105,8 @@ class TransparentIntercept:
             return Refusal(421, "the proxy's own connection was redirected to it")
         return None
 
-    async def _registry(self, wanted: Origin, conn: connection.Client) -> Origin | None:
+    async def _registry(self, wanted: Origin, redirected: RedirectedConnection) -> Origin | None:
+        conn = redirected.context.client
         parts, client = self._state.parts(), client_of(conn)
         try:
             if wanted.scheme == "http":
@@ -114,6 +114,9 @@ class TransparentIntercept:
                 reach = destinations.named_by_client(wanted.host, wanted.port, client)
                 return wanted if await parts.hosts.is_registry(wanted, reach, client) else None
             role = await parts.interception.role(wanted, client)
+            if role is not None:
+                shown = fingerprint(redirected.received)
+                role = None if parts.interception.tunnels(wanted, client, shown) else role
         except Exception:  # noqa: BLE001 one failure must not end the others
             self._state.events().log(Event.HOOK_FAILED, task="the decision on a connection")
             return None

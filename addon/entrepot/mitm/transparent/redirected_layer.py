@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 from mitmproxy.connection import Address
 from mitmproxy.net.tls import starts_like_tls_record
-from mitmproxy.proxy import commands, events, layer, layers
+from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HTTPMode
-from mitmproxy.proxy.layers.http._upstream_proxy import HttpUpstreamProxy
 
 from entrepot.mitm.layers import error_pages
+from entrepot.mitm.layers.connect_tunnel import late_tunnel
 from entrepot.mitm.layers.http_layer import EntrepotHttpLayer
 from entrepot.mitm.layers.request_head import Refusal
 from entrepot.mitm.layers.tls_limits import intercepting_tls
@@ -40,7 +40,8 @@ class RedirectedConnection(layer.Layer):
     """The first layer of a redirected connection.
 
     The addon sets ``registry`` for a connection to look into, ``refusal`` for one to close, and
-    the server's ``via`` where it is to be reached through an upstream proxy.
+    the server's ``via`` where it is to be reached through an upstream proxy. ``received`` is what
+    came of the client until then.
     """
 
     def __init__(self, context: Context, came_in_at: Address) -> None:
@@ -51,7 +52,7 @@ class RedirectedConnection(layer.Layer):
         self.wanted: Origin | Unclear = Unclear.YET
         self.registry: Origin | None = None
         self.refusal: Refusal | None = None
-        self._received = b""
+        self.received = b""
         self._timer = commands.RequestWakeup(NAMED_WITHIN)
         self._child: layer.Layer | None = None
 
@@ -66,12 +67,12 @@ class RedirectedConnection(layer.Layer):
             yield from self._pass_on(event)
         elif isinstance(event, events.Start):
             yield self._timer
-        elif isinstance(event, events.ConnectionClosed) and not self._received:
+        elif isinstance(event, events.ConnectionClosed) and not self.received:
             yield from self._end(b"")
         else:
             if isinstance(event, events.DataReceived):
-                self._received += event.data
-                self.wanted = wanted(self._received, self.destination[1])
+                self.received += event.data
+                self.wanted = wanted(self.received, self.destination[1])
                 if self.wanted is Unclear.YET:
                     return
             yield from self._decide()
@@ -87,27 +88,21 @@ class RedirectedConnection(layer.Layer):
         yield EntrepotRedirectedHook(self)
         if self.refusal is not None:
             answer = error_pages.raw(error_pages.text(self.refusal.status, self.refusal.reason))
-            yield from self._end(answer if b" HTTP/1." in self._received else b"")
+            yield from self._end(answer if b" HTTP/1." in self.received else b"")
             return
-        self._child = self._tunnel() if self.registry is None else self._inside(self.registry)
+        registry = self.registry
+        self._child = late_tunnel(self.context) if registry is None else self._inside(registry)
         yield from self._child.handle_event(events.Start())
-        if self._received:
+        if self.received:
             client = self.context.client
-            yield from self._child.handle_event(events.DataReceived(client, self._received))
-            self._received = b""
+            yield from self._child.handle_event(events.DataReceived(client, self.received))
+            self.received = b""
 
     def _inside(self, registry: Origin) -> layer.Layer:
         self.context.server.address = (registry.host, registry.port)
-        if starts_like_tls_record(self._received):
+        if starts_like_tls_record(self.received):
             return intercepting_tls(self.context)
         return EntrepotHttpLayer(self.context, HTTPMode.transparent)
-
-    def _tunnel(self) -> layer.Layer:
-        if self.context.server.via is None:
-            return layers.TCPLayer(self.context, ignore=True)
-        stack = HttpUpstreamProxy.make(self.context, send_connect=True)
-        stack /= layers.TCPLayer(self.context, ignore=True)
-        return stack[0]
 
     def _end(self, answer: bytes) -> layer.CommandGenerator[None]:
         self._child = _Ended(self.context)

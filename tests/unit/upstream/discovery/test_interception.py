@@ -9,6 +9,7 @@ from entrepot.auth import token_servers
 from entrepot.http_client.client import HttpClient
 from entrepot.protocol.identifiers import Origin
 from entrepot.upstream.discovery.interception import Role
+from entrepot.upstream.discovery.tls_fingerprint import UNKNOWN
 from entrepot.upstream.discovery.untrusting_clients import REFUSED_SECONDS
 from rig.certs import Authority
 from rig.faults import FaultServer, Handler, error, status
@@ -119,6 +120,7 @@ def test_a_token_server_has_to_speak_http_1(
     with setting(tmp_path, reachable) as it:
         assert roles(it, seconds=(0.0,)) == [role]
         assert it.events.counts["host_tunnelled"] == (role is None)
+        assert it.events.counts["tunnelled_unfit"] == (role is None)
 
 
 def test_a_token_server_is_looked_at_once_an_hour(
@@ -180,3 +182,24 @@ def test_a_client_that_refuses_us_is_tunnelled_for_ten_minutes(
 
     with setting(tmp_path, nowhere) as it:
         asyncio.run(scenario(it))
+
+
+def test_connections_past_the_cache_are_counted_by_their_reason(
+    tmp_path: Path, nowhere: HttpClient
+) -> None:
+    """Those of a registry only: to the client, to the CA."""
+    ghcr, quay = (Origin("https", host, 443) for host in ("ghcr.io", "quay.io"))
+
+    async def scenario(it: Setting) -> None:
+        assert await it.interception.role(ghcr, CLIENT) is None
+        assert not await it.interception.intercepts(ghcr, CLIENT), "which is no connection"
+        assert await it.interception.role(quay, CLIENT) is Role.REGISTRY
+        assert not it.interception.tunnels(quay, CLIENT, UNKNOWN)
+        it.interception.certificate_refused(quay, CLIENT)
+        for _ in range(2):
+            assert it.interception.tunnels(quay, CLIENT, UNKNOWN)
+
+    with setting(tmp_path, nowhere, permit="quay.io") as it:
+        asyncio.run(scenario(it))
+        counts = {name: it.events.counts[name] for name in it.events.counts if "tunnel" in name}
+    assert counts == {"tunnelled_unpermitted": 1, "tunnelled_untrusting": 2}
