@@ -119,8 +119,15 @@ effective() {
 # shellcheck disable=SC2016
 value_of() { awk -F '\t' -v name="^$1\$" '$1 ~ name { value = $2 } END { print value }'; }
 
-# Where the settings for registries are: in version 3 of the file, in version 2, and before.
-REGISTRY='plugins[.](io[.]containerd[.]cri[.]v1[.]images|io[.]containerd[.]grpc[.]v1[.]cri|cri)[.]registry[.]'
+# Where the settings for registries are in version $1 of the file, as a pattern: containerd reads
+# them nowhere else. It dumps a file of version 1 by the names of version 2.
+registry_section() {
+    case $1 in
+        1) say 'plugins[.](cri|io[.]containerd[.]grpc[.]v1[.]cri)[.]registry[.]' ;;
+        2) say 'plugins[.]io[.]containerd[.]grpc[.]v1[.]cri[.]registry[.]' ;;
+        *) say 'plugins[.]io[.]containerd[.]cri[.]v1[.]images[.]registry[.]' ;;
+    esac
+}
 
 # The version of the file's form: as it says, 1 where it does not, the newest where there is none.
 version() {
@@ -282,6 +289,11 @@ own_folders() {
 
 # Says whether containerd's CRI plugin reads the folder; status 1 where it does not.
 check_config() {
+    if [ -s "$config" ] && command -v containerd >/dev/null &&
+        ! problem=$(containerd --config "$config" config dump 2>&1 >/dev/null); then
+        say "containerd does not take $config: $(say "$problem" | sed -n '$p')"
+        return 1
+    fi
     now=$(effective | settings)
     if say "$now" | value_of disabled_plugins | grep -qE "$CRI"; then
         say "The CRI plugin is disabled in $config (disabled_plugins), so containerd reads no such folder"
@@ -289,7 +301,10 @@ check_config() {
         say "  ctr images pull --hosts-dir $certs IMAGE"
         return 1
     fi
-    path=$(say "$now" | value_of "${REGISTRY}config_path" | tr -d "\"'")
+    form=$(say "$now" | value_of version)
+    [ -n "$now" ] || form=$(version)
+    section=$(registry_section "${form:-1}")
+    path=$(say "$now" | value_of "${section}config_path" | tr -d "\"'")
     case :$path: in
         *:"$certs":* | *:"$certs/":*)
             say "containerd reads $certs (config_path)."
@@ -305,12 +320,16 @@ check_config() {
 # Says what to write into containerd's settings.
 advise() {
     # shellcheck disable=SC2016 # the dollars are awk's
-    old=$(say "$now" | awk -F '\t' -v name="^$REGISTRY(mirrors[.]|configs[.].*[.]tls[.])" \
+    old=$(say "$now" | awk -F '\t' -v name="^$section(mirrors[.]|configs[.].*[.]tls[.])" \
         '$1 ~ name { print $1; exit }')
     if [ -n "$old" ]; then
         say "$config has registries the old way ($old)."
         say "  With config_path beside it the CRI plugin does not start: move each such registry"
         say "  to a hosts.toml of its own in $certs first."
+    fi
+    elsewhere=$(say "$now" | value_of 'plugins[.].*[.]registry[.]config_path' | tr -d "\"'")
+    if [ -n "$elsewhere" ]; then
+        say "There is a config_path in a section that version ${form:-1} of the file does not have."
     fi
     version=$(version)
     say "containerd does not read $certs yet. In $config, the section"

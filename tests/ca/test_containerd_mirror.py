@@ -141,6 +141,7 @@ def test_uninstall_another(clean: "Machine") -> None:
 
 NEW = "[plugins.'io.containerd.cri.v1.images'.registry]"
 OLD = '[plugins."io.containerd.grpc.v1.cri".registry]'
+ELSEWHERE = "config_path in a section that version {} of the file does not have."
 DISABLED = "The CRI plugin is disabled"
 READS = f"containerd reads {CERTS} (config_path)."
 
@@ -149,7 +150,10 @@ READS = f"containerd reads {CERTS} (config_path)."
     ("text", "said"),
     [
         (NAMED, READS),
-        (f'version = 3\ndisabled_plugins = ["io.containerd.internal.v1.cri-x"]\n{NAMED}', READS),
+        (f'disabled_plugins = ["io.containerd.internal.v1.cri-x"]\n{NAMED}', READS),
+        (f'version = 3\n{OLD}\nconfig_path = "{CERTS}"\n', f"  {NEW}\nneeds the line\n"),
+        (f'version = 2\n{NEW}\nconfig_path = "{CERTS}"\n', ELSEWHERE.format(2)),
+        (f'version = 2\n[plugins.cri.registry]\nconfig_path = "{CERTS}"\n', ELSEWHERE.format(2)),
         (f'version = 3\n{NEW}\n  config_path = "/a:{CERTS}:/b" # ours\n', READS),
         (f"version = 3\n{NEW}\nconfig_path='{CERTS}/'\n", READS),
         (f'[plugins.cri.registry]\nconfig_path = "{CERTS}"\n', READS),
@@ -215,6 +219,10 @@ def test_with_a_real_containerd(clean: "Machine") -> None:
     at = said.index("needs the line")
     clean.write(CONFIG, f"version = 2\n{said[at - 1].strip()}\n{said[at + 1].strip()}\n")
     assert READS in clean.run(SCRIPT, "check").stdout
+    clean.write(CONFIG, f"{NAMED}[nothing\n")
+    broken = clean.run(SCRIPT, "install", "cache")
+    assert (broken.returncode, READS in broken.stdout) == (1, False)
+    assert f"containerd does not take {CONFIG}: " in broken.stdout
 
 
 def test_a_folder_of_its_own_is_named(clean: "Machine") -> None:

@@ -1,4 +1,4 @@
-"""`scripts/docker-proxy.sh check` with a real proxy: it says yes where the cache is used, only there.
+"""`scripts/docker-proxy.sh check` with a real proxy: it says yes only where the cache is used.
 
 The daemon is a process with its environment; test_docker_proxy_daemon.py has a real dockerd.
 """

@@ -1,4 +1,4 @@
-"""scripts/client/no_proxy.sh: which hosts NO_PROXY keeps from the proxy, read as by Go's programs."""
+"""scripts/client/no_proxy.sh: which hosts NO_PROXY keeps from the proxy, as Go reads it."""
 
 import re
 import shutil
