@@ -416,13 +416,13 @@ exemption() {
 # Says which registries of $WELL_KNOWN, and of $2 (host:port), the list $1 exempts; status 1 if any.
 report_exempt() {
     exempt=0
-    for registry in $WELL_KNOWN $2; do
-        case $registry in
-            *:*) entry=$(exemption "$(say "${registry%:*}" | tr -d '[]')" "${registry##*:}" "$1") ;;
-            *) entry=$(exemption "$registry" 443 "$1") ;;
+    for known in $WELL_KNOWN $2; do
+        case $known in
+            *:*) entry=$(exemption "$(say "${known%:*}" | tr -d '[]')" "${known##*:}" "$1") ;;
+            *) entry=$(exemption "$known" 443 "$1") ;;
         esac
         if [ -n "$entry" ]; then
-            say "$registry bypasses the cache: NO_PROXY has '$entry'"
+            say "${known%:443} bypasses the cache: NO_PROXY has '$entry'"
             exempt=1
         fi
     done
