@@ -417,6 +417,7 @@ exemption() {
 report_exempt() {
     exempt=0
     for known in $WELL_KNOWN $2; do
+        [ "$known:443" != "$2" ] || continue
         case $known in
             *:*) entry=$(exemption "$(say "${known%:*}" | tr -d '[]')" "${known##*:}" "$1") ;;
             *) entry=$(exemption "$known" 443 "$1") ;;
@@ -833,12 +834,12 @@ check() {
     return $wrong
 }
 
-# What the files say.
+# What the files say. Where they say nothing the daemon may have settings of its own.
 report_files() {
     well=0
     if [ -z "$set_to" ]; then
-        say "$unit: no HTTPS_PROXY is set"
-        return 1
+        say "$unit: no HTTPS_PROXY is set by systemd"
+        return
     fi
     for variable in HTTP_PROXY HTTPS_PROXY NO_PROXY; do
         say "$variable=$(value_of "$now" "$variable" | redact) ($(origin_of "$now" "$variable"))"

@@ -153,8 +153,8 @@ check() {
     case $found in
         *'chain prerouting'*)
             idle=1
-            case $found in *' ip saddr'*) ! forwards IPv4 "$FORWARD4" || idle=0 ;; esac
-            case $found in *' ip6 saddr'*) ! forwards IPv6 "$FORWARD6" || idle=0 ;; esac
+            case $found in *'ip saddr'*) ! forwards IPv4 "$FORWARD4" || idle=0 ;; esac
+            case $found in *'ip6 saddr'*) ! forwards IPv6 "$FORWARD6" || idle=0 ;; esac
             # Many a gateway has one family.
             [ "$idle" = 0 ] || wrong=1
             ;;
@@ -165,7 +165,7 @@ check() {
 # Whether what listens can be reached by what is redirected, and sends as the user who is let through.
 check_listeners() {
     unfit=0
-    case $found in *' ip saddr'*)
+    case $found in *'ip saddr'*)
         # A socket for all addresses of IPv6 is one for those of IPv4 too.
         if ! outward | grep -qE '^(4|6 0{32}) '; then
             say "Port $port: not where IPv4 clients come in. Next: start the proxy with --transparent :$port"
@@ -173,7 +173,7 @@ check_listeners() {
         fi
         ;;
     esac
-    case $found in *' ip6 saddr'*)
+    case $found in *'ip6 saddr'*)
         if [ "$(cat "$FORWARD6" 2>/dev/null)" != 0 ] && ! outward | grep -q '^6 '; then
             say "Port $port: not where IPv6 clients come in. Next: start the proxy with --transparent :$port"
             unfit=1

@@ -82,6 +82,7 @@ exemption() {
 report_exempt() {
     exempt=0
     for known in $WELL_KNOWN $2; do
+        [ "$known:443" != "$2" ] || continue
         case $known in
             *:*) entry=$(exemption "$(say "${known%:*}" | tr -d '[]')" "${known##*:}" "$1") ;;
             *) entry=$(exemption "$known" 443 "$1") ;;

@@ -242,11 +242,14 @@ def test_a_server_that_is_no_entrepot(
     assert f"http://{address}/ca.pem: it cannot be fetched: that is no Entrep" in checked.stdout
 
 
-def test_nothing(clean: "Machine") -> None:
-    """Where nothing is set, check says so with status 1."""
+def test_nothing(clean: "Machine", running: Running) -> None:
+    """Where nothing is set, check says so with status 1, whether docker runs or not."""
+    with running({}):
+        assert clean.run(SCRIPT, "check").returncode == 1
+    (clean.bin / "systemctl").unlink()
     checked = clean.run(SCRIPT, "check")
     assert checked.returncode == 1
-    assert "docker: no HTTPS_PROXY is set" in checked.stdout
+    assert "docker: no HTTPS_PROXY is set by systemd" in checked.stdout
 
 
 def test_silent(clean: "Machine") -> None:
