@@ -16,11 +16,24 @@ die() {
 }
 need_root() { [ "$(id -u)" = 0 ] || die "$1 must be run as root"; }
 
+# A command line that makes no sense.
+misuse() {
+    usage >&2
+    exit 2
+}
+
+# Shows the usage and ends, where one of the words asks for it.
+help_if_asked() {
+    for word; do
+        case $word in -h | --help) usage && exit ;; esac
+    done
+}
+
 NAME=entrepot.crt
 DOCKER_CERTS=/etc/docker/certs.d
 
 usage() {
-    cat >&2 <<END
+    cat <<END
 usage: $0 install (--url http://PROXY:3128 | --file CA.pem) [--fingerprint SHA256]
                   [--docker-only HOST...]
        $0 check [--url http://PROXY:3128 | --file CA.pem] [--fingerprint SHA256]
@@ -30,11 +43,11 @@ install    puts the proxy's certificate into the system's trust store, which doc
            podman, curl and most else read; with --docker-only into $DOCKER_CERTS/HOST alone.
            With --fingerprint (run \`entrepot ca show\` on the proxy to see it) another
            certificate is refused.
-check      says where the certificate is installed; exit status 1 where something is wrong.
+check      says where the certificate is installed, and whether docker and containerd were
+           started since; exit status 1 where something is wrong.
            With --url, --file or --fingerprint it must be that certificate.
 uninstall  removes what install wrote, and folders under $DOCKER_CERTS that are empty then.
 END
-    exit 2
 }
 
 # A certificate in a PEM file, read from its DER bytes: a client may have no openssl.
@@ -79,6 +92,12 @@ inspect() {
         -e 's/.*301e170d[0-9a-f]\{24\}5a170d\([0-9a-f]\{24\}\)5a.*/3230\1/p' \
         -e 's/.*3020170d[0-9a-f]\{24\}5a180f\([0-9a-f]\{28\}\)5a.*/\1/p' | sed 's/3\(.\)/\1/g')
     [ -n "$expires" ] || { problem="the certificate in $1 does not say when it expires"; return 1; }
+    begins=$(say "$hex" | sed -n \
+        's/.*30\(1e\|20\)170d\([0-9a-f]\{24\}\)5a1\(70d\|80f\).*/3230\2/p' | sed 's/3\(.\)/\1/g')
+    if [ "$begins" -gt "$(date -u +%Y%m%d%H%M%S)" ]; then
+        problem="the certificate in $1 is not valid before $(day "$begins"): is this machine's clock right?"
+        return 1
+    fi
     if [ "$expires" -le "$(date -u +%Y%m%d%H%M%S)" ]; then
         problem="the certificate in $1 expired on $(day "$expires")"
         return 1
@@ -146,6 +165,41 @@ replace_file() {
     mv -f "$new" "$1"
 }
 
+# The process of the unit $1 as systemd knows it, or of docker as it says itself; nothing where it
+# does not run.
+main_pid() {
+    found=$(systemctl show -p MainPID "$1" 2>/dev/null | sed -n 's/^MainPID=//p')
+    case $found$1 in
+        docker | 0docker) found=$(cat /run/docker.pid 2>/dev/null || true) ;;
+    esac
+    case $found in '' | 0 | *[!0-9]*) return ;; esac
+    [ ! -e "/proc/$found/stat" ] || say "$found"
+}
+
+# When process $1 was started, in seconds since 1970: field 22 of the line, after a name that may
+# hold blanks, in hundredths of a second since boot.
+started() {
+    ticks=$(sed 's/.*) //' "/proc/$1/stat" | cut -d ' ' -f 20)
+    booted=$(sed -n 's/^btime //p' /proc/stat)
+    say $((booted + ticks / 100))
+}
+
+# Whether file $2 was changed after process $1 was started. Both are cut to seconds.
+is_newer() { [ "$(date -r "$2" +%s)" -gt $(($(started "$1") + 1)) ]; }
+
+# The first of the variables $2... that is not empty for process $1, as Go's programs look for them.
+variable_of() {
+    environ=/proc/$1/environ
+    shift
+    for name; do
+        value=$(tr '\0' '\n' <"$environ" | sed -n "s/^$name=//p" | tail -n 1)
+        if [ -n "$value" ]; then
+            say "$value"
+            return
+        fi
+    done
+}
+
 # Brings the certificate of --url or --file to $work/ca.pem, without the text around it.
 obtain() {
     given=$file
@@ -205,13 +259,15 @@ install_system() {
     say "  point the daemons to the proxy: scripts/docker-proxy.sh install PROXY:3128"
 }
 
+is_hub() {
+    case $(say "${1%:*}" | tr '[:upper:]' '[:lower:]') in docker.io | *.docker.io) ;; *) false ;; esac
+}
+
 refuse_hub() {
-    case $(say "${1%:*}" | tr '[:upper:]' '[:lower:]') in
-        docker.io | *.docker.io)
-            die "dockerd ignores $DOCKER_CERTS for Docker Hub under every name (docker.io, \
+    if is_hub "$1"; then
+        die "dockerd ignores $DOCKER_CERTS for Docker Hub under every name (docker.io, \
 registry-1.docker.io, index.docker.io): install without --docker-only. Nothing was done."
-            ;;
-    esac
+    fi
 }
 
 install_docker_only() {
@@ -246,6 +302,24 @@ report_bundle() {
     return 1
 }
 
+# One line for each daemon that was started before the certificate $1 came: it reads the store once.
+# Status 1 where one of them uses a proxy, or is docker, which has no other use for it.
+report_daemons() {
+    older=0
+    for unit in docker containerd; do
+        pid=$(main_pid "$unit")
+        if [ -z "$pid" ] || ! is_newer "$pid" "$1"; then continue; fi
+        case $unit$(variable_of "$pid" HTTPS_PROXY https_proxy 2>/dev/null) in
+            containerd) say "$unit was started before it came, and has no proxy set: nothing to do unless it pulls" ;;
+            *)
+                say "$unit was started before it came, and reads the store once: systemctl restart $unit"
+                older=1
+                ;;
+        esac
+    done
+    return $older
+}
+
 check() {
     if [ -n "$url$file" ]; then
         obtain
@@ -253,13 +327,14 @@ check() {
         expected=$fingerprint
     fi
     stores >"$work/stores"
-    anywhere=0 wrong=0
+    anywhere=0 system=0 wrong=0
     while read -r folder command bundle; do
         [ -d "$folder" ] && command -v "$command" >/dev/null || [ -f "$folder/$NAME" ] || continue
         if [ -f "$folder/$NAME" ]; then
-            anywhere=1
+            anywhere=1 system=1
             report "$folder/$NAME" || wrong=1
             report_bundle "$bundle" "$folder/$NAME" "$command" || wrong=1
+            report_daemons "$folder/$NAME" || wrong=1
         else
             say "$folder/$NAME: not installed"
         fi
@@ -268,6 +343,13 @@ check() {
         [ -f "$path" ] || continue
         anywhere=1
         report "$path" || wrong=1
+        folder=${path%/*} && host=${folder##*/}
+        if is_hub "$host"; then
+            say "$path: dockerd ignores it: for Docker Hub only the system's store counts"
+            wrong=1
+        elif [ "$system" = 0 ]; then
+            say "$path: docker trusts it for $host alone; Docker Hub is not cached"
+        fi
     done
     [ "$anywhere" = 1 ] || say "No certificate of an Entrepôt proxy is installed here."
     [ "$anywhere$wrong" = 10 ]
@@ -304,14 +386,15 @@ uninstall() {
 }
 
 main() {
-    [ $# -gt 0 ] || usage
+    help_if_asked "$@"
+    [ $# -gt 0 ] || misuse
     action=$1
     shift
     url='' file='' expected='' docker_only=0 hosts=''
     while [ $# -gt 0 ]; do
         case $1 in
             --url | --file | --fingerprint)
-                [ $# -gt 1 ] || usage
+                [ $# -gt 1 ] || misuse
                 case $1 in
                     --url) url=$2 ;;
                     --file) file=$2 ;;
@@ -320,9 +403,9 @@ main() {
                 shift
                 ;;
             --docker-only) docker_only=1 ;;
-            -*) usage ;;
+            -*) misuse ;;
             *)
-                [ "$docker_only" = 1 ] || usage
+                [ "$docker_only" = 1 ] || misuse
                 case $1 in
                     .* | *[!A-Za-z0-9._:-]*) die "got '$1', want a host or host:port" ;;
                 esac
@@ -331,7 +414,7 @@ main() {
         esac
         shift
     done
-    [ -z "$url" ] || [ -z "$file" ] || usage
+    [ -z "$url" ] || [ -z "$file" ] || misuse
     case $url in
         '' | http://?* | https://?*) ;;
         *) die "got --url '$url', want http://PROXY:3128" ;;
@@ -341,14 +424,14 @@ main() {
         *[!0-9a-f]*) die "got --fingerprint '$expected', want the 64 hex digits of a SHA-256" ;;
         *) [ "${#expected}" = 64 ] || die "got a --fingerprint of ${#expected} hex digits, want 64" ;;
     esac
-    [ "$docker_only" = 0 ] || [ "$action$hosts" != install ] || usage
+    [ "$docker_only" = 0 ] || [ "$action$hosts" != install ] || misuse
 
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     trap 'exit 1' HUP INT TERM
     case $action in
         install)
-            [ -n "$url$file" ] || usage
+            [ -n "$url$file" ] || misuse
             for host in $hosts; do refuse_hub "$host"; done
             need_root install
             obtain
@@ -357,15 +440,15 @@ main() {
             if [ "$docker_only" = 1 ]; then install_docker_only $hosts; else install_system; fi
             ;;
         check)
-            [ "$docker_only" = 0 ] || usage
+            [ "$docker_only" = 0 ] || misuse
             check
             ;;
         uninstall)
-            [ "$docker_only$url$file$expected" = 0 ] || usage
+            [ "$docker_only$url$file$expected" = 0 ] || misuse
             need_root uninstall
             uninstall
             ;;
-        *) usage ;;
+        *) misuse ;;
     esac
 }
 

@@ -19,12 +19,27 @@ die() {
 }
 need_root() { [ "$(id -u)" = 0 ] || die "$1 must be run as root"; }
 
+# A command line that makes no sense.
+misuse() {
+    usage >&2
+    exit 2
+}
+
+# Shows the usage and ends, where one of the words asks for it.
+help_if_asked() {
+    for word; do
+        case $word in -h | --help) usage && exit ;; esac
+    done
+}
+
 CONFIG=/etc/containerd/config.toml
+# The names of the CRI plugin in the versions of the file: short, whole, and of containerd 2.
+CRI='["'"'"'](cri|io[.]containerd[.]grpc[.]v1[.]cri|io[.]containerd[.]cri[.]v1[.]images)["'"'"']'
 CERTS=/etc/containerd/certs.d
 MARK='# Written by containerd-mirror.sh of Entrepôt; "containerd-mirror.sh uninstall" removes it.'
 
 usage() {
-    cat >&2 <<END
+    cat <<END
 usage: $0 install MIRROR [--hosts-dir DIR] [--config FILE]
        $0 check [MIRROR] [--hosts-dir DIR] [--config FILE]
        $0 uninstall [MIRROR] [--hosts-dir DIR]
@@ -32,12 +47,11 @@ usage: $0 install MIRROR [--hosts-dir DIR] [--config FILE]
 MIRROR is host, host:port or http://host:port; the port is 5000 unless given.
 
 install    writes _default/hosts.toml into DIR ($CERTS unless given), and says what
-           FILE ($CONFIG unless given) lacks.
+           FILE ($CONFIG unless given) lacks; exit status 1 while containerd does not read it.
 check      says what is set, whether containerd reads it and whether the mirror answers;
            exit status 1 where something is wrong.
 uninstall  removes what install wrote; with MIRROR only if it names that mirror.
 END
-    exit 2
 }
 
 # The address as it is given: host, host:port or http://host:port. Where it is none of these, the
@@ -105,8 +119,15 @@ effective() {
 # shellcheck disable=SC2016
 value_of() { awk -F '\t' -v name="^$1\$" '$1 ~ name { value = $2 } END { print value }'; }
 
-# Where the settings for registries are: in version 3 of the file, in version 2, and before.
-REGISTRY='plugins[.](io[.]containerd[.]cri[.]v1[.]images|io[.]containerd[.]grpc[.]v1[.]cri|cri)[.]registry[.]'
+# Where the settings for registries are in version $1 of the file, as a pattern: containerd reads
+# them nowhere else. It dumps a file of version 1 by the names of version 2.
+registry_section() {
+    case $1 in
+        1) say 'plugins[.](cri|io[.]containerd[.]grpc[.]v1[.]cri)[.]registry[.]' ;;
+        2) say 'plugins[.]io[.]containerd[.]grpc[.]v1[.]cri[.]registry[.]' ;;
+        *) say 'plugins[.]io[.]containerd[.]cri[.]v1[.]images[.]registry[.]' ;;
+    esac
+}
 
 # The version of the file's form: as it says, 1 where it does not, the newest where there is none.
 version() {
@@ -141,20 +162,52 @@ replace_file() {
     mv -f "$new" "$1"
 }
 
-# The process of the unit $1 as systemd knows it: 0 or nothing where it does not run.
-main_pid() { systemctl show -p MainPID "$1" 2>/dev/null | sed -n 's/^MainPID=//p'; }
+# The process of the unit $1 as systemd knows it, or of docker as it says itself; nothing where it
+# does not run.
+main_pid() {
+    found=$(systemctl show -p MainPID "$1" 2>/dev/null | sed -n 's/^MainPID=//p')
+    case $found$1 in
+        docker | 0docker) found=$(cat /run/docker.pid 2>/dev/null || true) ;;
+    esac
+    case $found in '' | 0 | *[!0-9]*) return ;; esac
+    [ ! -e "/proc/$found/stat" ] || say "$found"
+}
+
+# When process $1 was started, in seconds since 1970: field 22 of the line, after a name that may
+# hold blanks, in hundredths of a second since boot.
+started() {
+    ticks=$(sed 's/.*) //' "/proc/$1/stat" | cut -d ' ' -f 20)
+    booted=$(sed -n 's/^btime //p' /proc/stat)
+    say $((booted + ticks / 100))
+}
+
+# Whether file $2 was changed after process $1 was started. Both are cut to seconds.
+is_newer() { [ "$(date -r "$2" +%s)" -gt $(($(started "$1") + 1)) ]; }
+
+# The first of the variables $2... that is not empty for process $1, as Go's programs look for them.
+variable_of() {
+    environ=/proc/$1/environ
+    shift
+    for name; do
+        value=$(tr '\0' '\n' <"$environ" | sed -n "s/^$name=//p" | tail -n 1)
+        if [ -n "$value" ]; then
+            say "$value"
+            return
+        fi
+    done
+}
 
 # Does what $action says: install_file, check or uninstall_file, which each script has of its own.
 # Install needs the address ($given) of what the daemon shall use.
 run_action() {
     case $action in
-        install) [ -n "$given" ] || usage ;;
+        install) [ -n "$given" ] || misuse ;;
         check)
             check
             return
             ;;
         uninstall) ;;
-        *) usage ;;
+        *) misuse ;;
     esac
     need_root "$action"
     "${action}_file"
@@ -203,9 +256,11 @@ into it, before other hosts, and remove a line \`server\` if there is one."
         say "Wrote $file: $mirror"
     fi
     own_folders
-    if check_config; then
-        say "containerd reads the file at each pull: nothing to restart."
+    if ! check_config; then
+        say "Until then no image comes by the mirror."
+        return 1
     fi
+    say "containerd reads the file at each pull: nothing to restart."
 }
 
 uninstall_file() {
@@ -234,14 +289,22 @@ own_folders() {
 
 # Says whether containerd's CRI plugin reads the folder; status 1 where it does not.
 check_config() {
+    if [ -s "$config" ] && command -v containerd >/dev/null &&
+        ! problem=$(containerd --config "$config" config dump 2>&1 >/dev/null); then
+        say "containerd does not take $config: $(say "$problem" | sed -n '$p')"
+        return 1
+    fi
     now=$(effective | settings)
-    case $(say "$now" | value_of disabled_plugins) in *cri*)
-        say "The CRI plugin is disabled in $config, so only clients that are told read the folder:"
+    if say "$now" | value_of disabled_plugins | grep -qE "$CRI"; then
+        say "The CRI plugin is disabled in $config (disabled_plugins), so containerd reads no such folder"
+        say "  until the plugin is taken out of that list. Clients that are told do:"
         say "  ctr images pull --hosts-dir $certs IMAGE"
-        return
-        ;;
-    esac
-    path=$(say "$now" | value_of "${REGISTRY}config_path" | tr -d "\"'")
+        return 1
+    fi
+    form=$(say "$now" | value_of version)
+    [ -n "$now" ] || form=$(version)
+    section=$(registry_section "${form:-1}")
+    path=$(say "$now" | value_of "${section}config_path" | tr -d "\"'")
     case :$path: in
         *:"$certs":* | *:"$certs/":*)
             say "containerd reads $certs (config_path)."
@@ -257,12 +320,16 @@ check_config() {
 # Says what to write into containerd's settings.
 advise() {
     # shellcheck disable=SC2016 # the dollars are awk's
-    old=$(say "$now" | awk -F '\t' -v name="^$REGISTRY(mirrors[.]|configs[.].*[.]tls[.])" \
+    old=$(say "$now" | awk -F '\t' -v name="^$section(mirrors[.]|configs[.].*[.]tls[.])" \
         '$1 ~ name { print $1; exit }')
     if [ -n "$old" ]; then
         say "$config has registries the old way ($old)."
         say "  With config_path beside it the CRI plugin does not start: move each such registry"
         say "  to a hosts.toml of its own in $certs first."
+    fi
+    elsewhere=$(say "$now" | value_of 'plugins[.].*[.]registry[.]config_path' | tr -d "\"'")
+    if [ -n "$elsewhere" ]; then
+        say "There is a config_path in a section that version ${form:-1} of the file does not have."
     fi
     version=$(version)
     say "containerd does not read $certs yet. In $config, the section"
@@ -280,15 +347,24 @@ advise() {
 # A daemon has the settings that it was started with, whatever the file says now.
 check_daemon() {
     pid=$(main_pid containerd)
-    case $pid in '' | 0) return ;; esac
-    [ -r "/proc/$pid/stat" ] && [ -f "$config" ] || return 0
-    # Field 22 of the line, after a name that may hold blanks, in hundredths of a second since boot.
-    ticks=$(sed 's/.*) //' "/proc/$pid/stat" | cut -d ' ' -f 20)
-    booted=$(sed -n 's/^btime //p' /proc/stat)
-    if [ "$(date -r "$config" +%s)" -gt $((booted + ticks / 100)) ]; then
+    [ -n "$pid" ] || return 0
+    used=$(tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | config_of)
+    if [ -n "$used" ] && [ "$used" != "$config" ]; then
+        say "The running containerd has another file than $config: use --config $used"
+        return 1
+    fi
+    if [ -f "$config" ] && is_newer "$pid" "$config"; then
         say "The running containerd was started before $config changed: systemctl restart containerd"
         return 1
     fi
+}
+
+# The file that a command line of containerd (a word a line) names.
+config_of() {
+    awk 'wanted { file = $0; wanted = 0; next }
+        /^(-c|--?config)$/ { wanted = 1 }
+        /^(-c|--?config)=/ { file = $0; sub(/^[^=]*=/, "", file) }
+        END { if (substr(file, 1, 1) == "/") print file }'
 }
 
 check() {
@@ -321,14 +397,15 @@ check() {
 }
 
 main() {
-    [ $# -gt 0 ] || usage
+    help_if_asked "$@"
+    [ $# -gt 0 ] || misuse
     action=$1
     shift
     given='' mirror='' certs=$CERTS config=$CONFIG
     while [ $# -gt 0 ]; do
         case $1 in
             --hosts-dir | --config)
-                [ $# -gt 1 ] || usage
+                [ $# -gt 1 ] || misuse
                 case $2 in
                     /*) ;;
                     *) die "got $1 '$2', want a path from /" ;;
@@ -337,9 +414,9 @@ main() {
                 if [ "$1" = --config ]; then config=$2; else certs=${2%/}; fi
                 shift
                 ;;
-            -* | '') usage ;;
+            -* | '') misuse ;;
             *)
-                [ -z "$given" ] || usage
+                [ -z "$given" ] || misuse
                 given=$1
                 ;;
         esac

@@ -18,25 +18,40 @@ die() {
 }
 need_root() { [ "$(id -u)" = 0 ] || die "$1 must be run as root"; }
 
+# A command line that makes no sense.
+misuse() {
+    usage >&2
+    exit 2
+}
+
+# Shows the usage and ends, where one of the words asks for it.
+help_if_asked() {
+    for word; do
+        case $word in -h | --help) usage && exit ;; esac
+    done
+}
+
 NAME=zz-entrepot.conf
 LOCAL=localhost,127.0.0.0/8,::1
 
 usage() {
-    cat >&2 <<END
+    cat <<END
 usage: $0 install PROXY [--unit UNIT] [--no-proxy LIST]
-       $0 check [PROXY] [--unit UNIT]
+       $0 check [PROXY] [--unit UNIT] [--image IMAGE]
        $0 uninstall [PROXY] [--unit UNIT]
 
 PROXY is host, host:port or http://[user:password@]host:port; the port is 3128 unless given.
 UNIT is docker (the default), containerd or another service, such as k3s.
 
 install    writes $NAME for the unit: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, which is
-           $LOCAL, or LIST, and what the unit's NO_PROXY had before.
-check      says what is set, whether the daemon runs with it and whether the proxy answers;
-           exit status 1 where something is wrong.
+           $LOCAL, LIST, and what the unit's NO_PROXY had before.
+check      says what is set, whether the running daemon has it and trusts the proxy's
+           certificate, which registries NO_PROXY keeps from the cache, and whether the cache
+           answers by the proxy; exit status 1 where something is wrong or not proven.
+           With --image docker's daemon asks for that image's manifest, and nothing else of it;
+           if the cache does not have it, Docker Hub may count a pull.
 uninstall  removes what install wrote; with PROXY only if it names that proxy.
 END
-    exit 2
 }
 
 # The address as it is given: host, host:port or http://host:port. Where it is none of these, the
@@ -175,23 +190,511 @@ replace_file() {
     mv -f "$new" "$1"
 }
 
-# The process of the unit $1 as systemd knows it: 0 or nothing where it does not run.
-main_pid() { systemctl show -p MainPID "$1" 2>/dev/null | sed -n 's/^MainPID=//p'; }
+# The process of the unit $1 as systemd knows it, or of docker as it says itself; nothing where it
+# does not run.
+main_pid() {
+    found=$(systemctl show -p MainPID "$1" 2>/dev/null | sed -n 's/^MainPID=//p')
+    case $found$1 in
+        docker | 0docker) found=$(cat /run/docker.pid 2>/dev/null || true) ;;
+    esac
+    case $found in '' | 0 | *[!0-9]*) return ;; esac
+    [ ! -e "/proc/$found/stat" ] || say "$found"
+}
+
+# When process $1 was started, in seconds since 1970: field 22 of the line, after a name that may
+# hold blanks, in hundredths of a second since boot.
+started() {
+    ticks=$(sed 's/.*) //' "/proc/$1/stat" | cut -d ' ' -f 20)
+    booted=$(sed -n 's/^btime //p' /proc/stat)
+    say $((booted + ticks / 100))
+}
+
+# Whether file $2 was changed after process $1 was started. Both are cut to seconds.
+is_newer() { [ "$(date -r "$2" +%s)" -gt $(($(started "$1") + 1)) ]; }
+
+# The first of the variables $2... that is not empty for process $1, as Go's programs look for them.
+variable_of() {
+    environ=/proc/$1/environ
+    shift
+    for name; do
+        value=$(tr '\0' '\n' <"$environ" | sed -n "s/^$name=//p" | tail -n 1)
+        if [ -n "$value" ]; then
+            say "$value"
+            return
+        fi
+    done
+}
 
 # Does what $action says: install_file, check or uninstall_file, which each script has of its own.
 # Install needs the address ($given) of what the daemon shall use.
 run_action() {
     case $action in
-        install) [ -n "$given" ] || usage ;;
+        install) [ -n "$given" ] || misuse ;;
         check)
             check
             return
             ;;
         uninstall) ;;
-        *) usage ;;
+        *) misuse ;;
     esac
     need_root "$action"
     "${action}_file"
+}
+
+# A certificate in a PEM file, read from its DER bytes: a client may have no openssl.
+
+# The base64 text of a PEM file in one line.
+body() { sed -n '/^-----BEGIN/,/^-----END/p' "$1" | sed '/^-----/d' | tr -d '\r\n\t '; }
+
+colons() { sed 's/../&:/g; s/:$//' | tr 'a-f' 'A-F'; }
+
+# Sets fingerprint (64 hex digits) and expires (YYYYMMDDHHMMSS, UTC), or problem and status 1.
+inspect() {
+    [ -r "$1" ] || { problem="$1 cannot be read"; return 1; }
+    if grep -q 'PRIVATE KEY' "$1"; then
+        problem="$1 holds a private key, which must never leave the proxy"
+        return 1
+    fi
+    if [ "$(grep -c '^-----BEGIN ' "$1")" != 1 ] || ! grep -q '^-----BEGIN CERTIFICATE-----' "$1"; then
+        problem="$1 is not exactly one PEM certificate"
+        return 1
+    fi
+    hex=$(body "$1" | base64 -d 2>/dev/null | od -An -v -tx1 | tr -d ' \n')
+    # A SEQUENCE with a length of two bytes, which must be that of the file.
+    case $hex in
+        3082????*) length=${hex#3082} && length=${length%"${length#????}"} ;;
+        *) length=0 ;;
+    esac
+    if [ "${#hex}" != $(((0x$length + 4) * 2)) ]; then
+        problem="$1 is not a whole certificate"
+        return 1
+    fi
+    # The extension basicConstraints (2.5.29.19) with CA:TRUE, marked critical or not.
+    case $hex in
+        *0603551d130101ff04??30??0101ff* | *0603551d1304??30??0101ff*) ;;
+        *)
+            problem="the certificate in $1 is not a certificate authority"
+            return 1
+            ;;
+    esac
+    fingerprint=$(body "$1" | base64 -d | sha256sum | cut -c 1-64)
+    # Validity: two UTCTimes, or (from 2050 on) a GeneralizedTime last; every digit is 3X in hex.
+    expires=$(say "$hex" | sed -n \
+        -e 's/.*301e170d[0-9a-f]\{24\}5a170d\([0-9a-f]\{24\}\)5a.*/3230\1/p' \
+        -e 's/.*3020170d[0-9a-f]\{24\}5a180f\([0-9a-f]\{28\}\)5a.*/\1/p' | sed 's/3\(.\)/\1/g')
+    [ -n "$expires" ] || { problem="the certificate in $1 does not say when it expires"; return 1; }
+    begins=$(say "$hex" | sed -n \
+        's/.*30\(1e\|20\)170d\([0-9a-f]\{24\}\)5a1\(70d\|80f\).*/3230\2/p' | sed 's/3\(.\)/\1/g')
+    if [ "$begins" -gt "$(date -u +%Y%m%d%H%M%S)" ]; then
+        problem="the certificate in $1 is not valid before $(day "$begins"): is this machine's clock right?"
+        return 1
+    fi
+    if [ "$expires" -le "$(date -u +%Y%m%d%H%M%S)" ]; then
+        problem="the certificate in $1 expired on $(day "$expires")"
+        return 1
+    fi
+}
+
+day() { say "$1" | sed 's/^\(....\)\(..\)\(..\).*/\1-\2-\3/'; }
+
+DEBIAN=/usr/local/share/ca-certificates
+
+# The trust stores: folder for local certificates, command that reads it, bundle that it makes.
+# SUSE; Fedora and RHEL; Arch; Debian, Ubuntu and Alpine.
+stores() {
+    cat <<END
+/etc/pki/trust/anchors update-ca-certificates /etc/ssl/ca-bundle.pem
+/etc/pki/ca-trust/source/anchors update-ca-trust /etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem
+/etc/ca-certificates/trust-source/anchors update-ca-trust /etc/ssl/certs/ca-certificates.crt
+$DEBIAN update-ca-certificates /etc/ssl/certs/ca-certificates.crt
+END
+}
+
+# Prints the store of this machine; status 1 where there is none that we know.
+store() {
+    stores | while read -r folder command bundle; do
+        if [ -d "$folder" ] && command -v "$command" >/dev/null; then
+            say "$folder $command $bundle"
+            break
+        fi
+    done
+}
+
+# Runs the command that reads a trust store's folder; its output matters only if it fails.
+refresh() {
+    say "Running $*"
+    output=$("$@" 2>&1) || die "$* failed: $output"
+}
+
+# Debian's Java store takes certificates over by a hook that is not told of removals by --fresh.
+forget_java() {
+    if [ "$1" = "$DEBIAN" ] && [ -f /etc/ssl/certs/java/cacerts ]; then
+        say "Java keeps a copy: keytool -delete -cacerts -storepass changeit -alias debian:entrepot.pem"
+    fi
+}
+
+# Which hosts NO_PROXY keeps from the proxy: as Go's programs read it, docker and containerd among
+# them (golang.org/x/net/http/httpproxy).
+
+# The registries that most pull from, and the token server of Docker Hub.
+WELL_KNOWN='registry-1.docker.io auth.docker.io ghcr.io quay.io gcr.io registry.k8s.io
+mcr.microsoft.com public.ecr.aws registry.gitlab.com nvcr.io docker.elastic.co
+registry.access.redhat.com registry.redhat.io'
+
+# Prints the entry of the list $3 that exempts host $1 (an IPv6 address without brackets) at port
+# $2, or "loopback"; nothing where the host is asked for by the proxy.
+exemption() {
+    # shellcheck disable=SC2016 # the dollars are awk's
+    HOST=$1 PORT=$2 LIST=$3 awk '
+        function binary(value, width,    text) {
+            for (; width > 0; width--) { text = (value % 2) text; value = int(value / 2) }
+            return text
+        }
+        function ipv4(text,    part, i, all) {
+            if (split(text, part, ".") != 4) return ""
+            for (i = 1; i <= 4; i++) {
+                if (part[i] !~ /^(0|[1-9][0-9]?[0-9]?)$/ || part[i] + 0 > 255) return ""
+                all = all binary(part[i] + 0, 8)
+            }
+            return all
+        }
+        # What is on one side of "::"; an x where it is no part of an address.
+        function groups(text,    part, count, i, j, all, last) {
+            count = text == "" ? 0 : split(text, part, ":")
+            for (i = 1; i <= count; i++) {
+                if (i == count && (last = ipv4(part[i])) != "") { all = all last; continue }
+                if (part[i] !~ /^[0-9a-f][0-9a-f]?[0-9a-f]?[0-9a-f]?$/) return "x"
+                for (j = 4; j > length(part[i]); j--) all = all "0000"
+                for (j = 1; j <= length(part[i]); j++)
+                    all = all binary(index("0123456789abcdef", substr(part[i], j, 1)) - 1, 4)
+            }
+            return all
+        }
+        # An address as 128 binary digits, an IPv4 one in its place in IPv6; nothing if it is none.
+        function address(text,    at, head, tail) {
+            if ((head = ipv4(text)) != "") return binary(0, 80) binary(65535, 16) head
+            if (!index(text, ":")) return ""
+            if (!(at = index(text, "::"))) { head = groups(text); return length(head) == 128 ? head : "" }
+            head = groups(substr(text, 1, at - 1)); tail = groups(substr(text, at + 2))
+            if (head == "x" || tail == "x" || length(head tail) >= 128) return ""
+            while (length(head tail) < 128) head = head "0"
+            return head tail
+        }
+        function matches(entry,    at, name, size, network, wanted, exact) {
+            if (entry == "*") return 1
+            at = index(entry, "/"); name = substr(entry, 1, at - 1); size = substr(entry, at + 1)
+            network = at ? address(name) : ""
+            if (network != "" && size ~ /^[0-9]+$/ && size + 0 <= (index(name, ":") ? 128 : 32)) {
+                size += index(name, ":") ? 0 : 96
+                return ours != "" && substr(ours, 1, size) == substr(network, 1, size)
+            }
+            name = entry; wanted = ""
+            if (entry ~ /^\[[^]:[]*:[^][]*\]:[^]:[]*$/) {
+                at = index(entry, "]"); name = substr(entry, 2, at - 2); wanted = substr(entry, at + 2)
+            } else if (entry ~ /^[^]:[]*:[^]:[]*$/) {
+                at = index(entry, ":"); name = substr(entry, 1, at - 1); wanted = substr(entry, at + 1)
+            }
+            if (name == "" || (wanted != "" && wanted != port)) return 0
+            if ((network = address(name)) != "" || ours != "") return network == ours
+            sub(/^[*][.]/, ".", name)
+            if (name !~ /^[.]/) { exact = name; name = "." name }
+            at = length(host) - length(name)
+            return host == exact || (at >= 0 && substr(host, at + 1) == name)
+        }
+        BEGIN {
+            host = tolower(ENVIRON["HOST"]); port = ENVIRON["PORT"]; ours = address(host)
+            if (host == "localhost" || ours == address("::1") || \
+                substr(ours, 1, 104) == substr(address("127.0.0.0"), 1, 104)) { print "loopback"; exit }
+            count = split(tolower(ENVIRON["LIST"]), entries, ",")
+            for (i = 1; i <= count; i++) {
+                gsub(/^[ \t]+|[ \t]+$/, "", entries[i])
+                if (entries[i] != "" && matches(entries[i])) { print entries[i]; exit }
+            }
+        }'
+}
+
+# Says which registries of $WELL_KNOWN, and of $2 (host:port), the list $1 exempts; status 1 if any.
+report_exempt() {
+    exempt=0
+    for known in $WELL_KNOWN $2; do
+        [ "$known:443" != "$2" ] || continue
+        case $known in
+            *:*) entry=$(exemption "$(say "${known%:*}" | tr -d '[]')" "${known##*:}" "$1") ;;
+            *) entry=$(exemption "$known" 443 "$1") ;;
+        esac
+        if [ -n "$entry" ]; then
+            say "${known%:443} bypasses the cache: NO_PROXY has '$entry'"
+            exempt=1
+        fi
+    done
+    return $exempt
+}
+
+# What Go's programs trust, docker and containerd among them, on Linux: the first of these bundles
+# that is there, and every file of these folders (crypto/x509, root_linux.go and root_unix.go), or
+# what SSL_CERT_FILE and SSL_CERT_DIR name. They read it once, at their first TLS connection.
+GO_BUNDLES='/etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/ca-bundle.pem
+/etc/pki/tls/cacert.pem /etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem /etc/ssl/cert.pem'
+GO_FOLDERS=/etc/ssl/certs:/etc/pki/tls/certs
+
+# Prints the file that holds the certificate of the PEM file $1 for a program whose SSL_CERT_FILE is
+# $2 and whose SSL_CERT_DIR is $3; nothing where none does.
+root_file() {
+    whole=$(body "$1")
+    for bundle in ${2:-$GO_BUNDLES}; do
+        [ -r "$bundle" ] || continue
+        if holds "$bundle"; then
+            say "$bundle"
+            return
+        fi
+        break
+    done
+    # A line of the certificate finds the few files that are worth a look.
+    line=$(sed -n '/^-----BEGIN/,$p' "$1" | tr -d '\r' | sed -n 2p)
+    say "${3:-$GO_FOLDERS}" | tr ':' '\n' | while read -r folder; do
+        grep -lF -- "$line" "$folder"/* 2>/dev/null || true
+    done | while read -r path; do
+        if holds "$path"; then
+            say "$path"
+            break
+        fi
+    done
+}
+
+# Whether the certificate $whole is in the file $1.
+holds() { tr -d '\r\n' <"$1" | grep -qF -- "$whole"; }
+
+# A TLS connection through the proxy, to see whose certificate comes and whether it is trusted.
+
+# Asks https://$1/v2/ through the proxy $2 (URL), where SSL_CERT_FILE is $3 if not empty. Leaves the
+# head of the answer in $work/head and what went wrong in $work/said. Status 0: it was answered;
+# 1: the certificate is not trusted; 2: something else; 3: nothing here can ask.
+ask_through() (
+    unset HTTPS_PROXY HTTP_PROXY ALL_PROXY NO_PROXY no_proxy all_proxy CURL_CA_BUNDLE
+    unset SSL_CERT_FILE SSL_CERT_DIR
+    [ -z "$3" ] || export SSL_CERT_FILE="$3"
+    # Not among the arguments, which every user can see.
+    export https_proxy="$2"
+    status=0
+    : >"$work/head"
+    if command -v curl >/dev/null; then
+        curl -q -sS --max-time 20 -o /dev/null -D "$work/head" "https://$1/v2/" 2>"$work/said" || status=$?
+        case $status in 0) ;; 60) status=1 ;; *) status=2 ;; esac
+    elif case $(wget --version 2>/dev/null) in *GNU*) ;; *) false ;; esac then
+        # An answer that is an error (status 6 or 8) is an answer.
+        wget --no-config -nv -S -t 1 -T 20 -O /dev/null ${3:+--ca-certificate="$3"} "https://$1/v2/" \
+            2>"$work/said" || status=$?
+        cat "$work/said" >"$work/head"
+        case $status in 0 | 6 | 8) status=0 ;; 5) status=1 ;; *) status=2 ;; esac
+    else
+        status=3
+    fi
+    exit $status
+)
+
+# Says what comes of it for the registry $1 (host:port); status 1 where the cache does not answer.
+report_handshake() {
+    asked=${1%:443} status=0
+    ask_through "$asked" "$2" "$3" || status=$?
+    case $status in
+        0)
+            if tr -d '\r' <"$work/head" | grep -qi '^ *cache-status: *entrepot'; then
+                say "https://$asked/v2/ through the proxy: the cache answers, its certificate is trusted"
+                return
+            fi
+            say "https://$asked/v2/ through the proxy: a tunnel to the registry itself, so nothing is cached."
+            say "  It is none of the proxy's registries (its options --only-listed, --registry, --permit), or"
+            say "  a client at this address refused the proxy's certificate in the last ten minutes."
+            ;;
+        1) say "https://$asked/v2/ through the proxy: its certificate is not trusted here" ;;
+        3)
+            say "https://$asked/v2/ through the proxy: not tried, for want of curl or GNU's wget"
+            return
+            ;;
+        *) say "https://$asked/v2/ through the proxy: $(grep . "$work/said" | sed -n '$p')" ;;
+    esac
+    return 1
+}
+
+# What docker's daemon says of itself, at its socket.
+DOCKER_SOCKET=/run/docker.sock
+
+# Prints dockerd's value of HttpProxy, HttpsProxy or NoProxy ($1), with the password left out. It may
+# come from daemon.json (`proxies`) or from an option: both count before the environment.
+docker_setting() {
+    [ -S "$DOCKER_SOCKET" ] || return 0
+    if command -v curl >/dev/null; then
+        curl -q -sS --max-time 10 --unix-socket "$DOCKER_SOCKET" http://localhost/info 2>/dev/null |
+            sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"
+    elif command -v docker >/dev/null; then
+        field=$(say "$1" | sed 's/Http/HTTP/; s/HTTPs/HTTPS/')
+        DOCKER_HOST=unix://$DOCKER_SOCKET docker info --format "{{.$field}}" 2>/dev/null || true
+    fi
+}
+
+# Sets registry (host:port) from the image name $1.
+registry_of() {
+    case $1 in
+        *[!A-Za-z0-9._:/@-]* | '' | /* | -*) die "got image '$1', want a name such as debian:12" ;;
+    esac
+    registry=${1%%/*}
+    case $1 in */*) ;; *) registry=docker.io ;; esac
+    case $registry in
+        *.* | *:* | localhost) ;;
+        *) registry=docker.io ;;
+    esac
+    case $registry in docker.io | index.docker.io) registry="registry-1.docker.io" ;; esac
+    case $registry in *:*) ;; *) registry=$registry:443 ;; esac
+}
+
+# Has dockerd ask for the manifest of the image $1, and says what came of it; status 1 where it does
+# not come to the cache at $address. The proxy counts what comes to it.
+report_question() {
+    if ! [ -S "$DOCKER_SOCKET" ] || ! command -v curl >/dev/null; then
+        say "docker: not asked for $1: that takes $DOCKER_SOCKET and curl"
+        return 1
+    fi
+    counted=$(count) again=$(count)
+    code=$(curl -q -sS --max-time 60 --unix-socket "$DOCKER_SOCKET" -o "$work/answer" \
+        -w '%{http_code}' "http://localhost/distribution/$1/json" 2>/dev/null) || code=000
+    message=$(sed -n 's/^{"message":"\(.*\)"}$/\1/p' "$work/answer" 2>/dev/null)
+    case $code$message in
+        *x509* | *certificate*)
+            say "docker: the daemon does not trust the proxy's certificate: systemctl restart docker"
+            say "  It says: $message"
+            return 1
+            ;;
+        200*) say "docker: the daemon asked for $1, and was answered" ;;
+        401* | 403* | 404*) say "docker: the daemon asked for $1, and was refused: $message" ;;
+        *)
+            say "docker: the daemon asked for $1 in vain ($code): $message"
+            return 1
+            ;;
+    esac
+    if [ "$(count)" = "$again" ]; then
+        say "  It did not come to the cache at $address, which counted nothing meanwhile."
+        return 1
+    elif [ "$counted" != "$again" ]; then
+        say "  Others use the cache at this moment, so what it counted proves nothing."
+    else
+        say "  It came to the cache at $address, which counted it."
+    fi
+}
+
+# What the proxy has counted so far.
+count() {
+    fetch "http://$address/healthz" "$work/counted" 10 1 || true
+    sed 's/.*"counters"//; s/}.*//' "$work/counted"
+}
+
+# What the running daemon of $unit has of the proxy's settings, which may not be what the files say.
+
+# A daemon has the environment that it was started with, whatever the files say now. Sets has,
+# has_exceptions, cert_file and cert_folders: the proxy, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR of
+# the running one.
+report_daemon() {
+    has='' has_exceptions='' cert_file='' cert_folders='' well=0
+    if [ -z "$pid" ]; then
+        say "$unit: not running, so nothing is proven"
+        return 1
+    fi
+    if [ ! -r "/proc/$pid/environ" ]; then
+        say "$unit: run this as root to see what the running daemon has"
+        return 1
+    fi
+    has=$(variable_of "$pid" HTTPS_PROXY https_proxy)
+    has_exceptions=$(variable_of "$pid" NO_PROXY no_proxy)
+    cert_file=$(variable_of "$pid" SSL_CERT_FILE)
+    cert_folders=$(variable_of "$pid" SSL_CERT_DIR)
+    report_environment || well=1
+    [ "$unit" != docker ] || ask_docker
+    if [ -z "$has" ]; then
+        say "$unit: the running daemon uses no proxy"
+        well=1
+    elif [ -n "$proxy" ] && [ "$(bare "$has")" != "$(bare "$proxy")" ]; then
+        say "$unit: the running daemon uses $(say "$has" | redact)"
+        well=1
+    fi
+    return $well
+}
+
+# Compares the environment of the running daemon with the files.
+report_environment() {
+    [ -n "$set_to" ] || return 0
+    other=''
+    for variable in HTTP_PROXY HTTPS_PROXY NO_PROXY; do
+        wanted=$(value_of "$now" "$variable")
+        [ "$wanted" = "$(variable_of "$pid" "$variable")" ] || other="$other $variable"
+    done
+    if [ -z "$other" ]; then
+        say "$unit: the running daemon has it"
+    else
+        say "$unit: the running daemon does not have it: systemctl restart $unit"
+        say "  It was started with another value of$other."
+        return 1
+    fi
+}
+
+# dockerd knows better: its daemon.json and its options count before its environment.
+ask_docker() {
+    told=$(docker_setting HttpsProxy)
+    if [ -n "$told" ] && [ "$(bare "$told")" != "$(bare "$has")" ]; then
+        say "docker: its own settings (daemon.json, or an option) name the proxy $(say "$told" | redact)"
+        has=$told
+    fi
+    told=$(docker_setting NoProxy)
+    if [ -n "$told" ] && [ "$told" != "$has_exceptions" ]; then
+        say "docker: its own settings (daemon.json, or an option) have NO_PROXY=$told"
+        has_exceptions=$told
+    fi
+}
+
+# A proxy's URL without the password, which dockerd does not tell, and without a slash at its end.
+bare() { say "$1" | sed 's#^\([a-z]*://\).*@#\1#; s#/$##'; }
+
+# Whether the running daemon of $unit trusts the proxy.
+
+# Whether the daemon trusts the certificate in $work/ca.pem, as far as files (status 1) and dates
+# (status 2) tell.
+report_trust() {
+    shown=$(say "$fingerprint" | colons)
+    found=$(root_file "$work/ca.pem" "$cert_file" "$cert_folders")
+    if [ -n "$found" ]; then
+        # A bundle is made anew at each update, so the date of our own file says more.
+        stores | while read -r folder _; do say "$folder/entrepot.crt"; done >"$work/anchors"
+        since=$found
+        while read -r anchor; do
+            if [ -f "$anchor" ] && [ "$(body "$anchor")" = "$(body "$work/ca.pem")" ]; then since=$anchor; fi
+        done <"$work/anchors"
+        if [ -n "$pid" ] && is_newer "$pid" "$since"; then
+            say "$unit: the running daemon was started before the proxy's certificate came ($since),"
+            say "  and reads what it trusts once: systemctl restart $unit"
+            return 2
+        fi
+        say "The proxy's certificate is trusted ($found)."
+        return
+    fi
+    docker_only=''
+    [ "$unit" != docker ] || docker_only=$(docker_folder)
+    if [ -n "$docker_only" ]; then
+        say "docker trusts the proxy's certificate for ${registry%:443} ($docker_only)."
+        cert_file=$docker_only
+        return
+    fi
+    say "The proxy's certificate, $shown,"
+    say "  is not in what $unit trusts: sh ca/install.sh install --url http://$address"
+    return 1
+}
+
+# Docker's folder for the registry alone, if a file in it is the proxy's certificate.
+docker_folder() {
+    case $registry in *docker.io:443) return ;; esac
+    for path in "/etc/docker/certs.d/${registry%:443}"/*.crt "/etc/docker/certs.d/$registry"/*.crt; do
+        if [ -f "$path" ] && [ "$(body "$path")" = "$(body "$work/ca.pem")" ]; then
+            say "$path"
+            break
+        fi
+    done
 }
 
 # Passwords are for the drop-in alone.
@@ -273,6 +776,7 @@ install_file() {
     fi
     say "  HTTP_PROXY and HTTPS_PROXY: $(say "$proxy" | redact)"
     say "  NO_PROXY: $exceptions"
+    report_exempt "$exceptions" '' || true
     if [ -n "$user" ]; then
         say "  Only root can read the file; \`systemctl show $unit\` shows the password to every user."
     fi
@@ -305,68 +809,86 @@ uninstall_file() {
 }
 
 check() {
-    wrong=0
+    wrong=0 registry='' pid=''
+    [ -z "$image" ] || registry_of "$image"
     now=$(unit_files | environment)
     set_to=$(value_of "$now" HTTPS_PROXY)
+    report_files || wrong=1
+    pid=$(main_pid "$unit")
+    report_daemon || wrong=1
+    # What counts is what the running daemon has; the files, where that cannot be seen.
+    [ -n "$set_to$has" ] || return 1
+    exceptions=$has_exceptions
+    [ -n "$has" ] || exceptions=$(value_of "$now" NO_PROXY)
+    report_exempt "$exceptions" "$registry" || wrong=1
+    parse_proxy "${proxy:-${set_to:-$has}}"
+    report_proxy || return 1
+    registry=${registry:-registry-1.docker.io:443}
+    distrust=0
+    report_trust || distrust=$?
+    # Whose store does not have it would be refused, and tunnelled from then on.
+    [ "$distrust" = 1 ] || report_handshake "$registry" "$proxy" "$cert_file" || wrong=1
+    # The daemon's own word counts more than dates.
+    [ -z "$image" ] || report_question "$image" || wrong=1
+    case $distrust$image in 0* | 2?*) ;; *) wrong=1 ;; esac
+    return $wrong
+}
+
+# What the files say. Where they say nothing the daemon may have settings of its own.
+report_files() {
+    well=0
     if [ -z "$set_to" ]; then
-        say "$unit: no HTTPS_PROXY is set"
-        return 1
+        say "$unit: no HTTPS_PROXY is set by systemd"
+        return
     fi
     for variable in HTTP_PROXY HTTPS_PROXY NO_PROXY; do
         say "$variable=$(value_of "$now" "$variable" | redact) ($(origin_of "$now" "$variable"))"
     done
     if [ "$(origin_of "$now" HTTPS_PROXY)" != "$dropin" ]; then
         say "$unit: HTTPS_PROXY is not set by $dropin"
-        wrong=1
+        well=1
     fi
     if [ -n "$proxy" ] && [ "$proxy" != "$set_to" ]; then
         say "$unit: HTTPS_PROXY is not $(say "$proxy" | redact)"
-        wrong=1
+        well=1
     fi
-    check_daemon || wrong=1
-    parse_proxy "${proxy:-$set_to}"
-    if fetch "http://$address/healthz" /dev/null 10 1; then
-        say "http://$address/healthz: answers"
-    else
-        say "http://$address/healthz: does not answer"
-        wrong=1
-    fi
-    return $wrong
+    return $well
 }
 
-# A daemon has the environment that it was started with, whatever the files say now.
-check_daemon() {
-    pid=$(main_pid "$unit")
-    case $pid in
-        '' | 0) say "$unit: not running under systemd" ;;
-        *)
-            if [ ! -r "/proc/$pid/environ" ]; then
-                say "$unit: run this as root to see what the running daemon has"
-            elif tr '\0' '\n' <"/proc/$pid/environ" | grep -qxF "HTTPS_PROXY=$set_to"; then
-                say "$unit: the running daemon has it"
-            else
-                say "$unit: the running daemon does not have it: systemctl restart $unit"
-                return 1
-            fi
-            ;;
-    esac
+# Whether the proxy is there; brings its certificate to $work/ca.pem.
+report_proxy() {
+    if ! fetch "http://$address/healthz" /dev/null 10 1; then
+        say "http://$address/healthz: does not answer"
+        return 1
+    fi
+    say "http://$address/healthz: answers"
+    problem="it cannot be fetched"
+    if ! fetch "http://$address/ca.pem" "$work/ca.pem" 10 1 || ! inspect "$work/ca.pem"; then
+        say "http://$address/ca.pem: $problem: that is no Entrepôt"
+        return 1
+    fi
 }
 
 main() {
-    [ $# -gt 0 ] || usage
+    help_if_asked "$@"
+    [ $# -gt 0 ] || misuse
     action=$1
     shift
-    given='' unit=docker no_proxy=$LOCAL proxy='' user=''
+    given='' unit=docker no_proxy='' proxy='' user='' image=''
     while [ $# -gt 0 ]; do
         case $1 in
-            --unit | --no-proxy)
-                [ $# -gt 1 ] || usage
-                if [ "$1" = --unit ]; then unit=${2%.service}; else no_proxy=$2; fi
+            --unit | --no-proxy | --image)
+                [ $# -gt 1 ] || misuse
+                case $1 in
+                    --unit) unit=${2%.service} ;;
+                    --no-proxy) no_proxy=$2 ;;
+                    *) image=$2 ;;
+                esac
                 shift
                 ;;
-            -* | '') usage ;;
+            -* | '') misuse ;;
             *)
-                [ -z "$given" ] || usage
+                [ -z "$given" ] || misuse
                 given=$1
                 ;;
         esac
@@ -378,6 +900,15 @@ main() {
     case $no_proxy in
         *[!A-Za-z0-9.,:/*_\ \[\]-]*) die "got --no-proxy '$no_proxy', want hosts between commas" ;;
     esac
+    if [ -n "$image" ]; then
+        [ "$action" = check ] || misuse
+        [ "$unit" = docker ] || die "only docker's daemon can be asked for an image, not $unit"
+    fi
+    # Localhost is never behind the proxy, whatever else is listed.
+    no_proxy=$(merge "$LOCAL" "$no_proxy")
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 1' HUP INT TERM
     dropin=/etc/systemd/system/$unit.service.d/$NAME
     [ -z "$given" ] || parse_proxy "$given"
     run_action

@@ -8,10 +8,12 @@
 set -eu
 
 TABLE=entrepot
+FORWARD4=/proc/sys/net/ipv4/ip_forward
+FORWARD6=/proc/sys/net/ipv6/conf/all/forwarding
 PRIVATE='10.0.0.0/8 100.64.0.0/10 172.16.0.0/12 192.168.0.0/16 fc00::/7'
 
 usage() {
-    cat >&2 <<END
+    cat <<END
 usage: $0 install [--port PORT] [--registry-port PORT]... [--from CIDR]... [--local [--user NAME]]
        $0 check
        $0 uninstall
@@ -25,6 +27,11 @@ install    redirects connections to the registry ports (443; 80 or 5000 are othe
 check      says what is redirected, and what is missing; exit status 1 where something is.
 uninstall  removes what install wrote.
 END
+}
+
+# A command line that makes no sense.
+misuse() {
+    usage >&2
     exit 2
 }
 
@@ -135,38 +142,84 @@ check() {
     say "Redirected:"
     redirects
     port=$(say "$found" | sed -n 's/.*redirect to :\([0-9]*\).*/\1/p' | sort -u)
-    if listens "$port"; then
+    sockets=$(listeners "$port")
+    if [ -n "$sockets" ]; then
         say "Port $port: a process listens."
+        check_listeners || wrong=1
     else
         say "Port $port: nobody listens, so these connections fail. Next: start the proxy with --transparent :$port"
         wrong=1
     fi
     case $found in
         *'chain prerouting'*)
-            case $found in *'ip saddr'*) forwards IPv4 /proc/sys/net/ipv4/ip_forward ;; esac
-            case $found in *'ip6 saddr'*) forwards IPv6 /proc/sys/net/ipv6/conf/all/forwarding ;; esac
+            idle=1
+            case $found in *'ip saddr'*) ! forwards IPv4 "$FORWARD4" || idle=0 ;; esac
+            case $found in *'ip6 saddr'*) ! forwards IPv6 "$FORWARD6" || idle=0 ;; esac
+            # Many a gateway has one family.
+            [ "$idle" = 0 ] || wrong=1
             ;;
     esac
     return $wrong
 }
 
+# Whether what listens can be reached by what is redirected, and sends as the user who is let through.
+check_listeners() {
+    unfit=0
+    case $found in *'ip saddr'*)
+        # A socket for all addresses of IPv6 is one for those of IPv4 too.
+        if ! outward | grep -qE '^(4|6 0{32}) '; then
+            say "Port $port: not where IPv4 clients come in. Next: start the proxy with --transparent :$port"
+            unfit=1
+        fi
+        ;;
+    esac
+    case $found in *'ip6 saddr'*)
+        if [ "$(cat "$FORWARD6" 2>/dev/null)" != 0 ] && ! outward | grep -q '^6 '; then
+            say "Port $port: not where IPv6 clients come in. Next: start the proxy with --transparent :$port"
+            unfit=1
+        fi
+        ;;
+    esac
+    user=$(say "$found" | sed -n 's/.*meta skuid \(.*\) accept.*/\1/p')
+    uid=$(id -u "$user" 2>/dev/null || say "$user")
+    if [ -n "$user" ] && ! say "$sockets" | grep -q " $uid\$"; then
+        say "Port $port: the process is not of the user $user, whom the rules let through: what the proxy"
+        say "  sends comes back to it. Next: $0 install --local --user USER, with the user as whom it runs"
+        unfit=1
+    fi
+    return $unfit
+}
+
+# Those of $sockets that others than this machine reach.
+outward() { say "$sockets" | grep -vE '^(4 [0-9A-F]{6}7F|6 0{24}01000000) ' || true; }
+
 # A gateway forwards what is not redirected; without that its clients reach nothing else.
 forwards() {
     if [ "$(cat "$2" 2>/dev/null)" = 0 ]; then
         say "$1 is not forwarded here: as a gateway this machine needs 1 in $2"
+        return 1
     fi
 }
 
-# Whether something listens on this TCP port, in this network namespace.
-listens() {
-    hexadecimal=$(printf '%04X' "$1")
-    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |
-        awk -v end=":$hexadecimal" '$4 == "0A" && substr($2, length($2) - 4) == end { found = 1 }
-            END { exit !found }'
+# What listens on this TCP port in this network namespace, a line each: 4 or 6, the address as the
+# kernel prints it (each 32 bits by the processor's order of bytes), the number of the user.
+listeners() {
+    end=:$(printf '%04X' "$1")
+    for family in 4 6; do
+        table=/proc/net/tcp6
+        [ $family = 6 ] || table=/proc/net/tcp
+        awk -v family=$family -v end="$end" '
+            $4 == "0A" && substr($2, length($2) - 4) == end {
+                print family, substr($2, 1, length($2) - 5), $8
+            }' $table 2>/dev/null || true
+    done
 }
 
 main() {
-    [ $# -gt 0 ] || usage
+    for word; do
+        case $word in -h | --help) usage && exit ;; esac
+    done
+    [ $# -gt 0 ] || misuse
     action=$1
     shift
     port=3129 ports='' networks4='' networks6='' locally=0 user=entrepot uid=''
@@ -174,7 +227,7 @@ main() {
         case $1 in
             --local) locally=1 ;;
             --port | --registry-port | --from | --user)
-                [ $# -gt 1 ] || usage
+                [ $# -gt 1 ] || misuse
                 case $1 in
                     --port) check_port "$2" && port=$2 ;;
                     --registry-port) check_port "$2" && ports="${ports:+$ports, }$2" ;;
@@ -183,7 +236,7 @@ main() {
                 esac
                 shift
                 ;;
-            *) usage ;;
+            *) misuse ;;
         esac
         shift
     done
@@ -191,7 +244,7 @@ main() {
     case $action in
         install | uninstall) needs_root && "${action}_rules" ;;
         check) needs_root && check ;;
-        *) usage ;;
+        *) misuse ;;
     esac
 }
 

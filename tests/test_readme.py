@@ -37,6 +37,8 @@ OTHERS_OPTIONS = {
     "--url",
     "--docker-only",
     "--unit",  # scripts/docker-proxy.sh
+    "--no-proxy",
+    "--image",
     "--from",  # scripts/redirect.sh
     "--local",
     "--registry-port",
@@ -182,7 +184,7 @@ def test_scripts_take_the_options_named() -> None:
         assert word in redirect
     for word in ("install", "check", "uninstall", "--url", "--fingerprint", "--docker-only"):
         assert word in install
-    for word in ("install", "check", "uninstall", "--unit"):
+    for word in ("install", "check", "uninstall", "--unit", "--no-proxy", "--image"):
         assert word in docker
     containerd = (ROOT / "scripts/containerd-mirror.sh").read_text(encoding="utf-8")
     for word in ("install", "check", "uninstall", "/etc/containerd/certs.d", "_default/hosts.toml"):

@@ -40,6 +40,12 @@ inspect() {
         -e 's/.*301e170d[0-9a-f]\{24\}5a170d\([0-9a-f]\{24\}\)5a.*/3230\1/p' \
         -e 's/.*3020170d[0-9a-f]\{24\}5a180f\([0-9a-f]\{28\}\)5a.*/\1/p' | sed 's/3\(.\)/\1/g')
     [ -n "$expires" ] || { problem="the certificate in $1 does not say when it expires"; return 1; }
+    begins=$(say "$hex" | sed -n \
+        's/.*30\(1e\|20\)170d\([0-9a-f]\{24\}\)5a1\(70d\|80f\).*/3230\2/p' | sed 's/3\(.\)/\1/g')
+    if [ "$begins" -gt "$(date -u +%Y%m%d%H%M%S)" ]; then
+        problem="the certificate in $1 is not valid before $(day "$begins"): is this machine's clock right?"
+        return 1
+    fi
     if [ "$expires" -le "$(date -u +%Y%m%d%H%M%S)" ]; then
         problem="the certificate in $1 expired on $(day "$expires")"
         return 1

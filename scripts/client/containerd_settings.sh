@@ -33,8 +33,15 @@ effective() {
 # shellcheck disable=SC2016
 value_of() { awk -F '\t' -v name="^$1\$" '$1 ~ name { value = $2 } END { print value }'; }
 
-# Where the settings for registries are: in version 3 of the file, in version 2, and before.
-REGISTRY='plugins[.](io[.]containerd[.]cri[.]v1[.]images|io[.]containerd[.]grpc[.]v1[.]cri|cri)[.]registry[.]'
+# Where the settings for registries are in version $1 of the file, as a pattern: containerd reads
+# them nowhere else. It dumps a file of version 1 by the names of version 2.
+registry_section() {
+    case $1 in
+        1) say 'plugins[.](cri|io[.]containerd[.]grpc[.]v1[.]cri)[.]registry[.]' ;;
+        2) say 'plugins[.]io[.]containerd[.]grpc[.]v1[.]cri[.]registry[.]' ;;
+        *) say 'plugins[.]io[.]containerd[.]cri[.]v1[.]images[.]registry[.]' ;;
+    esac
+}
 
 # The version of the file's form: as it says, 1 where it does not, the newest where there is none.
 version() {

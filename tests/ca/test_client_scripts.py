@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "scripts" / "build-client-scripts"
 MADE = ("ca/install.sh", "scripts/docker-proxy.sh", "scripts/containerd-mirror.sh")
+BASH = ("build-client-scripts", "newer-clients", "docs", "test")
 
 
 @pytest.mark.parametrize("script", MADE)
@@ -31,6 +32,33 @@ def test_needs_no_file_beside_it(tmp_path: Path, script: str) -> None:
     assert (usage.returncode, usage.stdout) == (2, "")
     assert usage.stderr.startswith(f"usage: {copy} install ")
     assert "# include: " not in copy.read_text()
+
+
+HELPFUL = (*MADE, "scripts/redirect.sh", *(f"scripts/{name}" for name in BASH))
+
+
+@pytest.mark.parametrize("words", [("--help",), ("-h",), ("check", "--help")])
+@pytest.mark.parametrize("script", HELPFUL)
+def test_help_is_no_error(tmp_path: Path, script: str, words: tuple[str, ...]) -> None:
+    """Who asks for help gets it on standard output, with status 0, and nothing else happens."""
+    if script.rpartition("/")[2] in BASH and len(words) > 1:
+        words = words[-1:]
+    command = [str(ROOT / script), *words]
+    shown = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert Path(script).name in shown.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("script", [*MADE, "scripts/redirect.sh", *BASH[:2]])
+def test_a_wrong_option_is_an_error(tmp_path: Path, script: str) -> None:
+    """What is no option shows the usage on standard error, with status 2."""
+    path = ROOT / script if "/" in script else ROOT / "scripts" / script
+    command = [str(path), "--nothing"]
+    shown = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert "usage: " in shown.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ def clean(machine: "Machine") -> "Machine":
 )
 def test_install(clean: "Machine", given: str, url: str) -> None:
     """Each form of MIRROR becomes the one host, for all registries, without a `server`."""
+    clean.write(CONFIG, NAMED)
     done = clean.run(SCRIPT, "install", given)
     assert (done.returncode, done.stderr) == (0, "")
     lines = clean.at(HOSTS).read_text().splitlines()
@@ -85,6 +87,7 @@ def test_nothing_is_left(clean: "Machine", options: tuple[str, ...]) -> None:
 
 def test_install_twice(clean: "Machine") -> None:
     """A second install changes nothing and says so; another mirror replaces the first."""
+    clean.write(CONFIG, NAMED)
     clean.run(SCRIPT, "install", "cache")
     before = clean.listing()
     again = clean.run(SCRIPT, "install", "cache")
@@ -138,6 +141,8 @@ def test_uninstall_another(clean: "Machine") -> None:
 
 NEW = "[plugins.'io.containerd.cri.v1.images'.registry]"
 OLD = '[plugins."io.containerd.grpc.v1.cri".registry]'
+ELSEWHERE = "config_path in a section that version {} of the file does not have."
+DISABLED = "The CRI plugin is disabled"
 READS = f"containerd reads {CERTS} (config_path)."
 
 
@@ -145,6 +150,10 @@ READS = f"containerd reads {CERTS} (config_path)."
     ("text", "said"),
     [
         (NAMED, READS),
+        (f'disabled_plugins = ["io.containerd.internal.v1.cri-x"]\n{NAMED}', READS),
+        (f'version = 3\n{OLD}\nconfig_path = "{CERTS}"\n', f"  {NEW}\nneeds the line\n"),
+        (f'version = 2\n{NEW}\nconfig_path = "{CERTS}"\n', ELSEWHERE.format(2)),
+        (f'version = 2\n[plugins.cri.registry]\nconfig_path = "{CERTS}"\n', ELSEWHERE.format(2)),
         (f'version = 3\n{NEW}\n  config_path = "/a:{CERTS}:/b" # ours\n', READS),
         (f"version = 3\n{NEW}\nconfig_path='{CERTS}/'\n", READS),
         (f'[plugins.cri.registry]\nconfig_path = "{CERTS}"\n', READS),
@@ -160,7 +169,9 @@ READS = f"containerd reads {CERTS} (config_path)."
         ("", "and the file, which is empty, before it: version = 3"),
         (f'version = 2\n{OLD}\nconfig_path = "/srv/certs"\n', "containerd reads /srv/certs"),
         (f'version = 2\n{OLD}\nconfig_path = "{CERTS}-old"\n', f"containerd reads {CERTS}-old"),
-        ('disabled_plugins = [\n  "cri",\n]\n', "The CRI plugin is disabled"),
+        ('disabled_plugins = [\n  "cri",\n]\n', DISABLED),
+        ('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n', DISABLED),
+        ("version = 3\ndisabled_plugins = ['io.containerd.cri.v1.images']\n", DISABLED),
         (
             (
                 'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]\n'
@@ -182,8 +193,11 @@ def test_settings(clean: "Machine", text: str, said: str) -> None:
     clean.write(CONFIG, text)
     done = clean.run(SCRIPT, "install", "cache")
     assert said in done.stdout
-    assert ("nothing to restart" in done.stdout) == (said == READS or "disabled" in said)
-    assert ("Next: systemctl restart containerd" in done.stdout) == ("reads" not in done.stdout)
+    assert done.returncode == (said != READS)
+    assert ("nothing to restart" in done.stdout) == (said == READS)
+    assert ("Until then no image comes by the mirror." in done.stdout) == (said != READS)
+    lacks = "needs the line" in done.stdout
+    assert ("Next: systemctl restart containerd" in done.stdout) == lacks
     assert clean.at(CONFIG).read_text() == text
 
 
@@ -205,6 +219,10 @@ def test_with_a_real_containerd(clean: "Machine") -> None:
     at = said.index("needs the line")
     clean.write(CONFIG, f"version = 2\n{said[at - 1].strip()}\n{said[at + 1].strip()}\n")
     assert READS in clean.run(SCRIPT, "check").stdout
+    clean.write(CONFIG, f"{NAMED}[nothing\n")
+    broken = clean.run(SCRIPT, "install", "cache")
+    assert (broken.returncode, READS in broken.stdout) == (1, False)
+    assert f"containerd does not take {CONFIG}: " in broken.stdout
 
 
 def test_a_folder_of_its_own_is_named(clean: "Machine") -> None:
@@ -282,6 +300,23 @@ def test_check_not_restarted(clean: "Machine", mirror: str, *, changed: bool) ->
     assert ("systemctl restart containerd" in checked.stdout) == changed
 
 
+@pytest.mark.parametrize("words", [("-c", "{}"), ("--config", "{}"), ("--config={}",), ()])
+def test_another_file_of_the_running_daemon(
+    clean: "Machine", mirror: str, words: tuple[str, ...]
+) -> None:
+    """What counts is the file with which containerd was started; it is named."""
+    clean.offer("curl")
+    clean.write(CONFIG, NAMED)
+    clean.run(SCRIPT, "install", mirror)
+    command = ["sh", "-c", "read -r _", "-", *(word.format("/srv/other.toml") for word in words)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as daemon:
+        clean.program("systemctl", f"echo MainPID={daemon.pid}")
+        checked = clean.run(SCRIPT, "check")
+        daemon.communicate(b"\n")
+    assert checked.returncode == bool(words)
+    assert ("use --config /srv/other.toml" in checked.stdout) == bool(words)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [(), ("start",), ("install",), ("install", "a", "b"), ("install", "a", "--hosts-dir")],
@@ -289,5 +324,5 @@ def test_check_not_restarted(clean: "Machine", mirror: str, *, changed: bool) ->
 def test_usage(clean: "Machine", arguments: tuple[str, ...]) -> None:
     """A command line that makes no sense shows the usage, with status 2."""
     shown = clean.run(SCRIPT, *arguments)
-    assert shown.returncode == 2
+    assert (shown.returncode, shown.stdout) == (2, "")
     assert "usage: " in shown.stderr

@@ -1,6 +1,9 @@
 """ca/install.sh on machines of the tests' own, and what it leaves behind: nothing."""
 
+import os
 import shutil
+import subprocess
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -207,15 +210,17 @@ def bad_files(authority: Authority, folder: Path) -> dict[str, bytes]:
     }
 
 
-def generate_self_signed() -> tuple[bytes, bytes]:
-    """A key and a certificate that is no authority's."""
+def generate_self_signed(
+    *, ca: bool = False, until: datetime = NOW + timedelta(days=1)
+) -> tuple[bytes, bytes]:
+    """A key and a certificate that is no authority's, unless it shall be."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf.example")])
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), 1)
         .not_valid_before(NOW)
-        .not_valid_after(NOW + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .not_valid_after(until)
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -232,10 +237,10 @@ def test_bad_files(fedora: "Machine", authority: Authority, ca: Path, tmp_path: 
         assert message in refused.stderr
 
 
-def test_after_2049(fedora: "Machine", ca: Path, tmp_path: Path) -> None:
+def test_after_2049(fedora: "Machine", ca: Path) -> None:
     """An expiry that needs the longer form of a date is read as well."""
-    later = datetime(2048, 1, 1, tzinfo=UTC)
-    ca.write_bytes(create(tmp_path / "later", now=later).certificate_pem)
+    _, certificate = generate_self_signed(ca=True, until=datetime(2052, 12, 30, tzinfo=UTC))
+    ca.write_bytes(certificate)
     fedora.run(INSTALL, "install", "--file", str(ca))
     assert "expires 2052-12-30" in fedora.run(INSTALL, "check").stdout
 
@@ -343,6 +348,50 @@ def test_check_expired(fedora: "Machine", tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("unit", "variables", "age", "wrong"),
+    [
+        ("docker", {}, 0, False),
+        ("docker", {}, 3600, True),
+        ("containerd", {"HTTPS_PROXY": "http://cache:3128"}, 3600, True),
+        ("containerd", {}, 3600, False),
+    ],
+)
+def test_check_daemons(
+    fedora: "Machine", ca: Path, unit: str, variables: dict[str, str], age: int, *, wrong: bool
+) -> None:
+    """A daemon that was started before the certificate came does not trust it: status 1."""
+    fedora.run(INSTALL, "install", "--file", str(ca))
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, env=variables) as daemon:
+        fedora.program("systemctl", f'[ "$4" != {unit} ] || echo MainPID={daemon.pid}')
+        when = time.time() - 3600 + 2 * age
+        os.utime(fedora.at(ANCHOR), (when, when))
+        checked = fedora.run(INSTALL, "check")
+        daemon.communicate()
+    assert checked.returncode == wrong
+    assert (f"systemctl restart {unit}" in checked.stdout) == wrong
+
+
+def test_check_docker_only(fedora: "Machine", ca: Path) -> None:
+    """Trust of docker's for one registry is no more than that; a folder for Docker Hub is wrong."""
+    fedora.run(INSTALL, "install", "--file", str(ca), "--docker-only", "ghcr.io")
+    checked = fedora.run(INSTALL, "check")
+    assert checked.returncode == 0
+    assert "docker trusts it for ghcr.io alone; Docker Hub is not cached" in checked.stdout
+    fedora.write("/etc/docker/certs.d/docker.io/entrepot.crt", ca.read_bytes())
+    checked = fedora.run(INSTALL, "check")
+    assert checked.returncode == 1
+    assert "docker.io/entrepot.crt: dockerd ignores it" in checked.stdout
+
+
+def test_check_not_yet_valid(fedora: "Machine", ca: Path, tmp_path: Path) -> None:
+    """Where this machine's clock is behind, no client trusts the certificate: status 1."""
+    ca.write_bytes(create(tmp_path / "ahead", now=NOW + timedelta(days=30)).certificate_pem)
+    refused = fedora.run(INSTALL, "install", "--file", str(ca))
+    assert refused.returncode == 1
+    assert "is not valid before" in refused.stderr
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         (),
@@ -358,5 +407,5 @@ def test_check_expired(fedora: "Machine", tmp_path: Path) -> None:
 def test_usage(fedora: "Machine", arguments: tuple[str, ...]) -> None:
     """A command line that makes no sense shows the usage, with status 2."""
     shown = fedora.run(INSTALL, *arguments)
-    assert shown.returncode == 2
+    assert (shown.returncode, shown.stdout) == (2, "")
     assert "usage: " in shown.stderr

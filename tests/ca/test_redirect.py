@@ -13,7 +13,7 @@ from rig.needs import need, need_root
 from rig.networks import Network
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "redirect.sh"
-TOOLS = ("awk", "cat", "id", "sed", "sort")
+TOOLS = ("awk", "cat", "grep", "id", "sed", "sort")
 OTHERS = "table ip nat { chain prerouting { type nat hook prerouting priority -100; } ; }"
 PRIVATE = "{ 10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12, 192.168.0.0/16 }"
 
@@ -188,6 +188,43 @@ def test_check(gateway: Gateway) -> None:
         well = gateway.run("check")
     assert (well.returncode, "forwarded" in well.stdout) == (0, False)
     assert "Port 3129: a process listens." in well.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "address", "said"),
+    [
+        (("--from", "10.1.0.0/16"), "127.0.0.1", "not where IPv4 clients come in"),
+        (("--from", "10.1.0.0/16"), "", ""),
+        (("--from", "fd00::/8"), "", "not where IPv6 clients come in"),
+        (("--from", "fd00::/8"), "::1", "not where IPv6 clients come in"),
+        (("--from", "fd00::/8"), "::", ""),
+        (("--local", "--user", "nobody"), "127.0.0.1", "is not of the user"),
+    ],
+)
+def test_check_looks_at_the_listener(
+    gateway: Gateway, words: tuple[str, ...], address: str, said: str
+) -> None:
+    """Who listens must be reached by what is redirected, and be the user who is let through."""
+    gateway.network.script("echo 1 >/proc/sys/net/ipv4/ip_forward")
+    gateway.network.script("echo 1 >/proc/sys/net/ipv6/conf/all/forwarding")
+    assert gateway.run("install", *words).returncode == 0
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with gateway.network.entered():
+        listener = socket.create_server((address, 3129), family=family)
+    with listener:
+        checked = gateway.run("check")
+    assert checked.returncode == bool(said), checked
+    assert said in checked.stdout
+
+
+def test_check_forwarding(gateway: Gateway) -> None:
+    """A gateway that forwards nothing is no gateway: status 1."""
+    gateway.run("install", "--from", "10.1.0.0/16")
+    with gateway.network.entered():
+        listener = socket.create_server(("", 3129))
+    with listener:
+        checked = gateway.run("check")
+    assert (checked.returncode, "IPv4 is not forwarded here" in checked.stdout) == (1, True)
 
 
 @pytest.mark.parametrize("words", [(), ("nothing",), ("check", "more")])

@@ -44,7 +44,11 @@ def proxy(start_entrepot: "StartEntrepot", upstreams: Upstreams, port: int) -> E
 def certs(folder: Path, port: int) -> Path:
     """What the script writes, in a folder of the test's own."""
     certs = folder / "certs.d"
-    words = ["install", f"http://127.0.0.1:{port}", "--hosts-dir", str(certs)]
+    config = folder / "config.toml"
+    registry = '[plugins."io.containerd.grpc.v1.cri".registry]'
+    config.write_text(f'version = 2\n{registry}\nconfig_path = "{certs}"\n')
+    options = ["--hosts-dir", str(certs), "--config", str(config)]
+    words = ["install", f"http://127.0.0.1:{port}", *options]
     done = subprocess.run(["sh", SCRIPT, *words], check=True, capture_output=True, text=True)
     assert f"Wrote {certs}/_default/hosts.toml" in done.stdout
     return certs
