@@ -114,6 +114,8 @@ _prepare() {
     : >"$folder/.unfinished"
     "$folder/bin/python" -m pip install -qq --disable-pip-version-check \
         -e "$root${extras:+[$extras]}" >&2 || die "pip could not fill ${folder##*/}: see above"
+    # A service may not write below a checkout, and would compile the sources at each of its starts.
+    "$folder/bin/python" -m compileall -q "$root/addon" "$root/ca" >&2 || true
     source_of | tee "$stamp" >"$folder/.installed"
     rm "$folder/.unfinished"
 }

@@ -23,6 +23,8 @@ _PACKAGES = {
     "setpriv": "util-linux",
     "skopeo": "skopeo",
     "squid": "squid-openssl",
+    "systemd-analyze": "systemd",
+    "systemd-socket-activate": "systemd",
     "unshare": "util-linux",
 }
 

@@ -48,7 +48,7 @@ def read(source):
 async def main():
     made = master.Master(master.options.Options(), with_termlog=True)
     config = Config(data=Path("data"), proxyauth="any")
-    master.equip(made, master.Foundation.lay(config))
+    master.equip(made, config, master.Entrepot(master.Foundation.lay(config)))
     loaded = [module for name, module in sys.modules.items() if name.startswith("mitmproxy.")]
     files = {file for module in loaded if (file := module.__file__ or "").endswith(".py")}
     names = {name for file in files for name in read(Path(file).read_text(encoding="utf-8"))}

@@ -1,30 +1,31 @@
 """Whether the addresses to listen on can be had, before anything is made or left behind."""
 
 import socket
+from collections.abc import Container
 from contextlib import ExitStack
 
+from entrepot.app.socket_activation import Place, places
 from entrepot.app.start_error import StartError
-from entrepot.config.addresses import Listen
-from entrepot.config.mirror_spec import Mirror
 from entrepot.config.settings import Config
 
 
-def try_to_listen(config: Config) -> None:
-    """Raise :class:`StartError` where an address is taken; mitmproxy says it as a tuple."""
+def try_to_listen(config: Config, handed: Container[Place] = ()) -> None:
+    """Raise :class:`StartError` where an address is taken; mitmproxy says it as a tuple.
+
+    ``handed``: for these there are sockets already.
+    """
     with ExitStack() as held:  # all at once: each may stand in the way of another
-        held.enter_context(_bound(config.listen, "--listen"))
-        if config.transparent is not None:
-            held.enter_context(_bound(config.transparent, "--transparent"))
-        for mirror in config.mirror:
-            held.enter_context(_bound(mirror, "--mirror"))
+        for place, option in places(config):
+            if place not in handed:
+                held.enter_context(_bound(place, option))
 
 
-def _bound(listen: Listen | Mirror, option: str) -> socket.socket:
+def _bound(listen: Place, option: str) -> socket.socket:
     try:
-        places = socket.getaddrinfo(
+        found = socket.getaddrinfo(
             listen.host or None, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        family, kind, protocol, _, address = places[0]
+        family, kind, protocol, _, address = found[0]
         tried = socket.socket(family, kind, protocol)
         try:
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

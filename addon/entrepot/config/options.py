@@ -119,6 +119,13 @@ OPTIONS = (
         "scrub", "str", "DURATION", "verify all that is stored this often", parse_duration_or_never
     ),
     Option("idle", "str", "DURATION", "drop a client that does nothing (5min)", parse_duration),
+    Option(
+        "drain",
+        "str",
+        "DURATION",
+        "at a stop, let pulls go on for so long (10s)",
+        parse_duration_or_never,
+    ),
     Option("connect_timeout", "str", "DURATION", "to connect to a registry (3s)", parse_duration),
     Option(
         "answer_timeout", "str", "DURATION", "for its answer, if one is held (5s)", parse_duration

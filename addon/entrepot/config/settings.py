@@ -36,8 +36,9 @@ class Config:
     """What the administrator decided; the names are those of the options.
 
     `size` is in bytes, None to choose at first start; times are in seconds, `scrub` 0 for never,
-    `max_stale` 0 for no stale tag at all. `accounts` are the tables of `registry`, whose hosts are
-    in `registry` too. `unused` are the keys of `registry_config` that mean nothing here.
+    `max_stale` 0 for no stale tag at all, `drain` 0 for a stop at once. `accounts` are the tables
+    of `registry`, whose hosts are in `registry` too. `unused` are the keys of `registry_config`
+    that mean nothing here.
     """
 
     data: Path
@@ -47,6 +48,7 @@ class Config:
     size: int | None = None
     scrub: float = 30 * 86400.0
     idle: float = 300.0
+    drain: float = 10.0
     connect_timeout: float = 3.0
     answer_timeout: float = 5.0
     max_stale: float = 30 * 86400.0

@@ -46,8 +46,8 @@ class EventFields(TypedDict, total=False):
     """Whom a registry's ``limit`` counts: an address or an account."""
     age: object
     """How long ago the registry last confirmed what was served."""
-    transfers: object
-    """How many transfers."""
+    connections: object
+    """How many connections of clients."""
     rows_removed: object
     """How many rows of the store had no file."""
     files_removed: object

@@ -71,9 +71,15 @@ class Event(Enum):
         "The authority's certificate ends within 30 days.",
         "`entrepot ca create --force` makes a new one, which the clients must install.",
     )
+    DRAIN_BEGUN = info(
+        "connections hint",
+        "The proxy was told to stop, and lets what is under way end, for at most `--drain`.",
+        "Nothing; a second signal ends it at once.",
+    )
     TRANSFERS_UNFINISHED = warning(
-        "transfers",
-        "Transfers had not ended ten seconds after the stop, and were cut.",
+        "connections",
+        "So many clients still had a request or a tunnel under way at the end of `--drain`, or at "
+        "a second signal, and were cut off.",
         "Nothing; a download is continued when it is next asked for.",
     )
     HOOK_FAILED = error(

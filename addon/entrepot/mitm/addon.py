@@ -6,6 +6,9 @@ redirected it; ``certificate_refused`` tunnels for clients without our CA; ``idl
 who does nothing; ``tls_contexts`` makes handshakes cheap; ``garbage_collection`` clears away what
 is closed.
 
+``client_connections`` follows all of them, for that and for ``restart.drain``, which lets them end
+at a stop.
+
 A request: ``answer_request`` answers what can be cached; ``passthrough`` watches what is not,
 ``push_tee`` keeps what is pushed; ``upstream_proxy`` sends it by the upstream proxy or past it,
 ``connect_timeout`` gives up where nobody is; ``sending.send_body`` feeds the bodies of answers.
@@ -24,6 +27,7 @@ from mitmproxy.proxy.mode_specs import TransparentMode
 
 from entrepot.app.composition import Engine
 from entrepot.app.foundation import Foundation
+from entrepot.app.socket_activation import Place, Sockets
 from entrepot.app.start_error import StartError
 from entrepot.config.load import load_config
 from entrepot.config.mirror_spec import Mirror, name_of
@@ -31,6 +35,7 @@ from entrepot.config.settings import Config, ConfigError
 from entrepot.events.table import Event
 from entrepot.http_client.connect.own_addresses import Listeners
 from entrepot.mitm import mitmproxy_options
+from entrepot.mitm.client_connections import ClientConnections
 from entrepot.mitm.event_dispatch import remember_handlers
 from entrepot.mitm.garbage_collection import GarbageCollection
 from entrepot.mitm.hooks.answer_request import Requests
@@ -44,11 +49,12 @@ from entrepot.mitm.hooks.ssrf_boundary import SsrfBoundary, guard
 from entrepot.mitm.hooks.tls_contexts import TlsContexts
 from entrepot.mitm.hooks.upstream_proxy import ProxyLoops, UpstreamProxyRoute
 from entrepot.mitm.resolve_override import override_resolution
+from entrepot.mitm.restart.drain import Drain
+from entrepot.mitm.restart.inherited_listeners import InheritedListeners
 from entrepot.mitm.sending.send_body import SendBody
 from entrepot.mitm.state import ProxyState
 from entrepot.mitm.transparent.redirected_connections import TransparentIntercept
 
-DRAIN_SECONDS = 10.0
 # Among mitmproxy's own, whose errors end a start; ours go another way by then (``events``).
 logger = logging.getLogger("mitmproxy.entrepot")
 
@@ -59,19 +65,28 @@ class Entrepot:
     Without a ``foundation`` it reads its options from mitmproxy's (``entrepot_*``) and lays one.
     """
 
-    def __init__(self, foundation: Foundation | None = None) -> None:
+    def __init__(
+        self, foundation: Foundation | None = None, sockets: Mapping[Place, Sockets] | None = None
+    ) -> None:
+        """``sockets``: those that are open already, by where an option says to listen."""
         self._foundation = foundation
+        self._sockets = sockets or {}
         self._state = ProxyState()
+        connections = ClientConnections()
+        self._drain = Drain(connections)
+        self._inherited = InheritedListeners({})
         self._starting: asyncio.Task[None] | None = None
         self.addons = [
             ProxyLoops(self._state),
             SsrfBoundary(self._state),
-            Intercept(self._state),
+            Intercept(self._state, self._drain),
             CertificateRefused(self._state),
-            TransparentIntercept(self._state),
-            IdleTimeout(self._state),
+            TransparentIntercept(self._state, self._drain),
+            connections,
+            IdleTimeout(self._state, connections),
+            self._drain,
             TlsContexts(),
-            Requests(self._state),
+            Requests(self._state, self._drain),
             ConnectTimeout(self._state),
             Passthrough(self._state),
             UpstreamProxyRoute(self._state),
@@ -116,6 +131,11 @@ class Entrepot:
             **mitmproxy_options.trusted_roots(foundation.bundle, foundation.roots.folder),
             confdir=str(foundation.config.data / "ca"),
         )
+        modes = mitmproxy_options.modes(foundation.config, ctx.options)
+        self._inherited = InheritedListeners(
+            {mode: self._sockets[place] for mode, place in modes.items() if place in self._sockets}
+        )
+        self._inherited.put_in_place()
         # Nobody sees mitmproxy's lines below a warning (option termlog_verbosity), yet mitmdump
         # formats each, and tells every add-on of it: two for each connection.
         logging.getLogger("mitmproxy").setLevel(logging.WARNING)
@@ -155,13 +175,27 @@ class Entrepot:
         )
 
     async def done(self) -> None:
-        """Let running transfers end, for at most ten seconds, then stop."""
+        """Let what is under way end, for as long as ``--drain`` allows, then stop."""
         if self._state.engine is None:
             return
-        self._state.draining = True
-        if left := await self._state.drained(DRAIN_SECONDS):
-            self._state.parts().events.log(Event.TRANSFERS_UNFINISHED, transfers=left)
-        await self._state.parts().close()
+        parts = self._state.parts()
+        self._inherited.stop_accepting()
+        if busy := self._drain.begin():
+            parts.events.log(Event.DRAIN_BEGUN, connections=busy, hint="a second signal ends it")
+        servers = list(ctx.master.addons.get("proxyserver").servers)
+        accepting = not all(self._inherited.includes(one.mode.full_spec) for one in servers)
+        left = await self._drain.wait(parts.foundation.config.drain, accepting=accepting)
+        if left:
+            parts.events.log(Event.TRANSFERS_UNFINISHED, connections=left)
+        for server in servers:
+            if server.is_running:
+                await server.stop()
+        await self._drain.close_connections()
+        await parts.close()
+
+    def stop_at_once(self) -> None:
+        """Let a stop that has begun wait no longer."""
+        self._drain.give_up()
 
 
 def _listeners(

@@ -6,8 +6,9 @@ that of all otherwise.
 
 import asyncio
 import logging
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mitmproxy import exceptions, options
 from mitmproxy.addons import (
@@ -23,6 +24,7 @@ from mitmproxy.master import Master
 
 from entrepot.app.foundation import Foundation
 from entrepot.app.ports_in_use import try_to_listen
+from entrepot.app.socket_activation import Place, Sockets, assign_sockets, take_sockets
 from entrepot.app.start_error import StartError
 from entrepot.config.settings import Config
 from entrepot.mitm.addon import Entrepot
@@ -30,34 +32,43 @@ from entrepot.mitm.addon import Entrepot
 
 def serve(config: Config) -> None:
     """Run the proxy until a signal ends it. Raises :class:`StartError`."""
-    try_to_listen(config)
+    sockets = assign_sockets(config, take_sockets(os.environ, os.getpid()))
+    try_to_listen(config, sockets)
     foundation = Foundation.lay(config)
     try:
-        asyncio.run(_run(foundation))
+        asyncio.run(_run(foundation, sockets))
     except exceptions.OptionsError as error:
         raise StartError(str(error)) from error
 
 
-async def _run(foundation: Foundation) -> None:
+async def _run(foundation: Foundation, sockets: Mapping[Place, Sockets]) -> None:
     for name in ("", "asyncio", "hpack", "quic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     master = Master(options.Options(), with_termlog=True)
-    equip(master, foundation)
+    entrepot = Entrepot(foundation, sockets)
+    equip(master, foundation.config, entrepot)
     master.options.update(termlog_verbosity="warn")  # and let the addon configure itself
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, master.shutdown)
+        loop.add_signal_handler(number, _stop, master, entrepot)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     await master.run()
 
 
-def equip(master: Master, foundation: Foundation) -> None:
+def _stop(master: Master, entrepot: Entrepot) -> None:
+    """Let what is under way end, then stop; at a second signal at once."""
+    if master.should_exit.is_set():
+        entrepot.stop_at_once()
+    master.shutdown()
+
+
+def equip(master: Master, config: Config, entrepot: Entrepot) -> None:
     """Add mitmproxy's add-ons and ours, in the order in which they are asked."""
     after = [next_layer.NextLayer(), tlsconfig.TlsConfig()]
     master.addons.add(
         block.Block(),
         disable_h2c.DisableH2C(),
-        *_passwords(foundation.config),
+        *_passwords(config),
         proxyserver.Proxyserver(),
         update_alt_svc.UpdateAltSvc(),
         errorcheck.ErrorCheck(),
@@ -67,7 +78,7 @@ def equip(master: Master, foundation: Foundation) -> None:
     # them were there already, since their options have to be.
     for addon in after:
         master.addons.remove(addon)
-    master.addons.add(Entrepot(foundation), *after)
+    master.addons.add(entrepot, *after)
 
 
 def _passwords(config: Config) -> Iterator[object]:

@@ -47,17 +47,22 @@ def needed(config: Config, current: Any) -> dict[str, Any]:
     that already runs, and mitmproxy loads a script only after it has started one.
     """
     values = {name: value for name, value in NEEDED.items() if name in current}
+    if config.proxyauth is not None:
+        values["proxyauth"] = config.proxyauth
+    values["mode"] = list(modes(config, current))
+    return values
+
+
+def modes(config: Config, current: Any) -> dict[str, Listen | Mirror]:
+    """What mitmproxy calls each listener, with where an option of ours wants it."""
     mode = "regular"
     if config.upstream_proxy is not None:
         # Its credentials are sent by hooks.upstream_proxy; mitmproxy would show them to registries.
         mode = f"upstream:{config.upstream_proxy.url}"
-    if config.proxyauth is not None:
-        values["proxyauth"] = config.proxyauth
-    values["mode"] = [f"{mode}@{_listen(config, current)}"]
+    named: dict[str, Listen | Mirror] = {f"{mode}@{_listen(config, current)}": config.listen}
     if config.transparent is not None:
-        values["mode"].append(f"transparent@{_at(config.transparent)}")
-    values["mode"] += mirror_modes(config.mirror)
-    return values
+        named[f"transparent@{_at(config.transparent)}"] = config.transparent
+    return named | mirror_modes(config.mirror)
 
 
 def mirror_modes(mirrors: Sequence[Mirror]) -> dict[str, Mirror]:

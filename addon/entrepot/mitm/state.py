@@ -1,6 +1,4 @@
-"""The state that the hooks share: the running engine, and how many transfers are under way."""
-
-import asyncio
+"""The state that the hooks share: the running engine, and what listens and connects."""
 
 from mitmproxy import connection
 
@@ -15,13 +13,10 @@ class ProxyState:
 
     def __init__(self) -> None:
         self.engine: Engine | None = None
-        self.draining = False
         self.mirror_modes: dict[str, Mirror] = {}
         """The mirror of each listener, by what mitmproxy calls its mode."""
         self.roles: dict[str, Role] = {}
         """As what each intercepted connection is, by the client connection's id."""
-        self._busy = 0
-        self._changed = asyncio.Event()
 
     def parts(self) -> Engine:
         """The engine. Raises RuntimeError before it runs: a hook must not do without."""
@@ -32,27 +27,6 @@ class ProxyState:
     def events(self) -> Events:
         """The log, which a failure needs before the engine runs too."""
         return Events() if self.engine is None else self.engine.events
-
-    def begin(self) -> None:
-        """Count something that a stop should wait for."""
-        self._busy += 1
-
-    def end(self) -> None:
-        """Count its end."""
-        self._busy -= 1
-        self._changed.set()
-
-    async def drained(self, seconds: float) -> int:
-        """Wait until nothing is under way, for a graceful stop; what still is after ``seconds``."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        while self._busy:
-            self._changed.clear()
-            try:
-                left = deadline - asyncio.get_running_loop().time()
-                await asyncio.wait_for(self._changed.wait(), left)
-            except TimeoutError:
-                break
-        return self._busy
 
 
 def client_of(conn: connection.Connection) -> str:

@@ -24,6 +24,7 @@ from entrepot.mitm.hooks.proxyauth import pardon
 from entrepot.mitm.hooks.ssrf_boundary import forbidden, log_refusal, why_refused
 from entrepot.mitm.layers.error_pages import refuse, response_of
 from entrepot.mitm.layers.http_layer import SELF
+from entrepot.mitm.restart.drain import STOPPING, Drain
 from entrepot.mitm.state import ProxyState, client_of
 from entrepot.protocol import cache_status
 from entrepot.protocol.header_filters import content_fields
@@ -42,16 +43,17 @@ _BODY_AT_MIRROR = error_answer(405, "UNSUPPORTED", "a mirror is for pulling").ad
 class Requests:
     """Answers requests, or lets them through."""
 
-    def __init__(self, state: ProxyState) -> None:
+    def __init__(self, state: ProxyState, drain: Drain) -> None:
         self._state = state
+        self._drain = drain
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Look at a request before its body comes; none is held but a small form for a token."""
         if self._state.engine is None:
             return
-        refusal = self._state.engine.admission.refusal(client_of(flow.client_conn))
+        refusal = self._refusal(flow)
         if refusal is not None:
-            self._refuse(flow, error_answer(403, "DENIED", refusal))
+            self._refuse(flow, refusal)
             return
         pardon(flow)
         if flow.response is not None:
@@ -76,6 +78,15 @@ class Requests:
             return
         flow.metadata[CLASSIFIED] = asked
         flow.request.stream = asked.by is AnsweredBy.UPSTREAM
+
+    def _refusal(self, flow: http.HTTPFlow) -> Answer | None:
+        """What a client gets that is not served, whatever it asks."""
+        reason = self._state.parts().admission.refusal(client_of(flow.client_conn))
+        if reason is not None:
+            return error_answer(403, "DENIED", reason)
+        if flow.request.host != SELF and self._drain.refuses(flow.client_conn):
+            return error_answer(503, "UNAVAILABLE", STOPPING)
+        return None
 
     def _unavailable(self, asked: Classified) -> Answer | None:
         """The 503 where upstream is not to be asked now: offline, or by its circuit breaker.
@@ -107,7 +118,6 @@ class Requests:
         """Answer what can be cached, and what is addressed to the proxy itself."""
         if flow.response is not None or flow.error is not None:
             return
-        self._state.begin()
         try:
             await self._answer(flow)
         except DestinationError as error:
@@ -120,8 +130,6 @@ class Requests:
             self._state.events().log(Event.HOOK_FAILED, task="the answer to a request")
             translate.put_answer(flow, error_answer(500, "UNKNOWN", "the cache failed"))
             flow.metadata[ANSWERED] = True
-        finally:
-            self._state.end()
 
     async def _answer(self, flow: http.HTTPFlow) -> None:
         asked: Classified | None = flow.metadata.get(CLASSIFIED)

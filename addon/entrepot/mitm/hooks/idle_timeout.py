@@ -17,14 +17,12 @@ import fcntl
 import struct
 import termios
 from dataclasses import dataclass
-from typing import Any
 
-from mitmproxy import connection, ctx, http, tls
+from mitmproxy import connection
 
 from entrepot.events.table import Event
-from entrepot.mitm.layers.connect_tunnel import TUNNEL, decouple_directions
+from entrepot.mitm.client_connections import ClientConnection, ClientConnections
 from entrepot.mitm.state import ProxyState, client_of
-from entrepot.mitm.transparent.redirected_layer import RedirectedConnection
 
 TUNNEL_FACTOR = 12
 _NEVER = 10 * 365 * 86400
@@ -33,108 +31,53 @@ _LOOKS = 4
 
 
 @dataclass(slots=True)
-class _Watched:
-    """A client's connection, and since when it is idle."""
+class _Look:
+    """What was seen of a connection when it was last looked at."""
 
-    client: connection.Client
-    handler: Any
-    transport: asyncio.Transport
     since: float
+    """Since when the client has done nothing."""
     waiting: int = 0
-    """Bytes that the client had not taken when last looked at."""
+    """Bytes that it had not taken."""
     activity: float = 0.0
     """When mitmproxy last saw an event of it."""
-    flow: http.HTTPFlow | None = None
-    answered: bool = False
-    """Whether a request was answered already."""
-    tunnel: bool = False
 
 
 class IdleTimeout:
-    """Watches the connections of clients, and drops those that are idle for ``--idle``."""
+    """Looks at the connections of clients, and drops those that are idle for ``--idle``."""
 
-    def __init__(self, state: ProxyState) -> None:
+    def __init__(self, state: ProxyState, connections: ClientConnections) -> None:
         self._state = state
-        self._watched: dict[str, _Watched] = {}
+        self._connections = connections
+        self._looks: dict[str, _Look] = {}
         self._watching: asyncio.Task[None] | None = None
 
     def client_connected(self, client: connection.Client) -> None:
-        """Watch a new connection."""
-        handler = ctx.master.addons.get("proxyserver").connections[client.id]
-        handler.timeout_watchdog.timeout = _NEVER
-        writer = handler.transports[client].writer
-        self._watched[client.id] = _Watched(client, handler, writer.transport, _now())
+        """Watch a new connection, in mitmproxy's stead."""
+        self._connections.open[client.id].handler.timeout_watchdog.timeout = _NEVER
         if self._watching is None:
             self._watching = asyncio.create_task(self._watch())
 
     def client_disconnected(self, client: connection.Client) -> None:
-        """Forget a connection that has ended: what hangs on it is hundreds of KiB."""
-        self._watched.pop(client.id, None)
-
-    def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Note that a request has come, though perhaps not its body."""
-        self._begin(flow)
-
-    def http_connect(self, flow: http.HTTPFlow) -> None:
-        """Note that a CONNECT has come."""
-        self._begin(flow)
-
-    def http_connected(self, flow: http.HTTPFlow) -> None:
-        """Go on with what comes inside of CONNECT."""
-        self._end(flow)
-        if flow.metadata.get(TUNNEL):
-            self._tunnelled(flow.client_conn)
-
-    def response(self, flow: http.HTTPFlow) -> None:
-        """Note that a request was answered; what follows a 101 is a tunnel."""
-        self._end(flow)
-        if flow.response is not None and flow.response.status_code == 101:
-            self._tunnelled(flow.client_conn)
-
-    def entrepot_redirected(self, redirected: RedirectedConnection) -> None:
-        """Note that a redirected connection is a tunnel, which was decided just now."""
-        if redirected.registry is None:
-            self._tunnelled(redirected.context.client)
-
-    def tls_clienthello(self, data: tls.ClientHelloData) -> None:
-        """Note that a CONNECT became a tunnel with its ClientHello (``certificate_refused``)."""
-        if data.ignore_connection:
-            self._tunnelled(data.context.client)
-
-    def http_connect_error(self, flow: http.HTTPFlow) -> None:
-        """Note that a CONNECT was refused."""
-        self._end(flow)
-
-    def error(self, flow: http.HTTPFlow) -> None:
-        """Note that a request has ended without an answer."""
-        self._end(flow)
-
-    def _begin(self, flow: http.HTTPFlow) -> None:
-        if watched := self._watched.get(flow.client_conn.id):
-            watched.flow = flow
-
-    def _end(self, flow: http.HTTPFlow) -> None:
-        if watched := self._watched.get(flow.client_conn.id):
-            watched.flow, watched.since = None, _now()
-            watched.answered = flow.request.method != "CONNECT"
-
-    def _tunnelled(self, client: connection.Client) -> None:
-        if watched := self._watched.get(client.id):
-            watched.tunnel = True
-            decouple_directions(watched.handler)
+        """Forget a connection that has ended."""
+        self._looks.pop(client.id, None)
 
     async def _watch(self) -> None:
         seconds = self._state.parts().foundation.config.idle
         while True:
             await asyncio.sleep(seconds / _LOOKS)
-            for watched in list(self._watched.values()):
+            for watched in list(self._connections.open.values()):
+                look = self._looks.setdefault(watched.client.id, _Look(watched.turn))
                 if _is_closed(watched.transport):
-                    self._watched.pop(watched.client.id, None)
-                elif reason := _overdue(watched, seconds):
+                    self._forget(watched)
+                elif reason := _overdue(watched, look, seconds):
                     self._drop(watched, reason)
 
-    def _drop(self, watched: _Watched, reason: str) -> None:
-        self._watched.pop(watched.client.id, None)
+    def _forget(self, watched: ClientConnection) -> None:
+        self._looks.pop(watched.client.id, None)
+        self._connections.open.pop(watched.client.id, None)
+
+    def _drop(self, watched: ClientConnection, reason: str) -> None:
+        self._forget(watched)
         self._state.parts().events.log(
             Event.CLIENT_DROPPED, client=client_of(watched.client), reason=reason
         )
@@ -146,12 +89,13 @@ class IdleTimeout:
             io.handler.cancel(reason)
 
 
-def _overdue(watched: _Watched, seconds: float) -> str | None:
+def _overdue(watched: ClientConnection, look: _Look, seconds: float) -> str | None:
     """Take a look; why the connection is to be dropped now, None where it is not."""
     waiting, activity = _untaken(watched.transport), watched.handler.timeout_watchdog.last_activity
-    moved = activity != watched.activity
-    took = waiting != watched.waiting
-    watched.waiting, watched.activity = waiting, activity
+    moved = activity != look.activity
+    took = waiting != look.waiting
+    look.since = max(look.since, watched.turn)
+    look.waiting, look.activity = waiting, activity
     limit, reason = seconds, "no whole request came"
     if watched.tunnel:
         limit, reason, alive = seconds * TUNNEL_FACTOR, "nothing passed the tunnel", moved or took
@@ -164,11 +108,11 @@ def _overdue(watched: _Watched, seconds: float) -> str | None:
         if watched.answered:
             reason = "no further request came"
     if alive:
-        watched.since = _now()
-    return reason if _now() - watched.since > limit else None
+        look.since = _now()
+    return reason if _now() - look.since > limit else None
 
 
-def _is_owed(watched: _Watched) -> bool:
+def _is_owed(watched: ClientConnection) -> bool:
     """Whether the next step is ours or upstream's."""
     flow, handler = watched.flow, watched.handler
     if flow is None or flow.request.timestamp_end or flow.request.method == "CONNECT":

@@ -16,6 +16,7 @@ from entrepot.mitm.layers import error_pages
 from entrepot.mitm.layers.connect_tunnel import TUNNEL
 from entrepot.mitm.layers.mitmproxy_errors import FAILURE, Failure
 from entrepot.mitm.layers.next_layer import choose_layer
+from entrepot.mitm.restart.drain import STOPPING, Drain
 from entrepot.mitm.state import ProxyState, client_of
 from entrepot.protocol.identifiers import Origin
 from entrepot.upstream.discovery.interception import Role
@@ -24,14 +25,15 @@ from entrepot.upstream.discovery.interception import Role
 class Intercept:
     """Decides whether a connection is intercepted."""
 
-    def __init__(self, state: ProxyState) -> None:
+    def __init__(self, state: ProxyState, drain: Drain) -> None:
         self._state = state
+        self._drain = drain
         self._tunnels: set[str] = set()
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """Decide whether a CONNECT is intercepted or tunnelled blind."""
-        if self._state.engine is None or self._state.draining:
-            flow.response = error_pages.text(503, "the cache is not running")
+        if self._state.engine is None or self._drain.refuses(flow.client_conn):
+            flow.response = error_pages.text(503, STOPPING)
             return
         refusal = self._state.parts().admission.refusal(client_of(flow.client_conn))
         if refusal is not None:

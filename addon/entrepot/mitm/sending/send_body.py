@@ -50,7 +50,6 @@ class SendBody:
 
     def _begin(self, transfer: Transfer) -> None:
         self._transfers[transfer.client.id] = transfer
-        self._state.begin()
         if transfer.plain and transfer.body.stretch(1) is not None:
             transport = _writer(transfer.client).transport
             self._by_kernel[transfer.client.id] = Sendfile(transport)
@@ -85,8 +84,7 @@ class SendBody:
         self._budget.release(client.id)
         if by_kernel := self._by_kernel.pop(client.id, None):
             by_kernel.close()
-        if self._transfers.pop(client.id, None) is not None:
-            self._state.end()
+        self._transfers.pop(client.id, None)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """Let go of a body whose client left before it began."""

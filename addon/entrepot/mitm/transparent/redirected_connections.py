@@ -14,6 +14,7 @@ from entrepot.mitm.hooks.ssrf_boundary import log_refusal, why_refused
 from entrepot.mitm.hooks.upstream_proxy import way_to
 from entrepot.mitm.layers.mitmproxy_errors import NOT_LED
 from entrepot.mitm.layers.request_head import Refusal
+from entrepot.mitm.restart.drain import STOPPING, Drain
 from entrepot.mitm.state import ProxyState, client_of
 from entrepot.mitm.transparent.first_bytes import Unclear, fingerprint
 from entrepot.mitm.transparent.redirected_layer import RedirectedConnection
@@ -25,8 +26,9 @@ _Place: TypeAlias = tuple[str, int]
 class TransparentIntercept:
     """Decides what becomes of a redirected connection: intercept, tunnel, or refuse."""
 
-    def __init__(self, state: ProxyState) -> None:
+    def __init__(self, state: ProxyState, drain: Drain) -> None:
         self._state = state
+        self._drain = drain
         self._outgoing: set[tuple[_Place, _Place]] = set()
         """Both ends, ours first, of the connections that mitmproxy has made to others."""
 
@@ -84,8 +86,8 @@ class TransparentIntercept:
 
     def _refusal(self, redirected: RedirectedConnection) -> Refusal | None:
         client, destination = redirected.context.client, _place(redirected.destination)
-        if self._state.draining:
-            return Refusal(503, "the cache is not running")
+        if self._drain.refuses(client):
+            return Refusal(503, STOPPING)
         refusal = self._state.parts().admission.refusal(client_of(client))
         if refusal is not None:
             return Refusal(403, refusal)
