@@ -310,7 +310,7 @@ report_daemons() {
         pid=$(main_pid "$unit")
         if [ -z "$pid" ] || ! is_newer "$pid" "$1"; then continue; fi
         case $unit$(variable_of "$pid" HTTPS_PROXY https_proxy 2>/dev/null) in
-            containerd) say "$unit was started before it came, and has no proxy set: nothing to do unless it pulls" ;;
+            containerd) say "$unit was started before it came, but has no proxy set: restart it if it pulls" ;;
             *)
                 say "$unit was started before it came, and reads the store once: systemctl restart $unit"
                 older=1

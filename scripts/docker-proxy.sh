@@ -504,7 +504,7 @@ report_handshake() {
             fi
             say "https://$asked/v2/ through the proxy: a tunnel to the registry itself, so nothing is cached."
             say "  It is none of the proxy's registries (its options --only-listed, --registry, --permit), or"
-            say "  a client at this address refused the proxy's certificate in the last ten minutes."
+            say "  a client that looks like this one refused the proxy's certificate a while ago (see its log)."
             ;;
         1) say "https://$asked/v2/ through the proxy: its certificate is not trusted here" ;;
         3)
@@ -826,7 +826,7 @@ check() {
     registry=${registry:-registry-1.docker.io:443}
     distrust=0
     report_trust || distrust=$?
-    # Whose store does not have it would be refused, and tunnelled from then on.
+    # Without the certificate it would be a refusal, which the proxy remembers.
     [ "$distrust" = 1 ] || report_handshake "$registry" "$proxy" "$cert_file" || wrong=1
     # The daemon's own word counts more than dates.
     [ -z "$image" ] || report_question "$image" || wrong=1

@@ -38,7 +38,7 @@ report_handshake() {
             fi
             say "https://$asked/v2/ through the proxy: a tunnel to the registry itself, so nothing is cached."
             say "  It is none of the proxy's registries (its options --only-listed, --registry, --permit), or"
-            say "  a client at this address refused the proxy's certificate in the last ten minutes."
+            say "  a client that looks like this one refused the proxy's certificate a while ago (see its log)."
             ;;
         1) say "https://$asked/v2/ through the proxy: its certificate is not trusted here" ;;
         3)

@@ -7,6 +7,8 @@ import hashlib
 import ipaddress
 import os
 import shutil
+import socket
+import socketserver
 import ssl
 import subprocess
 import threading
@@ -82,6 +84,24 @@ class Answer(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Keep silent."""
+
+
+class EngineSocket(Files):
+    """Answers at a Unix socket, as an Engine does."""
+
+    address_family = socket.AF_UNIX
+
+    def __init__(self, path: Path, bodies: Mapping[str, bytes]) -> None:
+        self.bodies = bodies
+        ThreadingHTTPServer.__init__(self, str(path), Answer)  # type: ignore[arg-type]
+
+    def server_bind(self) -> None:
+        """Bind, without a name and a port that HTTPServer wants to know."""
+        socketserver.TCPServer.server_bind(self)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Give the client the address that a handler writes into its log."""
+        return self.socket.accept()[0], ("engine", 0)
 
 
 @contextmanager

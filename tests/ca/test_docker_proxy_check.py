@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ca.conftest import EngineSocket
 from rig.proxy import Entrepot
 from rig.upstreams import Upstreams
 
@@ -279,6 +280,31 @@ def test_beaten(installed: "Machine", entrepot: Entrepot, running: Running) -> N
         checked = installed.run(SCRIPT, "check")
     assert checked.returncode == 1
     assert f"HTTPS_PROXY={entrepot.url} ({other})" in checked.stdout
+
+
+def test_dockers_own_settings(installed: "Machine", entrepot: Entrepot, running: Running) -> None:
+    """What its daemon.json says counts before its environment; dockerd tells it (from 23.0 on)."""
+    info = b'{"HttpProxy":"","HttpsProxy":"http://xxxxx:xxxxx@corp:80","NoProxy":".ghcr.io","Name":"x"}'
+    engine = EngineSocket(installed.at("/run/docker.sock"), {"/info": info})
+    with engine.running(), running(variables(entrepot)):
+        checked = installed.run(SCRIPT, "check", entrepot.url)
+    assert checked.returncode == 1
+    assert "docker: the running daemon uses http://***@corp:80" in checked.stdout
+    assert "(daemon.json, or an option) have NO_PROXY=.ghcr.io" in checked.stdout
+    assert "bypasses" not in checked.stdout, "a subdomain is not the host itself"
+
+
+def test_a_question_that_does_not_come_to_the_cache(
+    installed: "Machine", entrepot: Entrepot, running: Running
+) -> None:
+    """A daemon that is answered proves nothing where the cache counts nothing."""
+    answers = {"/distribution/check:1/json": b"{}"}
+    engine = EngineSocket(installed.at("/run/docker.sock"), answers)
+    with engine.running(), running(variables(entrepot)):
+        checked = installed.run(SCRIPT, "check", "--image", "check:1")
+    assert checked.returncode == 1
+    assert "docker: the daemon asked for check:1, and was answered" in checked.stdout
+    assert "It did not come to the cache" in checked.stdout
 
 
 @pytest.mark.parametrize(
