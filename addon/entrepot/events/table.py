@@ -225,12 +225,43 @@ class Event(Enum):
         "The registry took in what a client pushed, but it was not stored here.",
         "Nothing: the push is well, the first pull fetches.",
     )
+    # What the administrator does
+    IMAGES_REMOVED = info(
+        "images size names",
+        "The administrator [removed images](images.md); `size` are the bytes that became free.",
+    )
+    IMAGES_PINNED = info(
+        "images size names",
+        "The administrator [pinned images](images.md#pins); `size` are the bytes of all pins.",
+    )
+    IMAGES_UNPINNED = info(
+        "images size names",
+        "The administrator unpinned images; `size` are the bytes of the pins that are left.",
+    )
+    CONTROL_REFUSED = warning(
+        "reason suppressed",
+        "Somebody else than the proxy's own user, or root, opened the control socket.",
+        "Look who can enter the data folder.",
+    )
+    CONTROL_FAILED = warning(
+        "reason",
+        "The control socket could not be made: [what it is for](images.md) cannot be done while "
+        "the proxy runs.",
+        "By the reason; a restart tries again.",
+    )
     # The disk
     STORE_FULL = warning(
         "digest size suppressed",
         "The blob is larger than the limit or the disk allows, or than what running downloads "
         "leave; it was served unstored.",
         "`--size`, or a larger disk.",
+    )
+    OBJECTS_EVICTED = info(
+        "blobs manifests size oldest youngest hint",
+        "So many objects gave way for new ones since the last such line; `oldest` and `youngest` "
+        "say how long ago they were last used.",
+        "Where there is a `hint`: `--size`, or a larger disk; "
+        "`entrepot ls --next` lists [what goes next](images.md).",
     )
     STORE_FAILED = warning(
         "reason suppressed",
