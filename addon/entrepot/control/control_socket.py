@@ -25,7 +25,8 @@ MOST_BYTES = 256 * 1024
 """What a request's line may have."""
 MOST_CLIENTS = 8
 IDLE_SECONDS = 60.0
-_LOWEST_PRIORITY = 19
+_LOW_PRIORITY = 5
+"""A quarter of a busy core: pulls come first, and somebody waits for the answer."""
 _PAUSE_SECONDS = 1.0
 _CREDENTIALS = struct.Struct("3i")
 
@@ -107,7 +108,7 @@ class ControlSocket:
                 _spawn("control-client", bind(self._serve, client))
 
     def _serve(self, client: socket.socket) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
         try:
             with client, contextlib.suppress(OSError, RuntimeError):  # left; or the proxy stops
                 if self._is_allowed(client):

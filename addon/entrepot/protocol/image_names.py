@@ -73,8 +73,6 @@ def _split_tag(name: str) -> tuple[str, str, str]:
     """Name, colon and tag; the colon of a port stands before the last slash."""
     before, slash, last = name.rpartition("/")
     last, colon, tag = last.partition(":")
-    if not slash and colon and not tag:  # "host:" is neither
-        raise ValueError(f"expected a tag after the colon, got {name!r}")
     return f"{before}{slash}{last}", colon, tag
 
 

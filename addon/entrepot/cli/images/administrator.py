@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,7 @@ def _opened(folder: Path) -> Iterator[Ask]:
     from entrepot.storage.store import Store  # noqa: PLC0415
 
     events = Events()
+    _become_its_owner(folder)
     try:
         store = Store(folder, _MOST, events=events, trims=False)
     except StoreError as error:
@@ -46,6 +48,14 @@ def _opened(folder: Path) -> Iterator[Ask]:
     with contextlib.closing(store):
         administration = Administration(store, lambda function: function(), events)
         yield administration.answer
+
+
+def _become_its_owner(folder: Path) -> None:
+    """As root, write as the user whose folder it is: else its proxy could not read that."""
+    owner = folder.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.setegid(owner.st_gid)
+        os.seteuid(owner.st_uid)
 
 
 def print_json(document: object) -> None:

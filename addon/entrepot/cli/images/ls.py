@@ -75,9 +75,9 @@ def _rows(image: dict[str, Any], *, wide: bool) -> list[list[str]]:
 
 
 def state(image: dict[str, Any]) -> str:
-    """What is to be known of it in a word or two."""
-    words = ["complete" if image["complete"] else "incomplete"]
-    return ", ".join([*words, "pinned"] if image["pinned"] else words)
+    """What is to be known of it in a word or two; empty where it is as it should be."""
+    words = {"incomplete": not image["complete"], "pinned": image["pinned"]}
+    return ", ".join(word for word, holds in words.items() if holds)
 
 
 def _print_totals(answer: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ def _print(image: dict[str, Any]) -> None:
         ("size", f"{size(image['size'])}, of which {size(image['freed'])} are in no other image"),
         ("stored", f"{image['stored']}, {age(image['stored'])} ago"),
         ("used", f"{image['used']}, {age(image['used'])} ago"),
-        ("state", state(image)),
+        ("state", state(image) or "complete"),
     )
     for name, text in rows:
         print(f"  {name:10} {text}")

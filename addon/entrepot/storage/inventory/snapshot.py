@@ -55,7 +55,9 @@ FROM Part CROSS JOIN Object USING (number) CROSS JOIN main.Cache ON Cache.rowid 
 WHERE image = ? ORDER BY 1 DESC, bytes DESC, key
 """
 _NEXT = """
-SELECT substr(key, 1, instr(key, ' ') - 1), key, size + COALESCE(length(value), 0), access_time,
+SELECT CAST(substr(key, 1, instr(key, ' ') - 1) AS TEXT), CAST(key AS TEXT),
+  CAST(COALESCE(size, 0) AS INTEGER) + COALESCE(length(value), 0),
+  CAST(COALESCE(access_time, 0) AS REAL),
   (SELECT registry || '/' || name || COALESCE(':' || substr(tags || ' ', 1,
      instr(tags || ' ', ' ') - 1), '@' || digest)
    FROM Part JOIN Image ON id = image JOIN Manifest ON Manifest.number = Image.number

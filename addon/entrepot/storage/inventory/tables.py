@@ -13,7 +13,7 @@ not shown, but what it lists is shared with it.
 _MANIFESTS = """
 INSERT INTO Manifest
 SELECT number, substr(rest, 1, instr(rest, ' ') - 1), substr(rest, instr(rest, ' ') + 1),
-  json_extract(tag, '$.type'), COALESCE(json_extract(tag, '$.listed'), listed_in(number)),
+  json_extract(tag, '$.type'),
   COALESCE(json_extract(tag, '$.type') LIKE '%index%'
     OR json_extract(tag, '$.type') LIKE '%manifest.list%', 0)
 FROM (
@@ -23,18 +23,25 @@ FROM (
 """
 
 _LISTED = """
-INSERT INTO Listed
+INSERT OR IGNORE INTO Listed
 SELECT number, CASE WHEN is_index
   THEN (SELECT child.number FROM Manifest child WHERE child.origin = parent.origin
     AND child.digest = parent.listed_digest)
-  ELSE (SELECT rowid FROM main.Cache WHERE key = 'blob ' || parent.listed_digest AND raw = 1) END
+  ELSE COALESCE(
+    (SELECT rowid FROM main.Cache WHERE key = 'blob ' || parent.listed_digest AND raw = 1), 0) END
+    AS child
 FROM (
   SELECT number, origin, is_index,
     CASE WHEN length(each.value) > 64 THEN 'sha512:' ELSE 'sha256:' END || each.value
       AS listed_digest
-  FROM Manifest, json_each(CASE WHEN listed = '' OR listed GLOB '*[^0-9a-f ]*' THEN '[]'
-    ELSE '["' || replace(listed, ' ', '","') || '"]' END) each) parent
+  FROM (
+    SELECT number, origin, is_index, COALESCE(CASE WHEN json_valid(CAST(tag AS TEXT))
+      THEN json_extract(CAST(tag AS TEXT), '$.listed') END, listed_in(number)) AS listed
+    FROM Manifest CROSS JOIN main.Cache ON Cache.rowid = number),
+    json_each(CASE WHEN listed = '' OR listed GLOB '*[^0-9a-f ]*' THEN '[]'
+      ELSE '["' || replace(listed, ' ', '","') || '"]' END) each) parent
 """
+"""``child`` is 0 where it is not here; what an index lists that is not here has no row."""
 
 _OWNERS = """
 INSERT OR IGNORE INTO Owner
@@ -90,13 +97,13 @@ INSERT INTO Part
 WITH RECURSIVE reached (image, number) AS (
   SELECT id, number FROM Image
   UNION SELECT image, child FROM reached JOIN Listed ON parent = reached.number
-    WHERE child IS NOT NULL)
+    WHERE child > 0)
 SELECT image, number FROM reached
 """
 
 _OBJECTS = """
 INSERT INTO Object
-SELECT Part.number, size + COALESCE(length(value), 0), count(*),
+SELECT Part.number, CAST(COALESCE(size, 0) AS INTEGER) + COALESCE(length(value), 0), count(*),
   CAST(COALESCE(access_time, 0) AS REAL), CAST(COALESCE(store_time, 0) AS REAL)
 FROM Part CROSS JOIN main.Cache ON Cache.rowid = Part.number GROUP BY Part.number
 """
@@ -108,7 +115,7 @@ SELECT Part.image, sum(bytes), sum(CASE WHEN images = 1 THEN bytes ELSE 0 END),
   COALESCE(sum(NOT is_index), 0) > 0 AND NOT EXISTS (
     SELECT 1 FROM Part AS one JOIN Manifest AS plain USING (number) JOIN Listed
       ON parent = one.number
-    WHERE one.image = Part.image AND NOT plain.is_index AND child IS NULL)
+    WHERE one.image = Part.image AND NOT plain.is_index AND child = 0)
 FROM Part CROSS JOIN Object USING (number) LEFT JOIN Manifest USING (number) GROUP BY Part.image
 """
 
@@ -122,14 +129,15 @@ WHERE name IS NOT NULL
 BUILD = (
     (
         "CREATE TEMP TABLE Manifest (number INTEGER PRIMARY KEY, origin TEXT, digest TEXT,"
-        " media_type TEXT, listed TEXT, is_index INTEGER)"
+        " media_type TEXT, is_index INTEGER)"
     ),
     _MANIFESTS,
     "CREATE INDEX temp.Manifest_name ON Manifest (digest, origin)",
-    "CREATE TEMP TABLE Listed (parent INTEGER, child INTEGER)",
+    (
+        "CREATE TEMP TABLE Listed (parent INTEGER, child INTEGER, PRIMARY KEY (parent, child))"
+        " WITHOUT ROWID"
+    ),
     _LISTED,
-    "UPDATE Manifest SET listed = NULL",
-    "CREATE INDEX temp.Listed_parent ON Listed (parent, child)",
     "CREATE INDEX temp.Listed_child ON Listed (child, parent)",
     (
         "CREATE TEMP TABLE Owner (number INTEGER, origin TEXT, name TEXT,"

@@ -25,7 +25,7 @@ def test_a_batch_ends_when_it_is_taken() -> None:
 
 def test_a_store_says_what_gave_way(folder: Path, clock: Clock) -> None:
     """How many of either, how large, and how long ago they were used."""
-    events = Events()
+    events, clock.now = Events(), float(int(clock.now))
     with closing(Store(folder, LIMIT, clock, events)) as store:
         manifest = b'{"layers": []}'
         store.manifests.put(APP, Digest.of(manifest), manifest, "a/b", given_to=None)

@@ -131,7 +131,7 @@ def test_blobs_without_a_manifest_are_in_no_image(store: Store) -> None:
         ("*sibling*", 1),
         ("registry.example.test/team/*", 2),
         ("*:?", 3),
-        (str(ONE.digest)[:20], 0),
+        (str(ONE.digest)[:20], 1),
         (f"@{ONE.digest}"[:20], 1),
         ("nowhere", 0),
         ("' OR 1 --", 0),
@@ -237,6 +237,7 @@ def test_damaged_rows_are_left_out(folder: Path, store: Store) -> None:
     bad = f"link {APP.origin} UPPER {TWO.digest}"
     write(folder / "index", "INSERT INTO Cache (key, raw, value) VALUES (?, 1, '1')", bad)
     assert {ONE_NAME, TWO_NAME} <= set(listed(store))
+    assert len(store.inventory.next_evicted(100)) > 6
     write(folder / "blobs", "UPDATE Cache SET tag = ? WHERE key LIKE 'manifest%'", b"\xff\xfe")
     assert set(listed(store)) == {ONE_NAME, TWO_NAME}
 
