@@ -270,7 +270,8 @@ def test_root_leaves_no_file_of_its_own_behind(entrepot: Entrepot) -> None:
     let_in(entrepot)
     assert names(entrepot) == set()
     found = [entrepot.data, *entrepot.data.rglob("*")]
-    assert sorted(found) == sorted(files)
+    # To change an owner is a change of the databases, after which they are not known to be clean.
+    assert sorted(found) == [path for path in sorted(files) if path.name != "clean"]
     assert {path.stat().st_uid for path in found} == {OTHER_USER}
 
 

@@ -32,18 +32,25 @@ class Made:
 
     @property
     def size(self) -> int:
-        """What it takes alone, with all that it lists."""
-        own = len(self.content) + sum(map(len, self.blobs.values()))
-        return own + sum(child.size for child in self.children)
+        """What it takes alone, with all that it lists, each object once."""
+        return sum(map(len, self.objects().values()))
+
+    def objects(self) -> dict[Digest, bytes]:
+        """Its manifests and blobs."""
+        objects = {self.digest: self.content, **self.blobs}
+        for child in self.children:
+            objects |= child.objects()
+        return objects
 
 
 def image(*layers: bytes, arch: str = "amd64") -> Made:
     """An image of one platform."""
-    config = json.dumps({"os": "linux", "architecture": arch, "layers": len(layers)}).encode()
+    made_of = [str(Digest.of(layer)) for layer in layers]
+    config = json.dumps({"os": "linux", "architecture": arch, "layers": made_of}).encode()
     document = {
         "mediaType": MANIFEST,
         "config": {"digest": str(Digest.of(config))},
-        "layers": [{"digest": str(Digest.of(layer))} for layer in layers],
+        "layers": [{"digest": digest} for digest in made_of],
     }
     blobs = {Digest.of(blob): blob for blob in (config, *layers)}
     return Made(json.dumps(document).encode(), MANIFEST, blobs)
