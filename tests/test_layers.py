@@ -29,6 +29,7 @@ ROOMS = (
     "push",
     "pull",
     "maintenance",
+    "control",
     "endpoints",
     "app",
     "mitm",

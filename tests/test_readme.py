@@ -52,8 +52,12 @@ OTHERS_OPTIONS = {
     "--rounds",  # scripts/bench
     "--json",
     "--check",  # ruff format
+    "--sort",  # entrepot ls
+    "--next",
+    "--dry-run",  # entrepot rm
     "--fuzz-requests",  # pytest, in tests/attack
 }
+COMMAND = re.compile(r"entrepot (ca|serve|ls|show|rm|pin|unpin)\b")
 TEST_ID = re.compile(r"tests/[\w/]+\.py::\w+")
 """A test, as pytest names it."""
 
@@ -193,7 +197,7 @@ def test_scripts_take_the_options_named() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    sorted({tuple(s.split()) for s in SPANS if re.match(r"entrepot (ca|serve)\b", s)}),
+    sorted({tuple(s.split()) for s in SPANS if COMMAND.match(s)}),
     ids=" ".join,
 )
 def test_every_command_named_exists(words: tuple[str, ...]) -> None:
@@ -254,6 +258,8 @@ def _not_events() -> set[str]:
     ours = {name for option in OPTIONS for name in (option.name, option.mitmproxy)}
     theirs = {"https_proxy", "block_global", "ssl_bump", "ssl_insecure"}
     shown = {"untrusting_clients", "others_trust"}  # keys of healthz
+    shown |= {"media_type", "next_offset", "dry_run"}  # of the control socket, and its codes
+    shown |= {"bad_request", "not_cached", "too_large", "no_limit"}
     return ours | theirs | shown | {"ca_sha256", "password_file", "password_env"}
 
 

@@ -212,6 +212,7 @@ def test_kill_9_leaves_only_whole_objects(entrepot: Entrepot, faults: FaultServe
             eventually(partial(has_files, entrepot.data, kill * 8), within=30, what="committed")
             entrepot.kill9()
         entrepot.start()
+        entrepot.await_put_right()
         check_whole(entrepot.data)
     client = entrepot.client()
     for path, body in bodies.items():

@@ -16,6 +16,8 @@ from entrepot.auth.client_allowlist import ClientAllowlist
 from entrepot.auth.grants import Access
 from entrepot.auth.token_servers import Realms
 from entrepot.config.settings import Config
+from entrepot.control.administration import Administration
+from entrepot.control.control_socket import ControlSocket
 from entrepot.endpoints.account_requests import AccountRequests
 from entrepot.endpoints.login_requests import LoginRequests
 from entrepot.endpoints.mirror import Mirrors
@@ -25,6 +27,7 @@ from entrepot.events.table import Event
 from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.own_addresses import Listeners
 from entrepot.http_client.connect.ssrf_guard import Destinations
+from entrepot.maintenance.eviction_log import EvictionLog
 from entrepot.maintenance.housekeeping import Housekeeping
 from entrepot.maintenance.scrubber import Scrubber
 from entrepot.pull.cache import Cache
@@ -78,8 +81,11 @@ class Engine:
             context.gateway.upstreams,
             lambda: described(self.interception.untrusting_clients(), context.wall()),
         )
-        # Maintenance
+        # Maintenance, and what the administrator asks
         self._housekeeping = Housekeeping(context.store_thread, context.events)
+        administration = Administration(context.store, context.store_thread.run_from_thread, events)
+        self._control = ControlSocket(context.store.folder, administration, events)
+        self._eviction_log = EvictionLog(context.store.evicted, events)
         self._scrubber = (
             Scrubber(context.store_thread, context.events, context.wall, config.scrub)
             if config.scrub
@@ -90,15 +96,19 @@ class Engine:
     def _start(self) -> None:
         _log_what_was_read(self.foundation)
         self._housekeeping.start()
+        self._eviction_log.start()
+        self._control.start()
         if self._scrubber is not None:
             self._scrubber.start()
 
     async def close(self) -> None:
         """Stop downloads and threads, and close the store."""
+        self._control.stop()
         self._housekeeping.stop()
         if self._scrubber is not None:
             self._scrubber.stop()
         await self.cache.close()
+        self._eviction_log.stop()
         self.foundation.store.close()
 
 

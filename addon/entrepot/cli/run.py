@@ -44,6 +44,25 @@ def _run(args: argparse.Namespace) -> None:
             from entrepot.cli import ca_create  # noqa: PLC0415
 
             ca_create.run(config, force=args.force)
+        case "ls":
+            from entrepot.cli.images import ls  # noqa: PLC0415
+
+            if args.next:
+                ls.run_next(config, args.form)
+            else:
+                ls.run(config, args.filter, args.sort, args.form)
+        case "show":
+            from entrepot.cli.images import show  # noqa: PLC0415
+
+            show.run(config, args.image, args.form)
+        case "rm":
+            from entrepot.cli.images import rm  # noqa: PLC0415
+
+            rm.run(config, args.image, args.form, dry_run=args.dry_run)
+        case "pin" | "unpin":
+            from entrepot.cli.images import pin  # noqa: PLC0415
+
+            pin.run(config, args.image, args.form, pin=args.command == "pin")
 
 
 def _config(args: argparse.Namespace) -> Config:

@@ -33,7 +33,7 @@ class EventFields(TypedDict, total=False):
     """The digest of a blob or manifest."""
     # How much, in bytes where no unit is said
     size: object
-    """The size of a blob."""
+    """The size of a blob, or of all that a line is about."""
     kept: object
     """What is kept of a download, to be continued."""
     offset: object
@@ -48,6 +48,18 @@ class EventFields(TypedDict, total=False):
     """How long ago the registry last confirmed what was served."""
     connections: object
     """How many connections of clients."""
+    blobs: object
+    """How many blobs."""
+    manifests: object
+    """How many manifests."""
+    images: object
+    """How many images."""
+    names: object
+    """Images, as the administrator named them."""
+    oldest: object
+    """How long ago that was last used which was used longest ago."""
+    youngest: object
+    """How long ago that was last used which was used latest."""
     rows_removed: object
     """How many rows of the store had no file."""
     files_removed: object

@@ -35,9 +35,9 @@ class Events:
         self._logged: dict[Event, tuple[float, int]] = {}
         """When each event of `log_once` was last logged, and how many there were by then."""
 
-    def count(self, what: Counter | Event) -> None:
+    def count(self, what: Counter | Event, by: int = 1) -> None:
         """Count without a line."""
-        self.counts[what.label] += 1
+        self.counts[what.label] += by
 
     def log(self, event: Event, **fields: Unpack[EventFields]) -> None:
         """Count and log an event; a failure of our own code with its traceback."""

@@ -3,37 +3,9 @@
 The list of events in ``docs/operations.md`` is made from it (``documentation.py``).
 """
 
-import logging
-from dataclasses import dataclass
 from enum import Enum
 
-
-@dataclass(frozen=True, slots=True)
-class EventRow:
-    """What there is to know of an event."""
-
-    level: int
-    fields: tuple[str, ...]
-    """What a line may say, by names of ``fields.EventFields``."""
-    meaning: str
-    """What happened, in one sentence, for an administrator. Markdown, as ``remedy``."""
-    remedy: str
-    """What to do, in one sentence; empty where there is nothing."""
-
-
-def info(fields: str, meaning: str, remedy: str = "") -> EventRow:
-    """Give the row of what is ordinary."""
-    return EventRow(logging.INFO, tuple(fields.split()), meaning, remedy)
-
-
-def warning(fields: str, meaning: str, remedy: str) -> EventRow:
-    """Give the row of what an administrator should look at."""
-    return EventRow(logging.WARNING, tuple(fields.split()), meaning, remedy)
-
-
-def error(fields: str, meaning: str, remedy: str) -> EventRow:
-    """Give the row of a failure of our own code, whose line has a traceback."""
-    return EventRow(logging.ERROR, tuple(fields.split()), meaning, remedy)
+from entrepot.events.row import EventRow, error, info, warning
 
 
 class Event(Enum):
@@ -225,12 +197,43 @@ class Event(Enum):
         "The registry took in what a client pushed, but it was not stored here.",
         "Nothing: the push is well, the first pull fetches.",
     )
+    # What the administrator does
+    IMAGES_REMOVED = info(
+        "images size names",
+        "The administrator [removed images](images.md); `size` are the bytes that became free.",
+    )
+    IMAGES_PINNED = info(
+        "images size names",
+        "The administrator [pinned images](images.md#pins); `size` are the bytes of all pins.",
+    )
+    IMAGES_UNPINNED = info(
+        "images size names",
+        "The administrator unpinned images; `size` are the bytes of the pins that are left.",
+    )
+    CONTROL_REFUSED = warning(
+        "reason suppressed",
+        "Somebody else than the proxy's own user, or root, opened the control socket.",
+        "Look who can enter the data folder.",
+    )
+    CONTROL_FAILED = warning(
+        "reason",
+        "The control socket could not be made: [what it is for](images.md) cannot be done while "
+        "the proxy runs.",
+        "By the reason; a restart tries again.",
+    )
     # The disk
     STORE_FULL = warning(
         "digest size suppressed",
         "The blob is larger than the limit or the disk allows, or than what running downloads "
         "leave; it was served unstored.",
         "`--size`, or a larger disk.",
+    )
+    OBJECTS_EVICTED = info(
+        "blobs manifests size oldest youngest hint",
+        "So many objects gave way for new ones since the last such line; `oldest` and `youngest` "
+        "say how long ago they were last used.",
+        "Where there is a `hint`: `--size`, or a larger disk; "
+        "`entrepot ls --next` lists [what goes next](images.md).",
     )
     STORE_FAILED = warning(
         "reason suppressed",

@@ -15,6 +15,8 @@ used for 90 days, and sooner where they take more than their part of the limit
 | ``catalog`` | which repositories and tags there are to be seen |
 | ``partials`` | the files of unfinished downloads and pushes |
 | ``downloads``, ``drafts`` | what each of these files may take |
+| ``evicted`` | what gave way for others |
+| ``inventory`` | which images there are; to be read on any thread |
 
 Methods of the parts block and are meant for the one thread of ``store_thread``. What can go wrong
 with a disk or a database comes out as :class:`StoreError`, so that a caller can go on without the
@@ -39,6 +41,7 @@ from entrepot.protocol.identifiers import Digest
 from entrepot.storage.blobs import Blobs
 from entrepot.storage.capacity.download_claims import DownloadClaims
 from entrepot.storage.capacity.draft_claims import DraftClaims
+from entrepot.storage.capacity.evicted import Evicted
 from entrepot.storage.capacity.eviction import Eviction
 from entrepot.storage.capacity.size_limit import SizeLimit
 from entrepot.storage.catalog_index import CatalogIndex
@@ -47,6 +50,7 @@ from entrepot.storage.diskcache_db.blob_rows import BlobRows
 from entrepot.storage.diskcache_db.index_rows import IndexRows, most_bytes
 from entrepot.storage.diskcache_db.manifest_rows import ManifestRows
 from entrepot.storage.errors import Health, StoreError, guarded, storage_reason
+from entrepot.storage.inventory.inventory import Inventory
 from entrepot.storage.known_registries import KnownHosts
 from entrepot.storage.manifests import Manifests
 from entrepot.storage.partial_files import PartialFiles
@@ -64,6 +68,7 @@ _LOST = {
 }
 """What a database costs that has to begin anew."""
 
+_IN_FORCE = "limit_in_force"
 _WANTED = {
     errno.EACCES: "; want a folder of the user who runs entrepot",
     errno.EPERM: "; want a folder of the user who runs entrepot",
@@ -83,13 +88,16 @@ class Store:
         clock: Callable[[], float] = time.time,
         events: Events | None = None,
         steady: Callable[[], float] = time.monotonic,
+        *,
+        trims: bool = True,
     ) -> None:
         """Open or create it.
 
         ``limit`` None takes the one chosen at the first start. What had to be mended or is found
-        damaged later goes to ``events``. ``steady`` is a clock that is never set. Raises
-        :class:`StoreError`.
+        damaged later goes to ``events``. ``steady`` is a clock that is never set. What is over the
+        limit goes at once where it ``trims``. Raises :class:`StoreError`.
         """
+        self._trims = trims
         self.folder = folder
         self._clock = clock
         self._steady = steady
@@ -142,13 +150,29 @@ class Store:
         size_limit = SizeLimit(
             self._blob_cache, self.partials.folder, self.limit, self._steady, beside=index.volume
         )
-        eviction = Eviction(size_limit, self._blob_cache, self._clock)
+        self.evicted = Evicted(self._events)
+        eviction = Eviction(size_limit, self._blob_cache, self.evicted, self._clock)
         self.downloads = DownloadClaims(size_limit, eviction, health)
         self.drafts = DraftClaims(size_limit, eviction, health)
         blob_rows = BlobRows(self._blob_cache, self._clock, self._found_damaged)
         self.blobs = Blobs(blob_rows, self.links, self.downloads, self.drafts, health)
         self.manifests = Manifests(self._manifest_rows, self.links, eviction, health)
-        eviction.make_room(0)
+        self.inventory = Inventory(
+            self.folder,
+            self._blob_cache,
+            index,
+            self.links,
+            self.tags,
+            eviction,
+            health,
+            self._clock,
+            self._steady,
+        )
+        self.limit_in_force = self.limit if self._trims else index.number(_IN_FORCE)
+        """The limit of the proxy that last served from here; None where none has."""
+        if self._trims:
+            index.keep_number(_IN_FORCE, self.limit)
+            eviction.make_room(0)
 
     def _first_limit(self, index: IndexRows) -> int:
         """The limit of the first start, which stays."""
@@ -180,6 +204,7 @@ class Store:
 
         What is to be looked through at the next start has no orderly end.
         """
+        self.inventory.close()
         self.disconnect()
         if self._lock_file is not None:
             if self._health.sound and self._recovered:

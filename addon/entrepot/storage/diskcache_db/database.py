@@ -26,6 +26,8 @@ _COLUMNS = "rowid, key, raw, expire_time, access_time, tag, size, mode, filename
 _BY_FILE = (
     "CREATE INDEX IF NOT EXISTS Cache_filename ON Cache (filename) WHERE filename IS NOT NULL"
 )
+# What is not evicted: ``inventory.pins``.
+_PINNED = "CREATE TABLE IF NOT EXISTS Pinned (key TEXT PRIMARY KEY) WITHOUT ROWID"
 # What rows hold themselves, as diskcache's ``Settings.size`` has it of their files: kept by
 # triggers, so that it is right whoever writes, and nobody needs to read the table for it.
 _SUMS = (
@@ -110,6 +112,7 @@ def _open(folder: Path, policy: str, *, checked: bool) -> diskcache.Cache:
             cache._sql(_BY_FILE)  # noqa: SLF001 diskcache has no such call
             if policy != "none":
                 _keep_sums(cache)
+                cache._sql(_PINNED)  # noqa: SLF001 the same
             undo.pop_all()
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedError("its settings cannot be read") from error

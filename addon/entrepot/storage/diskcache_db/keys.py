@@ -116,6 +116,11 @@ def tag(repository: Repository, tag: str) -> str:
     return f"tag {repository.origin} {repository.name} {tag}"
 
 
+def pin(repository: Repository, digest: Digest) -> str:
+    """An image that is not to be evicted; stays."""
+    return f"pin {repository.origin} {repository.name} {digest}"
+
+
 def tags_of(repository: Repository) -> KeyRange:
     """The tags of a repository."""
     return KeyRange(f"tag {repository.origin} {repository.name} ")

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from entrepot.events.log import Events
 from entrepot.storage.capacity.download_claims import DownloadClaims
 from entrepot.storage.capacity.draft_claims import DraftClaims
+from entrepot.storage.capacity.evicted import Evicted
 from entrepot.storage.capacity.eviction import Eviction
 from entrepot.storage.capacity.size_limit import SizeLimit
 from entrepot.storage.errors import Health
@@ -34,7 +36,7 @@ def room_in(
 ) -> Room:
     """Claims in a folder that has what an earlier process left."""
     size_limit = SizeLimit(blobs, partials, limit, steady)
-    eviction, health = Eviction(size_limit, blobs), Health()
+    eviction, health = Eviction(size_limit, blobs, Evicted(Events())), Health()
     claims = DownloadClaims(size_limit, eviction, health), DraftClaims(size_limit, eviction, health)
     return Room(*claims, eviction)
 

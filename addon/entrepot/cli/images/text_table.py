@@ -1,0 +1,53 @@
+"""Tables for people, no wider than their terminal; sizes and ages as people say them."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_SPANS = ((365 * 86400, "y"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_LEAST = 12
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> None:
+    """Print rows under their header; the columns ``right`` are set to the right.
+
+    On a terminal the first column gives way to its width, in its middle.
+    """
+    table = [header, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    if sys.stdout.isatty():
+        rest = sum(widths[1:]) + 2 * (len(widths) - 1)
+        widths[0] = min(widths[0], max(_LEAST, shutil.get_terminal_size().columns - rest))
+    for row in table:
+        cells = [
+            cell.rjust(width) if column in right else _fitted(cell, width).ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def _fitted(cell: str, width: int) -> str:
+    if len(cell) <= width:
+        return cell
+    end = (width - 1) // 2
+    return f"{cell[: width - 1 - end]}…{cell[len(cell) - end :]}"
+
+
+def size(count: int) -> str:
+    """Bytes: `512 B`, `29.4 MiB`."""
+    number, unit = float(count), 0
+    while number >= 1024 and unit < len(_UNITS) - 1:
+        number, unit = number / 1024, unit + 1
+    return f"{number:.0f} {_UNITS[unit]}" if unit == 0 else f"{number:.1f} {_UNITS[unit]}"
+
+
+def age(text: str, now: datetime | None = None) -> str:
+    """How long ago a time was, as the documents say it: `5 min`, `3 d`."""
+    moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    seconds = int(((now or datetime.now(UTC)) - moment).total_seconds())
+    for span, unit in _SPANS:
+        if seconds >= span:
+            return f"{seconds // span} {unit}"
+    return "now"

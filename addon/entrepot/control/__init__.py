@@ -1,0 +1,1 @@
+"""What the administrator asks of a running proxy, or of its folder: images, removals, pins."""

@@ -1,0 +1,1 @@
+"""What is cached, as images: read, removed and pinned."""
