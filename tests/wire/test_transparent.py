@@ -332,27 +332,24 @@ def test_a_tunnel_ends_when_nothing_passes(world: World, entrepot: Entrepot, fol
         eventually(lambda: dropped in proxy.log, within=5, what="said")
 
 
-def test_a_stop_takes_nobody_new(
+def test_a_stop_lets_a_pull_get_its_next_layer(
     world: World, entrepot: Entrepot, folder: Path, faults: FaultServer
 ) -> None:
-    """While the last transfers end, who comes is told so."""
+    """By a new connection, on this road too."""
     assert entrepot.daemon.running(), "its rules are put back afterwards"
     path, content = faults.add_blob("app", b"late" * 100_000)
     content.gate = Gate(1000)
-    address = world.at(4)[WEB]
+    following, _ = faults.add_blob("app", b"the next layer")
     with (
         rules(world, "--port", str(OTHER_TRANSPARENT)),
         world.proxied(folder, other=True) as proxy,
         client_of(world, 4, proxy.ca_pem).open("GET", f"https://{FAULT}{path}") as stream,
     ):
         assert stream.read(4) == b"late"
+        same = client_of(world, 4, proxy.ca_pem)
         proxy.daemon.signal(signal.SIGTERM)
-
-        def refused() -> bool:
-            connection = world.networks.clients.connect(address, 443)
-            return exchange(connection, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 503")
-
-        eventually(refused, within=5, what="refused")
+        eventually(lambda: "drain_begun" in proxy.log, within=5, what="it stops")
+        assert same.get(f"https://{FAULT}{following}").body == b"the next layer"
         content.gate.open()
         assert len(stream.read()) == 400_000 - 4
 
