@@ -1,28 +1,25 @@
-"""Events are counted, and logged as one line each: ``event key=value …`` on standard error.
+"""Events are counted, and logged as one line each on standard error (``lines``).
 
-Values are quoted where they could break the line; no caller passes a credential, a token or a URL
-with a query.
+No caller passes a credential, a token or a URL with a query.
 """
 
 import collections
-import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import inf
 from typing import Unpack
 
 from entrepot.events.counters import Counter
 from entrepot.events.fields import EventFields
+from entrepot.events.lines import FIELDS, LogFormat, line
 from entrepot.events.table import Event
 
 logger = logging.getLogger("entrepot")
 
 SILENT_SECONDS = 600.0
 """How long an event that comes again and again is not logged again."""
-
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:/@[]*,+")
 
 
 class Events:
@@ -43,8 +40,10 @@ class Events:
         """Count and log an event; a failure of our own code with its traceback."""
         self.count(event)
         level = event.row.level
-        text = line(event.label, fields)
-        logger.log(level, "%s", text, exc_info=level >= logging.ERROR)
+        known = {name: value for name, value in fields.items() if value is not None}
+        text = line(event.label, known)
+        said = {FIELDS: {"event": event.label, **known}}
+        logger.log(level, "%s", text, exc_info=level >= logging.ERROR, extra=said)
 
     def log_once(self, event: Event, **fields: Unpack[EventFields]) -> None:
         """Count, and log once in ten minutes only: a broken disk would else fill the log.
@@ -62,24 +61,25 @@ class Events:
         self._logged[event] = (now, self.counts[event.label])
 
 
-def log_to_stderr() -> None:
+def log_to_stderr(log_format: LogFormat = LogFormat.TEXT) -> None:
     """Give our lines their own way out, whatever mitmproxy's verbosity.
 
     urllib3 says nothing any more: it quotes whole URLs, signatures among them, with a traceback.
     """
     logging.getLogger("urllib3").setLevel(logging.CRITICAL)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
+    logger.addHandler(_handler(log_format))
     logger.setLevel(logging.INFO)
     logger.propagate = False
 
 
-def line(event: str, fields: Mapping[str, object]) -> str:
-    """One line of text, whatever is in the fields."""
-    values = {name: str(value) for name, value in fields.items() if value is not None}
-    return " ".join([event, *(f"{name}={_quoted(value)}" for name, value in values.items())])
+def log_all_to_stderr(log_format: LogFormat) -> None:
+    """Let the warnings of everybody else (mitmproxy, asyncio) come as our lines do."""
+    handler = _handler(log_format)
+    handler.setLevel(logging.WARNING)
+    logging.getLogger().addHandler(handler)
 
 
-def _quoted(text: str) -> str:
-    return text if text and set(text) <= _PLAIN else json.dumps(text)
+def _handler(log_format: LogFormat) -> logging.Handler:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(log_format.formatter())
+    return handler

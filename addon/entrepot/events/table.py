@@ -104,6 +104,12 @@ class Event(Enum):
         "does not fit.",
         "Nothing, if the next try succeeds; else what the reason says.",
     )
+    REQUEST_SERVED = info(
+        "client agent road method kind host repository tag digest status answered reason cut sent "
+        "from_disk from_upstream first_byte_ms total_ms",
+        "With `--access-log`: one request that touched the cache, or one tunnel to a registry, has "
+        "ended.",
+    )
     # Registries and other servers
     HOST_PROBED = info(
         "host is_registry",
@@ -266,6 +272,18 @@ class Event(Enum):
         "At a start: a database could not be read; it lies beside the new one as "
         "`cache.db.damaged`.",
         "Nothing; look at the disk.",
+    )
+    RECORDS_DAMAGED = warning(
+        "file reason moved_to",
+        "The database of records could not be read, or is of another version; it lies beside the "
+        "new one as `records.db.damaged`. Pulls do not notice.",
+        "Nothing; look at the disk. The new one begins empty.",
+    )
+    RECORDS_FAILED = warning(
+        "reason suppressed",
+        "Requests cannot be recorded for now; pulls go on, and `records_dropped` counts what is "
+        "missing.",
+        "Look at the disk and at who else uses `records.db`; it is tried again all the time.",
     )
     UPKEEP_FAILED = warning(
         "reason suppressed",

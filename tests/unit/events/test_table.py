@@ -15,6 +15,7 @@ from test_layers import PACKAGE
 METHODS = {"log", "log_once", "count"}
 SHAPE = re.compile(r"[a-z]+(_[a-z]+)+")
 OTHER_LOGGERS = {
+    "events/lines.py",  # how lines are written
     "events/log.py",  # ours
     "mitm/addon.py",  # a start that fails, by mitmproxy's log; mitmproxy's level
     "mitm/master.py",  # the levels of libraries
