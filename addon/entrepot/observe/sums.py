@@ -5,7 +5,7 @@ add up to what was ever saved.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from typing import Literal, TypeAlias
 
@@ -21,7 +21,6 @@ _MOST_REGISTRIES = 200
 OTHERS = "others"
 """The registry of all that came after the first 200: clients can name ever new ones."""
 
-Key: TypeAlias = tuple[Span, int, str, str]
 _COLUMNS = (
     "requests",
     "content",
@@ -88,14 +87,15 @@ class Sums:
         self, connection: sqlite3.Connection, records: Iterable[tuple[RequestRecord, bool]]
     ) -> None:
         """Add some records, each with whether it begins a pull."""
-        sums: dict[Key, Sum] = {}
+        sums: dict[tuple[int, str, str], Sum] = {}
         for record, begins_pull in records:
-            registry = self._named(connection, record.registry)
-            for span, seconds in SECONDS.items():
-                start = int(record.at // seconds) * seconds
-                key = (span, start, registry, record.outcome.value)
-                sums.setdefault(key, Sum()).add(record, begins_pull=begins_pull)
-        connection.executemany(_ADD, ((*key, *astuple(added)) for key, added in sums.items()))
+            minute = int(record.at // 60)
+            key = (minute, self._named(connection, record.registry), record.outcome.value)
+            added = sums.get(key)
+            if added is None:
+                added = sums[key] = Sum()
+            added.add(record, begins_pull=begins_pull)
+        connection.executemany(_ADD, _rows(sums))
 
     def _named(self, connection: sqlite3.Connection, registry: str) -> str:
         if self._registries is None:
@@ -115,3 +115,10 @@ class Sums:
             connection.execute(
                 "DELETE FROM sums WHERE span = ? AND start < ?", (span, now - seconds)
             )
+
+
+def _rows(sums: Mapping[tuple[int, str, str], Sum]) -> Iterator[tuple[object, ...]]:
+    """What to add to each span that a minute is in."""
+    for (minute, registry, outcome), added in sums.items():
+        for span, seconds in SECONDS.items():
+            yield span, minute * 60 // seconds * seconds, registry, outcome, *astuple(added)
