@@ -76,7 +76,8 @@ class _Json(logging.Formatter):
 
 
 def _source(record: logging.LogRecord) -> str:
-    return record.name.partition(".")[0]
+    name = record.name.partition(".")[0]
+    return "mitmproxy" if name == "root" else name  # whose add-ons use the root logger too
 
 
 def _theirs(record: logging.LogRecord) -> dict[str, object]:
