@@ -107,8 +107,7 @@ class Event(Enum):
     REQUEST_SERVED = info(
         "client agent road method kind host repository tag digest status answered reason cut sent "
         "from_disk from_upstream first_byte_ms total_ms",
-        "With `--access-log`: one request that touched the cache, or one tunnel to a registry, has "
-        "ended.",
+        "With `--access-log`: a request, or a tunnel to a registry, has ended.",
     )
     # Registries and other servers
     HOST_PROBED = info(
@@ -275,14 +274,12 @@ class Event(Enum):
     )
     RECORDS_DAMAGED = warning(
         "file reason moved_to",
-        "The database of records could not be read, or is of another version; it lies beside the "
-        "new one as `records.db.damaged`. Pulls do not notice.",
+        "The database of records is damaged or another version's: it is `records.db.damaged` now.",
         "Nothing; look at the disk. The new one begins empty.",
     )
     RECORDS_FAILED = warning(
         "reason suppressed",
-        "Requests cannot be recorded for now; pulls go on, and `records_dropped` counts what is "
-        "missing.",
+        "Requests cannot be recorded for now; `records_dropped` counts those that are missing.",
         "Look at the disk and at who else uses `records.db`; it is tried again all the time.",
     )
     UPKEEP_FAILED = warning(
