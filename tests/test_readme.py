@@ -260,7 +260,9 @@ def _not_events() -> set[str]:
     shown = {"untrusting_clients", "others_trust"}  # keys of healthz
     shown |= {"media_type", "next_offset", "dry_run"}  # of the control socket, and its codes
     shown |= {"bad_request", "not_cached", "too_large", "no_limit"}
-    return ours | theirs | shown | {"ca_sha256", "password_file", "password_env"}
+    health = (ROOT / "docs/healthz.schema.json").read_text(encoding="utf-8")
+    told = set(re.findall(r'"([a-z_]+)"', health))  # fields, and what they say
+    return ours | theirs | shown | told | {"ca_sha256", "password_file", "password_env"}
 
 
 # What the code writes

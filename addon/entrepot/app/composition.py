@@ -22,6 +22,7 @@ from entrepot.endpoints.account_requests import AccountRequests
 from entrepot.endpoints.login_requests import LoginRequests
 from entrepot.endpoints.mirror import Mirrors
 from entrepot.endpoints.own_pages import Pages
+from entrepot.endpoints.readiness import Readiness
 from entrepot.endpoints.untrusting_clients import described
 from entrepot.events.table import Event
 from entrepot.http_client.client import HttpClient
@@ -75,10 +76,13 @@ class Engine:
             context, realms, self.hosts, stale.without_token, self.account_requests
         )
         self.mirrors = Mirrors(context, self.cache, self.hosts, config.mirror, accounts)
+        self.readiness = Readiness(context.store_thread, context.clock)
         self.pages = Pages(
             foundation.authority.certificate_pem,
             lambda: dict(events.counts),
             context.gateway.upstreams,
+            self.readiness,
+            context.wall,
             lambda: described(self.interception.untrusting_clients(), context.wall()),
         )
         # Maintenance, and what the administrator asks

@@ -32,6 +32,7 @@ from entrepot.app.start_error import StartError
 from entrepot.config.load import load_config
 from entrepot.config.mirror_spec import Mirror, name_of
 from entrepot.config.settings import Config, ConfigError
+from entrepot.endpoints.readiness import Phase
 from entrepot.events.table import Event
 from entrepot.http_client.connect.own_addresses import Listeners
 from entrepot.mitm import mitmproxy_options
@@ -173,12 +174,14 @@ class Entrepot:
             limit=f"{foundation.store.limit / 1024**3:.1f}GiB",
             ca_sha256=foundation.authority.fingerprint,
         )
+        parts.readiness.phase = Phase.RUNNING
 
     async def done(self) -> None:
         """Let what is under way end, for as long as ``--drain`` allows, then stop."""
         if self._state.engine is None:
             return
         parts = self._state.parts()
+        parts.readiness.phase = Phase.DRAINING
         self._inherited.stop_accepting()
         if busy := self._drain.begin():
             parts.events.log(Event.DRAIN_BEGUN, connections=busy, hint="a second signal ends it")

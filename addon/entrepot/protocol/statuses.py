@@ -35,6 +35,16 @@ UNFIT = NO_HTTP_1 | NGINX_NO_CERTIFICATE | {400, 403}
 intercepted, and would not say otherwise."""
 
 
+FOR_GOOD = frozenset({501, 505})
+"""Not Implemented, HTTP Version Not Supported: what was asked is not done there, today or tomorrow.
+It says nothing of how a server does."""
+
+
+def is_failure(status: int) -> bool:
+    """Whether an answer says that its server does not do well: 5xx, private ones too, or 429."""
+    return (status >= 500 and status not in FOR_GOOD) or status == 429
+
+
 def is_no_answer(status: int) -> bool:
     """Whether a token server said nothing of the login: any 5xx, 501 and private ones too, or 429.
 

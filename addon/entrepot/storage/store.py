@@ -218,6 +218,18 @@ class Store:
         self._blob_cache.close()
         self._index_cache.close()
 
+    @guarded
+    def check(self) -> None:
+        """Find out whether it can be read and written now, for what costs no row.
+
+        Raises :class:`StoreError`.
+        """
+        for cache in (self._blob_cache, self._index_cache):
+            database.try_to_use(cache)
+        self.partials.try_to_write()
+        if not self.downloads.has_room():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     # What it needs while it runs: see ``maintenance.housekeeping``
 
     def recover(self, turn: Turn, pause: Callable[[], None]) -> None:

@@ -134,7 +134,8 @@ class Requests:
     async def _answer(self, flow: http.HTTPFlow) -> None:
         asked: Classified | None = flow.metadata.get(CLASSIFIED)
         if flow.request.host == SELF:
-            answer = self._state.parts().pages.answer(flow.request.method, flow.request.path)
+            pages = self._state.parts().pages
+            answer = await pages.answer(flow.request.method, flow.request.path)
         elif translate.is_to_a_mirror(flow):
             answer = await self._answer_at_mirror(flow)
         elif asked is None or flow.request.stream:
@@ -166,7 +167,7 @@ class Requests:
     async def _answer_at_mirror(self, flow: http.HTTPFlow) -> Answer:
         parts, request = self._state.parts(), translate.request_of(flow, NOWHERE)
         if request.path != "/v2" and not request.path.startswith("/v2/"):
-            return parts.pages.answer(request.method, request.path)
+            return await parts.pages.answer(request.method, request.path)
         mirror = self._state.mirror_modes[flow.client_conn.proxy_mode.full_spec]
         return await parts.mirrors.answer(request, mirror)
 

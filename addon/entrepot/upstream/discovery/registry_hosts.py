@@ -156,7 +156,7 @@ class RegistryHosts:
         Of one that ``was_one`` it is remembered that it is silent, so that the request that comes
         next does not wait again.
         """
-        answer = await self._probes.is_registry(origin, asker.reach)
+        answer = await self._probes.is_registry(origin, asker.reach, observed=was_one)
         if isinstance(answer, UpstreamError):
             if was_one:
                 self._context.health.failed(answer)
