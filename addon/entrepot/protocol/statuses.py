@@ -3,6 +3,8 @@
 Sets that differ differ on purpose; what each says more or less than another is said at it.
 """
 
+from http import HTTPStatus
+
 from entrepot.protocol.quirks import AWS_NO_HTTP_1, NGINX_NO_CERTIFICATE
 
 TRANSIENT = frozenset({429, 500, 502, 503, 504})
@@ -51,3 +53,22 @@ def is_no_answer(status: int) -> bool:
     Nothing of its answer would be passed on, so here it counts as if it had not come.
     """
     return status >= 500 or status == 429
+
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_MOST_OF_PHRASE = 300
+"""Characters of a reason phrase that others may have to show in a line."""
+
+
+def reason_phrase(status: int, why: str = "") -> str:
+    """What follows the status in the first line of an answer (RFC 9112 section 4), with the reason.
+
+    Of an answer to CONNECT, to HEAD, and of any 5xx, clients written in Go (docker, containerd,
+    podman, skopeo) show this line, and nothing of the body (``Transport.dialConn`` of net/http,
+    ``HandleErrorResponse`` of distribution's client).
+    """
+    known = _PHRASES.get(status, "")
+    if not why:
+        return known
+    told = "".join(c if " " <= c <= "~" else " " for c in why[:_MOST_OF_PHRASE])
+    return f"{known} ({told})".strip()

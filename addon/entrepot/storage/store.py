@@ -173,6 +173,8 @@ class Store:
         if self._trims:
             index.keep_number(_IN_FORCE, self.limit)
             eviction.make_room(0)
+        self.room = size_limit.room()
+        """What the disk has room for, at the start."""
 
     def _first_limit(self, index: IndexRows) -> int:
         """The limit of the first start, which stays."""
