@@ -11,11 +11,18 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import Unpack
+from types import TracebackType
+from typing import TypeAlias, Unpack
 
 from entrepot.events.counters import Counter
 from entrepot.events.fields import EventFields
+from entrepot.events.redaction import redacted
 from entrepot.events.table import Event
+
+Trace: TypeAlias = (
+    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+)
+"""As ``sys.exc_info`` has it."""
 
 logger = logging.getLogger("entrepot")
 
@@ -41,10 +48,17 @@ class Events:
 
     def log(self, event: Event, **fields: Unpack[EventFields]) -> None:
         """Count and log an event; a failure of our own code with its traceback."""
+        trace = sys.exc_info() if event.row.traced else None
+        self.log_traced(event, trace, **fields)
+
+    def log_traced(
+        self, event: Event, trace: Trace | None, /, **fields: Unpack[EventFields]
+    ) -> None:
+        """Count and log an event, with the traceback of a failure elsewhere, if there is one."""
         self.count(event)
-        level = event.row.level
+        failed = trace is not None and trace[0] is not None
         text = line(event.label, fields)
-        logger.log(level, "%s", text, exc_info=level >= logging.ERROR)
+        logger.log(event.row.level, "%s", text, exc_info=trace if failed else None)
 
     def log_once(self, event: Event, **fields: Unpack[EventFields]) -> None:
         """Count, and log once in ten minutes only: a broken disk would else fill the log.
@@ -63,16 +77,24 @@ class Events:
 
 
 def log_to_stderr() -> None:
-    """Give our lines their own way out, whatever mitmproxy's verbosity.
+    """Give our lines their own way out, whatever mitmproxy's verbosity; twice is harmless.
 
     urllib3 says nothing any more: it quotes whole URLs, signatures among them, with a traceback.
     """
     logging.getLogger("urllib3").setLevel(logging.CRITICAL)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+class _Formatter(logging.Formatter):
+    """A line; the texts in a traceback are not ours, and may quote a URL."""
+
+    def formatException(self, ei: Trace) -> str:  # noqa: N802 logging's
+        return redacted(super().formatException(ei))
 
 
 def line(event: str, fields: Mapping[str, object]) -> str:

@@ -5,6 +5,7 @@ The list of events in ``docs/operations.md`` is made from it (``documentation.py
 
 from enum import Enum
 
+from entrepot.events import process_rows
 from entrepot.events.row import EventRow, error, info, warning
 
 
@@ -19,6 +20,9 @@ class Event(Enum):
         "on transparent mirrors data limit ca_sha256",
         "The proxy is ready; the fingerprint is what clients compare.",
     )
+    START_FAILED = process_rows.START_FAILED
+    UPSTREAM_PROXY_USED = process_rows.UPSTREAM_PROXY_USED
+    DISK_OVERBOOKED = process_rows.DISK_OVERBOOKED
     REGISTRY_CONFIG_READ = info(
         "file unused",
         "`--registry-config` was read; what is `unused` has no effect here.",
@@ -59,11 +63,20 @@ class Event(Enum):
         "The proxy's own code failed on one request or connection; the others go on.",
         "Report it, with the traceback that follows the line.",
     )
+    LIBRARY_WARNED = process_rows.LIBRARY_WARNED
+    LIBRARY_FAILED = process_rows.LIBRARY_FAILED
     # Clients
     CLIENT_REFUSED = warning(
         "client reason",
-        "`--allow-client` does not name this client; logged once of each.",
-        "`--allow-client`, if it may use the proxy.",
+        "`--allow-client` does not name this client, or its address is public; logged once of "
+        "each.",
+        "`--allow-client`, if it may use the proxy; a private address for one that is public.",
+    )
+    PORT_MISTAKEN = warning(
+        "client reason hint",
+        "A client takes a port for what it is not: a mirror's for the proxy's (it got status 421), "
+        "or the proxy's for a registry's (404); logged once of each.",
+        "What the hint says, at the client.",
     )
     CLIENT_DROPPED = info(
         "client reason",
@@ -106,9 +119,10 @@ class Event(Enum):
     )
     # Registries and other servers
     HOST_PROBED = info(
-        "host is_registry",
-        "The proxy asked a host whether it is a registry; one that does not say so is tunnelled.",
-        "`--registry HOST` for a registry that does not say that it is one.",
+        "host outcome",
+        "The proxy asked a host whether it is a registry, and the outcome is what becomes of it; "
+        "to pass through is what is ordinary for every other host.",
+        "Nothing; `--registry HOST` for a registry that does not say that it is one.",
     )
     HOST_TUNNELLED = warning(
         "host reason hint",

@@ -137,6 +137,8 @@ class Answer:
     status: int
     headers: Fields = ()
     content: bytes | Body = b""
+    why: str = ""
+    """Of an error of our own, the reason, which is said in the first line too (``statuses``)."""
 
     def value(self, name: str) -> str | None:
         """The header field ``name`` as one value, or None where it is absent."""
@@ -154,8 +156,12 @@ class Answer:
 
 
 def error_answer(status: int, code: str, message: str, **detail: str) -> Answer:
-    """An error of our own in the form registries give theirs (distribution-spec "Error Codes")."""
-    entry: Mapping[str, object] = {"code": code, "message": message, "detail": detail}
+    """An error of our own in the form registries give theirs (distribution-spec "Error Codes").
+
+    ``detail`` says it in parts; where there are none, it is the message.
+    """
+    said = detail or {"reason": message}
+    entry: Mapping[str, object] = {"code": code, "message": message, "detail": said}
     content = json.dumps({"errors": [entry]}).encode()
     return Answer(
         status,
@@ -165,7 +171,14 @@ def error_answer(status: int, code: str, message: str, **detail: str) -> Answer:
             API_VERSION,
         ),
         content,
+        message,
     )
+
+
+def upstream_error(status: int, code: str, upstream: Origin, reason: str) -> Answer:
+    """An error of our own for what ``upstream`` did, or did not do."""
+    message = f"upstream: {upstream}: {reason}"
+    return error_answer(status, code, message, upstream=str(upstream), reason=reason)
 
 
 def json_answer(method: str, document: Mapping[str, object], how: CacheStatus) -> Answer:
