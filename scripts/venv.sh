@@ -28,18 +28,46 @@ runs() {
     "$1" -c "import sys, $2; sys.exit(sys.version_info < (3, 11))" </dev/null >/dev/null 2>&1
 }
 
-# Prints the path of the first Python of these names that can make an environment.
+# Whether the user of a service could run the Python $1. Only root's own may lie where nobody else can
+# read, as below /root; of a checkout that lies there too nothing is asked.
+is_for_all() {
+    [ "$(id -u)" != 0 ] || "$1" - "$1" "$root" <<'END'
+import os, ssl, sys
+
+def is_open(path):
+    path = os.path.realpath(path)
+    folders = [path] if os.path.isdir(path) else []
+    if not folders and not os.stat(path).st_mode & 0o004:
+        return False
+    while path != "/":
+        path = os.path.dirname(path)
+        folders.append(path)
+    return all(os.stat(folder).st_mode & 0o001 for folder in folders)
+
+python, checkout = sys.argv[1:]
+used = (os.path.dirname(python), python, sys.executable, os.__file__, ssl.__file__)
+sys.exit(is_open(checkout) and not all(map(is_open, used)))
+END
+}
+
+# Prints the path of the first Python of these names that can make an environment. With for_all=1,
+# one that only root can read comes last.
 find_python() {
-    local name path
+    local name path closed=
     for name; do
         while IFS= read -r path; do
-            if runs "$path" "ssl, sqlite3, venv, ensurepip"; then
+            runs "$path" "ssl, sqlite3, venv, ensurepip" || continue
+            if [ -z "${for_all:-}" ] || is_for_all "$path"; then
+                [ -z "$closed" ] || say "Not with $closed: only root can read it, no service of another user"
                 printf '%s\n' "$path"
                 return
             fi
+            closed=${closed:-$path}
         done < <(pythons "$name")
     done
-    return 1
+    [ -n "$closed" ] || return 1
+    say "Only root can read $closed: as a service, the proxy has to run as root, or needs another Python"
+    printf '%s\n' "$closed"
 }
 
 # Debian splits what makes environments from its Python. Prints the package of a Python of these
@@ -102,14 +130,20 @@ _prepare() {
     local folder=$root/$1 extras=$2 stamp=$root/$1/.installed${2:+-$2} python
     shift 2
     if ! is_whole "$folder"; then
+        if [ -e "$folder" ] && [ ! -w "$folder" ]; then
+            die "$folder is not yours, and you cannot run its Python: remove it, or run this as its owner"
+        fi
         python=$(need_python "$@")
         say "Making ${folder##*/} with $("$python" -V); the first time takes a minute"
         rm -rf "$folder"
         mkdir "$folder"
         : >"$folder/.unfinished"
         "$python" -m venv "$folder" >&2 || die "$python -m venv failed"
-    elif [ -x "$folder/bin/entrepot" ] && source_of | cmp -s - "$stamp"; then
-        return
+    else
+        if [ -n "${for_all:-}" ] && ! is_for_all "$folder/bin/python"; then
+            say "Only root can read the Python of $folder: for a service of another user, remove it and start this again"
+        fi
+        if [ -x "$folder/bin/entrepot" ] && source_of | cmp -s - "$stamp"; then return; fi
     fi
     : >"$folder/.unfinished"
     "$folder/bin/python" -m pip install -qq --disable-pip-version-check \

@@ -256,11 +256,13 @@ def test_every_event_named_is_logged() -> None:
 
 def _not_events() -> set[str]:
     ours = {name for option in OPTIONS for name in (option.name, option.mitmproxy)}
-    theirs = {"https_proxy", "block_global", "ssl_bump", "ssl_insecure"}
+    theirs = {"http_proxy", "https_proxy", "block_global", "ssl_bump", "ssl_insecure"}
     shown = {"untrusting_clients", "others_trust"}  # keys of healthz
     shown |= {"media_type", "next_offset", "dry_run"}  # of the control socket, and its codes
     shown |= {"bad_request", "not_cached", "too_large", "no_limit"}
-    return ours | theirs | shown | {"ca_sha256", "password_file", "password_env"}
+    health = (ROOT / "docs/healthz.schema.json").read_text(encoding="utf-8")
+    told = set(re.findall(r'"([a-z_]+)"', health))  # fields, and what they say
+    return ours | theirs | shown | told | {"ca_sha256", "password_file", "password_env"}
 
 
 # What the code writes

@@ -230,8 +230,14 @@ def test_to_itself_through_an_upstream_proxy(gateway: Gateway, folder: Path) -> 
 
 @pytest.mark.parametrize("spelling", ["127.0.0.2", "own.test", OWN, "[::1]", "2130706433"])
 def test_to_itself_in_absolute_form(gateway: Gateway, spelling: str) -> None:
-    """Neither its own pages nor a mirror's, which would see the proxy's own address as a client."""
-    for port, path in ((PORT, "/healthz"), (MIRROR, "/v2/"), (MIRROR, "/healthz")):
+    """No mirror's page, for which a connection to itself would be made; its own it has here.
+
+    These are not for who names a loopback address, which is that of the client's own machine.
+    """
+    page = gateway.get(gateway.near_clients, f"http://{spelling}:{PORT}/healthz")
+    named = spelling in ("own.test", OWN)
+    assert (page.status, b"counters" in page.body) == ((200, True) if named else (403, False))
+    for port, path in ((MIRROR, "/v2/"), (MIRROR, "/healthz")):
         answer = gateway.get(gateway.near_clients, f"http://{spelling}:{port}{path}")
         assert answer.status in (400, 403, 502)
         assert b"counters" not in answer.body

@@ -4,8 +4,10 @@ Each stands between two marks, ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 """
 
 import ast
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from docs.pages import DOCS, ROOT, Page, marks
 from entrepot.config.options import OPTIONS, Option
@@ -67,11 +69,35 @@ def quirks_of(*quirks: Quirk) -> str:
     return "\n".join([*head, *rows]) + "\n"
 
 
+def healthz() -> str:
+    """Every field of ``/healthz``, as its JSON Schema has it."""
+    schema = json.loads((ROOT / "docs/healthz.schema.json").read_text(encoding="utf-8"))
+    rows = ["| field | values | meaning |", "| --- | --- | --- |", *_fields(schema, "")]
+    return "\n".join(rows) + "\n"
+
+
+def _fields(schema: dict[str, Any], above: str) -> Iterator[str]:
+    for name, field in schema.get("properties", {}).items():
+        yield f"| `{above}{name}` | {_values(field)} | {field['description']} |"
+        yield from _fields(field, f"{above}{name}.")
+        yield from _fields(field.get("items", {}), f"{above}{name}[].")
+        inner = field.get("additionalProperties")
+        yield from _fields(inner or {}, f"{above}{name}.HOST.")
+
+
+def _values(field: dict[str, Any]) -> str:
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    kinds = field["type"]
+    return kinds if isinstance(kinds, str) else " or ".join(kinds)
+
+
 BLOCKS: dict[str, tuple[Page, Callable[[], str]]] = {
     "cache-status": (DOCS["operations"], cache_status.markdown_table),
     "options": (DOCS["configuration"], options),
     "events": (DOCS["operations"], markdown_table),
     "counters": (DOCS["operations"], counters_table),
+    "healthz": (DOCS["operations"], healthz),
     "quirks-of-registries": (DOCS["quirks"], lambda: quirks_of(*REGISTRIES)),
     "quirks-of-clients": (DOCS["quirks"], lambda: quirks_of(*CLIENTS)),
     "rooms": (DOCS["architecture"], rooms),

@@ -153,6 +153,34 @@ def test_any_registry_is_named_by_the_client(
         assert anys.get(path).json()["tags"] == ["1"]
 
 
+def test_a_mirror_that_is_taken_for_a_proxy_says_so(proxy: Entrepot, hub: MirrorClient) -> None:
+    """By CONNECT or in absolute-form: with what to do instead, and one line in the log."""
+    said = f"this port is a mirror, no proxy: use port {proxy.port} as the proxy"
+    for request in (
+        "CONNECT registry-1.docker.io:443 HTTP/1.1\r\nHost: registry-1.docker.io:443\r\n\r\n",
+        "GET http://other.example.test/v2/ HTTP/1.1\r\nHost: other.example.test\r\n\r\n",
+        "POST http://other.example.test/ HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n",
+    ):
+        with closing(socket.create_connection((hub.host, hub.port), 20)) as sock:
+            sock.sendall(request.encode())
+            with closing(http.client.HTTPResponse(sock, method="GET")) as response:
+                response.begin()
+                # Of an answer to CONNECT, docker shows what follows the status.
+                assert (response.status, response.reason) == (421, f"Misdirected Request ({said})")
+                assert said.encode() in response.read()
+    (line,) = (line for line in proxy.log.splitlines() if "port_mistaken" in line)
+    hint = f"use port {proxy.port} as the proxy"
+    assert line.endswith(f'reason="this port is a mirror, no proxy" hint="{hint}"')
+    assert proxy.counter("port_mistaken") == 3
+
+
+@pytest.mark.parametrize("named", ["127.0.0.1", "localhost"])
+def test_a_mirror_may_be_asked_by_its_whole_url(hub: MirrorClient, named: str) -> None:
+    """A server takes absolute-form (RFC 9112 section 3.2.2), as of who sets `http_proxy` to it."""
+    assert hub.get(f"http://{named}:{hub.port}/v2/").body == b"{}"
+    assert b"BEGIN CERTIFICATE" in hub.get(f"http://{named}:{hub.port}/ca.pem").body
+
+
 def test_a_list_has_pages(anys: MirrorClient, upstreams: Upstreams, images: ImageFactory) -> None:
     """Each page links to the next, over all registries; the last to none."""
     image = images.image("mirror pages")
@@ -365,8 +393,8 @@ def test_a_mirror_is_for_pulling(
         (b"GET /v2/ HTTP/1.1\r\n\r\n", b"200"),
         (b"GET /v2/ HTTP/1.0\r\n\r\n", b"200"),
         (b"GET /v2/ HTTP/1.1\r\nHost: what ever\r\n\r\n", b"200"),
-        (b"GET http://elsewhere.example.test/v2/ HTTP/1.1\r\nHost: x\r\n\r\n", b"200"),
-        (b"CONNECT hub.example.test:443 HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
+        (b"GET http://elsewhere.example.test/v2/ HTTP/1.1\r\nHost: x\r\n\r\n", b"421"),
+        (b"CONNECT hub.example.test:443 HTTP/1.1\r\nHost: x\r\n\r\n", b"421"),
         (b"GET /v2/ HTTP/1.1\r\nHost : x\r\n\r\n", b"400"),
         (b"GET /v2/ HTTP/1.1\r\nA: b\r\n" + b"x: y\r\n" * 300 + b"\r\n", b"431"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"400"),

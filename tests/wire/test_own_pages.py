@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from rig.client import Answer
 from rig.faults import FaultServer, status
+from rig.ports import free_port
 from rig.proxy import Entrepot
 
 if TYPE_CHECKING:
@@ -74,6 +75,43 @@ def test_a_head_of_a_page_has_its_length(entrepot: Entrepot) -> None:
     answer = ask(entrepot, "HEAD", "/ca.pem")
     assert (answer.status, answer.body) == (200, b"")
     assert int(answer.headers["Content-Length"]) == len(entrepot.ca_pem)
+
+
+OTHER_NAME = "proxy.example.test"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", OTHER_NAME])
+@pytest.mark.parametrize("upstream_proxy", [None, "http://127.0.0.1:1"], ids=["", "proxied"])
+def test_who_sets_http_proxy_gets_them_too(
+    start_entrepot: "StartEntrepot", host: str, upstream_proxy: str | None
+) -> None:
+    """By address or any name, without a password and with no connection to itself."""
+    port = free_port()
+    proxy = start_entrepot(
+        listen=f"127.0.0.1:{port}",
+        resolve=f"{OTHER_NAME}:{port}:127.0.0.1",
+        proxyauth="me:hidden",
+        upstream_proxy=upstream_proxy,
+    )
+    client, base = proxy.client(), f"http://{host}:{port}"
+    assert client.get(f"{base}/ca.pem").body == proxy.ca_pem
+    health = client.get(f"{base}/healthz")
+    assert (health.status, health.headers["Content-Type"]) == (200, "application/json")
+    assert client.head(f"{base}/").status == 200
+    assert client.get(f"{base}/unknown").status == 404
+    assert "destination_refused" not in proxy.log
+
+
+def test_a_proxy_that_is_asked_as_a_registry_says_so(entrepot: Entrepot) -> None:
+    """As docker's `registry-mirrors` may: 404 with what to do, and one line in the log."""
+    for _ in range(2):
+        answer = entrepot.local("/v2/library/redis/manifests/1")
+        assert answer.status == 404
+        (error,) = json.loads(answer.body)["errors"]
+        assert "this port is a proxy, no registry: use the port of a --mirror" in error["message"]
+    (line,) = (line for line in entrepot.log.splitlines() if "port_mistaken" in line)
+    assert 'client=127.0.0.1 reason="this port is a proxy, no registry" hint=' in line
+    assert entrepot.counter("port_mistaken") == 2
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -126,7 +126,10 @@ def test_a_registry_is_cached(
         assert [a.body for a in (first, second)] == [layer.read()] * 2
         assert second.cache_status == "entrepot; hit"
         assert not world.upstreams.requests(mark)
-        assert f"host_probed host=https://{host} is_registry=True" in entrepot.log
+        assert (
+            f'host_probed host=https://{host} outcome="a registry, whose content is cached"'
+            in entrepot.log
+        )
         hit = Road.TRANSPARENT, layer.digest, Outcome.HIT, layer.size
         recorded = partial(is_recorded, entrepot, Filter(repository=repository), hit)
         eventually(recorded, within=10, what="the record of the hit")
@@ -296,7 +299,8 @@ def test_a_public_address_is_refused(world: World, entrepot: Entrepot) -> None:
             (world.at(4)[WEB], 443), 30, source_address=(PUBLIC, 0)
         )
         assert exchange(connection, b"") == b""
-    assert f"{PUBLIC} killed by block_global" in entrepot.log
+    assert f'client_refused client={PUBLIC} reason="its address is public"' in entrepot.log
+    assert "library_warned" not in entrepot.log
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """Clients with and without the CA at one address: each gets what it can, and nobody fails twice."""
 
 import select
-import socket
 import ssl
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,17 +75,31 @@ def other_library(context: ssl.SSLContext) -> ssl.SSLContext:
     return context
 
 
-def begin(client: Client, raw: socket.socket, host: str = HUB) -> ssl.SSLSocket:
-    """Send a ClientHello, wait for the answer, and do not read it yet."""
-    tls = client._context.wrap_socket(  # noqa: SLF001 the rig's own
-        raw, server_hostname=host, do_handshake_on_connect=False
-    )
-    tls.settimeout(0)
+@contextmanager
+def handshake_begun(client: Client, host: str = HUB) -> Iterator[Callable[[], None]]:
+    """Send a ClientHello and wait for the answer; what is given reads it and goes on.
+
+    In memory, so that no answer is read earlier, however fast it comes.
+    """
+    received, to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = client._context.wrap_bio(received, to_send, server_hostname=host)  # noqa: SLF001
     with pytest.raises(ssl.SSLWantReadError):
         tls.do_handshake()
-    tls.settimeout(60)
-    assert select.select([tls], [], [], 60)[0]
-    return tls
+
+    def end() -> None:
+        while data := raw.recv(65536):
+            received.write(data)
+            with suppress(ssl.SSLWantReadError):
+                return tls.do_handshake()
+        pytest.fail("the proxy ended the connection in the handshake")
+
+    with client.connect(host) as raw:
+        raw.sendall(to_send.read())
+        assert select.select([raw], [], [], 60)[0]
+        try:
+            yield end
+        finally:
+            raw.sendall(to_send.read())
 
 
 def refuse(client: Client, entrepot: Entrepot, host: str = HUB) -> None:
@@ -146,9 +160,10 @@ def test_connections_of_before_the_refusal_do_not_fail(
 def test_handshakes_under_way_are_one_refusal(entrepot: Entrepot, upstreams: Upstreams) -> None:
     """Promise 7: they are one line, which says who it is and what to do."""
     stranger = entrepot.stranger(upstreams.authority.pem)
-    for tls in [begin(stranger, stranger.connect(HUB)) for _ in range(3)]:
-        with pytest.raises(ssl.SSLCertVerificationError), tls:
-            tls.do_handshake()
+    with ExitStack() as begun:
+        for end in [begun.enter_context(handshake_begun(stranger)) for _ in range(3)]:
+            with pytest.raises(ssl.SSLCertVerificationError):
+                end()
     eventually(
         lambda: entrepot.counter("handshake_failed") == 3, within=10, what="the refusals noticed"
     )

@@ -18,12 +18,14 @@ from entrepot.auth.grants import Access
 from entrepot.auth.token_servers import Realms
 from entrepot.config.networks import Recorded
 from entrepot.config.settings import Config
+from entrepot.config.units import size_text
 from entrepot.control.administration import Administration
 from entrepot.control.control_socket import ControlSocket
 from entrepot.endpoints.account_requests import AccountRequests
 from entrepot.endpoints.login_requests import LoginRequests
 from entrepot.endpoints.mirror import Mirrors
 from entrepot.endpoints.own_pages import Pages
+from entrepot.endpoints.readiness import Readiness
 from entrepot.endpoints.untrusting_clients import described
 from entrepot.events.table import Event
 from entrepot.http_client.client import HttpClient
@@ -81,10 +83,13 @@ class Engine:
             context, realms, self.hosts, stale.without_token, self.account_requests
         )
         self.mirrors = Mirrors(context, self.cache, self.hosts, config.mirror, accounts)
+        self.readiness = Readiness(context.store_thread, context.clock)
         self.pages = Pages(
             foundation.authority.certificate_pem,
             lambda: dict(events.counts),
             context.gateway.upstreams,
+            self.readiness,
+            context.wall,
             lambda: described(self.interception.untrusting_clients(), context.wall()),
         )
         # What is known of all that
@@ -178,9 +183,34 @@ def _log_what_was_read(foundation: Foundation) -> None:
     if config.registry_config is not None:
         unused = ",".join(config.unused)
         events.log(Event.REGISTRY_CONFIG_READ, file=config.registry_config, unused=unused)
+    if (proxy := config.upstream_proxy) is not None:
+        events.log(
+            Event.UPSTREAM_PROXY_USED,
+            proxy=proxy.url,
+            variable="HTTPS_PROXY" if proxy.by_environment else None,
+            no_proxy=",".join(map(str, config.no_proxy)) or None,
+        )
+    _log_disk(foundation)
     if authority.expires_within(datetime.now(UTC), WARN_DAYS):
         events.log(
             Event.AUTHORITY_EXPIRES,
             expires=authority.expires.isoformat(),
             hint="entrepot ca create --force",
         )
+
+
+def _log_disk(foundation: Foundation) -> None:
+    """Say where the limit cannot be had on the disk, and what to do."""
+    store, room = foundation.store, foundation.store.room
+    if store.limit <= room.attainable:
+        return
+    smaller = room.attainable * 9 // 10  # what else is on the disk grows, too
+    foundation.events.log(
+        Event.DISK_OVERBOOKED,
+        data=foundation.config.data,
+        limit=size_text(store.limit),
+        attainable=size_text(room.attainable),
+        free=size_text(room.free),
+        reserve=size_text(room.reserve),
+        hint=f"--size {size_text(smaller)}, or more room on that disk, or --data on another",
+    )

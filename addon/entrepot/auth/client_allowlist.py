@@ -19,9 +19,13 @@ class ClientAllowlist:
         """What a client is told that is not served, None where it is; logged once of each."""
         if not self._networks or is_in(client, self._networks):
             return None
+        self.refused(client, "not in allow_client")
+        return f"the proxy does not serve {client}"
+
+    def refused(self, client: str, reason: str) -> None:
+        """Say that a client is not served; once of each."""
         if client in self._named or len(self._named) >= _MOST_NAMED:
             self._events.count(Event.CLIENT_REFUSED)
         else:
             self._named.add(client)
-            self._events.log(Event.CLIENT_REFUSED, client=client, reason="not in allow_client")
-        return f"the proxy does not serve {client}"
+            self._events.log(Event.CLIENT_REFUSED, client=client, reason=reason)

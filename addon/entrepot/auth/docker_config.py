@@ -74,7 +74,7 @@ def read_docker_config(file: Path, make_helper: MakeHelper) -> DockerConfig:
 def _object(document: Any, name: str, file: Path) -> Mapping[str, Any]:
     value = document.get(name) or {} if isinstance(document, dict) else None
     if not isinstance(value, dict):
-        raise ValueError(f"{file} is not a docker config: {name} is no object")  # noqa: TRY004
+        raise ValueError(f"{file} is not a docker config: {name} is no object")  # noqa: TRY004 it was read
     return value
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import unquote
 
-from entrepot.protocol.identifiers import Origin, bracketed, parse_host, parse_port
+from entrepot.protocol.identifiers import Origin, bracketed, is_port, parse_host, parse_port
 
 _HOST = r"(\[[^\[\]]*\]|[^:\[\]]*)"
 _LISTEN = re.compile(rf"{_HOST}:([0-9]{{1,5}})")
@@ -32,7 +32,8 @@ class Listen:
         if match := _LISTEN.fullmatch(text):
             host, port = match.groups()
             return cls(parse_host(host) if host else "", 0 if port == "0" else parse_port(port))
-        raise ValueError(f"expected :PORT or HOST:PORT, IPv6 in brackets, got {text!r}")
+        meant = f", did you mean ':{text}'?" if is_port(text) else ""
+        raise ValueError(f"expected :PORT or HOST:PORT, IPv6 in brackets, got {text!r}{meant}")
 
     def __str__(self) -> str:
         return f"{bracketed(self.host)}:{self.port}"

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from entrepot.protocol.identifiers import Origin, bracketed, parse_host, parse_port
+from entrepot.protocol.identifiers import Origin, bracketed, is_port, parse_host, parse_port
 from entrepot.protocol.quirks import HUB, HUB_NAME, registry_at
 
 _SPEC = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*):([0-9]{1,5})(?:=(.*))?", re.DOTALL)
@@ -26,7 +26,10 @@ class Mirror:
         """Read `[HOST]:PORT[=REGISTRY]`: `:5000`, `127.0.0.1:5000=docker.io`, `[::1]:5000`."""
         match = _SPEC.fullmatch(text)
         if match is None:
-            raise ValueError(f"expected [HOST]:PORT[=REGISTRY], IPv6 in brackets, got {text!r}")
+            meant = f", did you mean ':{text}'?" if is_port(text.partition("=")[0]) else ""
+            raise ValueError(
+                f"expected [HOST]:PORT[=REGISTRY], IPv6 in brackets, got {text!r}{meant}"
+            )
         host, port, registry = match.groups()
         return cls(
             parse_host(host) if host else "",

@@ -11,10 +11,13 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 
 def parse_network(text: str) -> Network:
-    """Read an address or a CIDR block."""
+    """Read an address or a CIDR block; the ValueError names the network that may be meant."""
     with contextlib.suppress(ValueError):
         return ip_network(text)
-    raise ValueError(f"expected an address or a network such as 10.0.0.0/8, got {text!r}")
+    message = f"expected an address or a network such as 10.0.0.0/8, got {text!r}"
+    with contextlib.suppress(ValueError):  # an address in it, where its own is wanted
+        message += f", did you mean '{ip_network(text, strict=False)}'?"
+    raise ValueError(message)
 
 
 def is_in(client: str, networks: Iterable[Network]) -> bool:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Self
 
-from entrepot.protocol.identifiers import HostPort, is_ip_address, parse_host
+from entrepot.protocol.identifiers import HostPort, bracketed, is_ip_address, parse_host
 
 _BELOW = re.compile(r"\*?\.(?=[^.])")
 _SEPARATORS = re.compile(r"[\s,]+")
@@ -66,6 +66,16 @@ class NoProxyEntry:
         if self.domain is None:
             return True
         return host.endswith(f".{self.domain}") or (host == self.domain and not self.below_only)
+
+    def __str__(self) -> str:
+        """As ``parse`` reads it."""
+        what, bare = "*" if self.domain is None else self.domain, False
+        if self.network is not None:
+            bare = self.network.num_addresses == 1
+            what = str(self.network.network_address if bare else self.network)
+        if self.below_only:
+            what = f".{what}"
+        return what if self.port is None else f"{bracketed(what) if bare else what}:{self.port}"
 
 
 def parse_no_proxy(text: str) -> tuple[NoProxyEntry, ...]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from entrepot.config.units import parse_duration, parse_duration_or_never, parse
 from entrepot.events.lines import LogFormat
 from entrepot.protocol.identifiers import HostPort, is_ip_address, parse_host
 
+_BELOW = re.compile(r"\A\*?\.")
+
 
 def parse_path(text: str) -> Path:
     """Read a path; ValueError where it is empty or holds a NUL."""
@@ -25,11 +28,15 @@ def parse_path(text: str) -> Path:
 
 def parse_domain(text: str) -> str:
     """Read a DNS name without wildcard, which stands for itself and all names below it."""
+    message = f"expected a DNS name such as example.com, got {text!r}"
+    name, wildcards = _BELOW.subn("", text)
     with contextlib.suppress(ValueError):
-        domain = parse_host(text)
+        domain = parse_host(name)
         if not is_ip_address(domain):
-            return domain
-    raise ValueError(f"expected a DNS name such as example.com, got {text!r}")
+            if not wildcards:
+                return domain
+            message += f", did you mean {domain!r}?"
+    raise ValueError(message)
 
 
 def parse_proxyauth(text: str) -> str:

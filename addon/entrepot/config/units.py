@@ -1,4 +1,4 @@
-"""Sizes and durations, as administrators write them."""
+"""Sizes and durations, as administrators write and read them."""
 
 import re
 from decimal import Decimal
@@ -24,6 +24,20 @@ def parse_size(text: str) -> int:
         if 0 < size <= _MAX_SIZE:
             return size
     raise ValueError(f"expected a size such as 50GiB, 1.5T, 500MB or 1048576, got {text!r}")
+
+
+def size_text(size: int) -> str:
+    """Write bytes as one reads them, with one decimal: `39.2GiB`, `38.5MiB`, `512B`.
+
+    In the unit in which the number is from 1 to 1023, so that no size but none reads as 0.0.
+    ``parse_size`` reads it, as the nearest tenth.
+    """
+    number, unit = float(size), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if number < 1023.95:  # what is more would be written as 1024.0
+            break
+        number, unit = number / 1024, larger
+    return f"{size}B" if unit == "B" else f"{number:.1f}{unit}"
 
 
 def parse_duration(text: str) -> float:

@@ -1,35 +1,43 @@
 """The proxy's own pages, for requests that are addressed to it instead of through it.
 
-``/ca.pem`` is the certificate (never the key) for ``ca/install.sh``; ``/healthz`` is for
-monitors (:mod:`healthz`).
+``/ca.pem`` is the certificate (never the key) for ``ca/install.sh``; ``/livez`` and ``/readyz`` are
+for supervisors and load balancers, ``/healthz`` is for monitors (:mod:`healthz`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from entrepot.endpoints.healthz import state
+from entrepot.endpoints import healthz
+from entrepot.endpoints.readiness import Readiness
+from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer, Fields, error_answer
 from entrepot.protocol.routes import READS
+from entrepot.upstream.host_outcomes import UpstreamState
 
 _HELP = """\
 This is an Entrepot registry cache. It is an HTTP proxy: set HTTPS_PROXY to its address.
 On the address of a mirror (--mirror) it is a registry to pull from.
 
 GET /ca.pem    the certificate to trust (install it with ca/install.sh)
-GET /healthz   state, counters, upstreams that are away or limit pulls, clients without the CA
+GET /livez     200: the process answers
+GET /readyz    200: it listens, is not stopping, and can store; else 503, and why
+GET /healthz   state, counters, upstreams and how each does, clients without the CA
 """
+_JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """Answers for the proxy's own address."""
+    """Answers for the proxy's own address; ``wall`` is the time of day."""
 
     certificate: bytes
     counters: Callable[[], Mapping[str, int]]
-    upstreams: Callable[[], Mapping[str, object]]
+    upstreams: Callable[[], Mapping[Origin, UpstreamState]]
+    readiness: Readiness
+    wall: Callable[[], float]
     untrusting_clients: Callable[[], Sequence[Mapping[str, object]]] = tuple
 
-    def answer(self, method: str, path: str) -> Answer:
+    async def answer(self, method: str, path: str) -> Answer:
         """Answer a request for one of the pages."""
         if method not in READS:
             refusal = error_answer(405, "UNSUPPORTED", "the proxy's own pages are for GET")
@@ -37,19 +45,38 @@ class Pages:
         match path.partition("?")[0]:
             case "/ca.pem":
                 return _page(method, "application/x-pem-file", self.certificate)
+            case "/livez":
+                return _page(method, _JSON, healthz.live())
+            case "/readyz":
+                return await self._ready(method)
             case "/healthz":
-                content = state(self.counters(), self.upstreams(), self.untrusting_clients())
-                return _page(method, "application/json", content)
+                return await self._state(method)
             case "/":
                 return _page(method, "text/plain; charset=utf-8", _HELP.encode())
             case _:
                 return error_answer(404, "NOT_FOUND", "this is a proxy; see GET / for its pages")
 
+    async def _ready(self, method: str) -> Answer:
+        problems = await self.readiness.problems()
+        return _page(method, _JSON, healthz.ready(problems), 503 if problems else 200)
 
-def _page(method: str, media_type: str, content: bytes) -> Answer:
+    async def _state(self, method: str) -> Answer:
+        problems, takes_pulls = await self.readiness.problems(), self.readiness.takes_pulls
+        content = healthz.state(
+            self.counters(),
+            self.upstreams(),
+            problems,
+            self.untrusting_clients(),
+            takes_pulls=takes_pulls,
+            now=self.wall(),
+        )
+        return _page(method, _JSON, content, 200 if takes_pulls else 503)
+
+
+def _page(method: str, media_type: str, content: bytes, status: int = 200) -> Answer:
     headers: Fields = (
         ("Content-Type", media_type),
         ("Content-Length", str(len(content))),
         ("Cache-Control", "no-store"),
     )
-    return Answer(200, headers, b"" if method == "HEAD" else content)
+    return Answer(status, headers, b"" if method == "HEAD" else content)

@@ -62,6 +62,12 @@ class EventFields(TypedDict, total=False):
     """Where in a blob."""
     limit: object
     """The most that is allowed: of storage, or of pulls in a ``window``."""
+    attainable: object
+    """The most that the disk has room for."""
+    free: object
+    """What is free of a disk."""
+    reserve: object
+    """What is left free of a disk."""
     window: object
     """The time for which a registry's ``limit`` counts."""
     source: object
@@ -99,8 +105,6 @@ class EventFields(TypedDict, total=False):
     """What led to it, where that is not a pull: ``push``."""
     state: object
     """How a host is: ``down``, ``slow`` or ``resting``."""
-    is_registry: object
-    """Whether a host turned out to be a registry."""
     outcome: object
     """What the proxy did about it."""
     hint: object
@@ -118,6 +122,10 @@ class EventFields(TypedDict, total=False):
     """Keys in a file that have no effect."""
     variable: object
     """An environment variable."""
+    proxy: object
+    """The upstream proxy, without its login."""
+    no_proxy: object
+    """What is reached past the upstream proxy."""
     helper: object
     """The program that keeps logins."""
     expires: object

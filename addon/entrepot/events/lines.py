@@ -1,8 +1,7 @@
 """The lines of the log: ``event key=value …``, or a JSON object each (``--log-format``).
 
-No value breaks a line: in text it is quoted where it could, and JSON has no line breaks. What is
-not ours (mitmproxy, asyncio) is an event ``mitmproxy`` or of its own logger's name, with its words
-as ``message``.
+No value breaks a line: in text it is quoted where it could, and JSON has no line breaks. Lines of
+mitmproxy and other libraries are events too (``library_warned``).
 """
 
 import json
@@ -10,6 +9,15 @@ import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
+from types import TracebackType
+from typing import TypeAlias
+
+from entrepot.events.redaction import redacted
+
+Trace: TypeAlias = (
+    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+)
+"""As ``sys.exc_info`` has it."""
 
 FIELDS = "entrepot_fields"
 """The attribute of a log record of ours: the event and its fields."""
@@ -46,45 +54,32 @@ def _quoted(text: str) -> str:
     return text if text and set(text) <= _PLAIN else json.dumps(text)
 
 
-class _Text(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """The texts in a traceback are not ours, and may quote a URL."""
+
+    def formatException(self, ei: Trace) -> str:  # noqa: N802 logging's
+        return redacted(super().formatException(ei))
+
+
+class _Text(_Formatter):
     """A line of text, and a traceback below it where our own code failed."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 logging's name
-        """A line without its traceback."""
-        if not hasattr(record, FIELDS):
-            record.message = line(_source(record), _theirs(record))
-        return super().formatMessage(record)
 
-
-class _Json(logging.Formatter):
+class _Json(_Formatter):
     """An object: time (UTC, ISO 8601), level, event, and the event's fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """A line with all, a traceback as ``traceback``."""
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         said = {"time": at.replace("+00:00", "Z"), "level": record.levelname}
-        fields: Mapping[str, object] | None = getattr(record, FIELDS, None)
-        if fields is None:
-            fields = {"event": _source(record), **_theirs(record)}
+        fields: Mapping[str, object] = getattr(record, FIELDS)
         values = {**said, **{name: _plain(value) for name, value in fields.items()}}
         if record.exc_info:
             values["traceback"] = self.formatException(record.exc_info)
         return json.dumps(values)
-
-
-def _source(record: logging.LogRecord) -> str:
-    name = record.name.partition(".")[0]
-    return "mitmproxy" if name == "root" else name  # whose add-ons use the root logger too
-
-
-def _theirs(record: logging.LogRecord) -> dict[str, object]:
-    """The fields of a line that is not ours; mitmproxy says whose connection it is about."""
-    client = getattr(record, "client", None)
-    address = {"client": client[0]} if isinstance(client, tuple) and client else {}
-    return {**address, "message": record.getMessage()}
 
 
 def _plain(value: object) -> object:

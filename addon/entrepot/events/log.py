@@ -13,7 +13,7 @@ from typing import Unpack
 
 from entrepot.events.counters import Counter
 from entrepot.events.fields import EventFields
-from entrepot.events.lines import FIELDS, LogFormat, line
+from entrepot.events.lines import FIELDS, LogFormat, Trace, line
 from entrepot.events.table import Event
 
 logger = logging.getLogger("entrepot")
@@ -38,12 +38,20 @@ class Events:
 
     def log(self, event: Event, **fields: Unpack[EventFields]) -> None:
         """Count and log an event; a failure of our own code with its traceback."""
+        trace = sys.exc_info() if event.row.traced else None
+        self.log_traced(event, trace, **fields)
+
+    def log_traced(
+        self, event: Event, trace: Trace | None, /, **fields: Unpack[EventFields]
+    ) -> None:
+        """Count and log an event, with the traceback of a failure elsewhere, if there is one."""
         self.count(event)
-        level = event.row.level
+        failed = trace is not None and trace[0] is not None
         known = {name: value for name, value in fields.items() if value is not None}
         text = line(event.label, known)
         said = {FIELDS: {"event": event.label, **known}}
-        logger.log(level, "%s", text, exc_info=level >= logging.ERROR, extra=said)
+        trace = trace if failed else None
+        logger.log(event.row.level, "%s", text, exc_info=trace, extra=said)
 
     def log_once(self, event: Event, **fields: Unpack[EventFields]) -> None:
         """Count, and log once in ten minutes only: a broken disk would else fill the log.
@@ -61,25 +69,18 @@ class Events:
         self._logged[event] = (now, self.counts[event.label])
 
 
-def log_to_stderr(log_format: LogFormat = LogFormat.TEXT) -> None:
+def log_to_stderr(log_format: LogFormat | None = None) -> None:
     """Give our lines their own way out, whatever mitmproxy's verbosity.
 
-    urllib3 says nothing any more: it quotes whole URLs, signatures among them, with a traceback.
+    They are text until a format is given, which then stays. urllib3 says nothing any more: it
+    quotes whole URLs, signatures among them, with a traceback.
     """
     logging.getLogger("urllib3").setLevel(logging.CRITICAL)
-    logger.addHandler(_handler(log_format))
+    if not logger.handlers:
+        logger.addHandler(logging.StreamHandler(sys.stderr))
+        log_format = log_format or LogFormat.TEXT
+    if log_format is not None:
+        for handler in logger.handlers:
+            handler.setFormatter(log_format.formatter())
     logger.setLevel(logging.INFO)
     logger.propagate = False
-
-
-def log_all_to_stderr(log_format: LogFormat) -> None:
-    """Let the warnings of everybody else (mitmproxy, asyncio) come as our lines do."""
-    handler = _handler(log_format)
-    handler.setLevel(logging.WARNING)
-    logging.getLogger().addHandler(handler)
-
-
-def _handler(log_format: LogFormat) -> logging.Handler:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(log_format.formatter())
-    return handler

@@ -15,6 +15,8 @@ class EventRow:
     """What happened, in one sentence, for an administrator. Markdown, as ``remedy``."""
     remedy: str
     """What to do, in one sentence; empty where there is nothing."""
+    traced: bool = False
+    """Whether its line has a traceback."""
 
 
 def info(fields: str, meaning: str, remedy: str = "") -> EventRow:
@@ -29,4 +31,4 @@ def warning(fields: str, meaning: str, remedy: str) -> EventRow:
 
 def error(fields: str, meaning: str, remedy: str) -> EventRow:
     """Give the row of a failure of our own code, whose line has a traceback."""
-    return EventRow(logging.ERROR, tuple(fields.split()), meaning, remedy)
+    return EventRow(logging.ERROR, tuple(fields.split()), meaning, remedy, traced=True)

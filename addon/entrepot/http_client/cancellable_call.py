@@ -82,6 +82,12 @@ def uses(connection: "socket.socket | SSLTransport | None") -> None:
         call.uses(connection)
 
 
+def is_aborted() -> bool:
+    """Whether the call of this thread was ended: what befalls it then is not its host's doing."""
+    call: Call | None = getattr(_here, "call", None)
+    return call is not None and call.is_aborted
+
+
 def _shut(connection: "socket.socket | SSLTransport") -> None:
     while isinstance(connection, SSLTransport):  # TLS, perhaps in a tunnel that is TLS too
         connection = connection.socket

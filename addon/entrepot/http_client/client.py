@@ -16,13 +16,14 @@ from urllib3.exceptions import HTTPError, ProxyError
 
 from entrepot.config.addresses import Resolve, UpstreamProxy
 from entrepot.config.no_proxy import NoProxyEntry
+from entrepot.http_client import cancellable_call
 from entrepot.http_client.connect.ssrf_guard import DestinationError, Destinations
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.http_client.errors import TunnelRefusedError, UpstreamError, failure
 from entrepot.http_client.pools import CONNECT_SECONDS, StaleError, end_idle
 from entrepot.http_client.proxy_routing import ProxyRouting
 from entrepot.http_client.redirects import MAX_REDIRECTS, redirect_target, redirected_fields
-from entrepot.http_client.request import USER_AGENT, Follow, SendOptions, Target
+from entrepot.http_client.request import USER_AGENT, Follow, Observer, SendOptions, Target
 from entrepot.http_client.response import Reply
 from entrepot.http_client.tls_inspection import Greeter, Greeting
 from entrepot.protocol.identifiers import Origin
@@ -54,6 +55,7 @@ class HttpClient:
         Without ``destinations`` nothing is refused.
         """
         self.destinations = destinations or Destinations(time.monotonic)
+        self.observer: Observer | None = None
         self._connect_seconds = connect_seconds
         self._read_seconds = read_seconds
         self._routing = ProxyRouting(
@@ -83,7 +85,8 @@ class HttpClient:
         until = time.monotonic() + seconds
         reach = options.reach or self.destinations.named_by_somebody(target.origin)
         registry, allowed = target.origin, reach
-        reply = self._exchange(method, target, headers, reach, until, content)
+        observer = self.observer if options.observed else None
+        reply = self._observed(observer, method, target, headers, reach, until, content)
         for _ in range(MAX_REDIRECTS):
             following = redirect_target(reply, options)
             if following is None:
@@ -95,10 +98,12 @@ class HttpClient:
             )
             target = following
             try:
-                reply = self._exchange(method, target, headers, reach, until)
+                reply = self._observed(observer, method, target, headers, reach, until)
             except DestinationError as error:
-                text = f"{registry}: its redirect to {target.origin} is not followed: {error}"
-                raise UpstreamError(text) from None
+                reason = f"its redirect to {target.origin} is not followed: {error}"
+                if observer is not None:
+                    observer.failed(registry, reason)
+                raise UpstreamError(f"{registry}: {reason}") from None
         if redirect_target(reply, options) is not None:
             reply.close()
             raise UpstreamError(f"{target.origin}: more than {MAX_REDIRECTS} redirects")
@@ -120,6 +125,29 @@ class HttpClient:
     def close(self) -> None:
         """End every idle connection."""
         self._routing.close()
+
+    def _observed(
+        self,
+        observer: Observer | None,
+        method: str,
+        target: Target,
+        headers: Fields,
+        reach: Reach,
+        until: float,
+        content: bytes | None = None,
+    ) -> Reply:
+        """As :meth:`_exchange`, and tell what came of it; not where nobody waits for it now."""
+        began, origin = time.monotonic(), target.origin
+        try:
+            reply = self._exchange(method, target, headers, reach, until, content)
+        except UpstreamError as error:
+            if observer is not None and not cancellable_call.is_aborted():
+                observer.failed(origin, str(error).removeprefix(f"{origin}: "))
+            raise
+        if observer is not None:
+            observer.answered(origin, reply.status, time.monotonic() - began)
+            reply.on_break = partial(observer.failed, origin)
+        return reply
 
     def _exchange(
         self,

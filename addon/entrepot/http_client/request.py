@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 from importlib.metadata import PackageNotFoundError, version
-from typing import Self
+from typing import Protocol, Self
 from urllib.parse import urljoin, urlsplit
 
 from entrepot.protocol.identifiers import Origin
@@ -65,3 +65,15 @@ class SendOptions:
     """How far whoever named the target may be led (``ssrf_guard``); None: nobody in particular."""
     seconds: float | None = None
     """For connections, redirects and the head of the answer together; None: the usual deadline."""
+    observed: bool = True
+    """Whether the :class:`Observer` hears of it: not where a host is asked what it is."""
+
+
+class Observer(Protocol):
+    """Hears of each request to each host, redirects too; on the thread that made it."""
+
+    def answered(self, origin: Origin, status: int, seconds: float) -> None:
+        """A host answered, ``seconds`` after the request was begun, connection and all."""
+
+    def failed(self, origin: Origin, reason: str) -> None:
+        """A host gave no answer, or no whole one; the reason quotes nothing of a URL."""

@@ -4,6 +4,7 @@ import contextlib
 import select
 import socket
 import zlib
+from collections.abc import Callable
 from http.client import HTTPException
 from typing import Self
 
@@ -13,7 +14,7 @@ from urllib3.util.ssltransport import SSLTransport
 
 from entrepot.http_client import cancellable_call
 from entrepot.http_client.connect.tls_socket import TLSSocket
-from entrepot.http_client.errors import UpstreamError, failure
+from entrepot.http_client.errors import UpstreamError, failure, reason_of
 from entrepot.http_client.gunzip import Gunzip, is_encoded
 from entrepot.http_client.request import Target
 from entrepot.http_client.response_head import Response
@@ -60,6 +61,8 @@ class Reply:
         """How far whoever named it may be led (``ssrf_guard``)."""
         self.status = response.status
         self.headers: Fields = tuple(response.headers.items())
+        self.on_break: Callable[[str], None] | None = None
+        """Called, with the reason, where the body breaks off while it is read for somebody."""
         self._broken: UpstreamError | None = None
         self._gunzip: Gunzip | None = None
         self._peeked = b""
@@ -158,6 +161,8 @@ class Reply:
             return self._response.read1(most, decode_content=False)
         except (HTTPError, HTTPException, OSError) as error:
             self._broken = failure(self.target.origin, error)
+            if self.on_break is not None and not cancellable_call.is_aborted():
+                self.on_break(reason_of(error))
             raise self._broken from None
 
     def is_ready(self) -> bool:
@@ -201,6 +206,7 @@ class Reply:
 
     def drain(self) -> None:
         """Read a small rest, so that the connection serves the next request; then close."""
+        self.on_break = None
         if self.is_delimited and (self._left or 0) <= _SMALL:
             with contextlib.suppress(UpstreamError):
                 self.read_all(_SMALL, _DRAIN_SECONDS)

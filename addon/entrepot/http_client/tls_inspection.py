@@ -85,7 +85,7 @@ class Greeter:
         pool, is_proxied = self._routing.choose(origin, reach, ssl_context=context)
         kept, _ = self._routing.choose(origin, reach)
         assert isinstance(pool, TLSPool)  # noqa: S101 for the type
-        assert isinstance(kept, TLSPool)  # noqa: S101
+        assert isinstance(kept, TLSPool)  # noqa: S101 the same
         connection = pool.connected(min(seconds, self._connect_seconds))
         try:
             if not is_proxied and connection.peer is not None:

@@ -33,6 +33,8 @@ from entrepot.app.start_error import StartError
 from entrepot.config.load import load_config
 from entrepot.config.mirror_spec import Mirror, name_of
 from entrepot.config.settings import Config, ConfigError
+from entrepot.config.units import size_text
+from entrepot.endpoints.readiness import Phase
 from entrepot.events.table import Event
 from entrepot.http_client.connect.own_addresses import Listeners
 from entrepot.mitm import mitmproxy_options
@@ -49,6 +51,7 @@ from entrepot.mitm.hooks.push_tee import PushTee
 from entrepot.mitm.hooks.ssrf_boundary import SsrfBoundary, guard
 from entrepot.mitm.hooks.tls_contexts import TlsContexts
 from entrepot.mitm.hooks.upstream_proxy import ProxyLoops, UpstreamProxyRoute
+from entrepot.mitm.library_log import START, take_over
 from entrepot.mitm.recording.requests import RecordRequests
 from entrepot.mitm.recording.tunnels import RecordTunnels
 from entrepot.mitm.resolve_override import override_resolution
@@ -59,7 +62,7 @@ from entrepot.mitm.state import ProxyState
 from entrepot.mitm.transparent.redirected_connections import TransparentIntercept
 
 # Among mitmproxy's own, whose errors end a start; ours go another way by then (``events``).
-logger = logging.getLogger("mitmproxy.entrepot")
+logger = logging.getLogger(START)
 
 
 class Entrepot:
@@ -101,7 +104,8 @@ class Entrepot:
         ]
 
     def load(self, loader: Any) -> None:
-        """Declare our options."""
+        """Declare our options; from now on every line is in our format."""
+        take_over(self._state.events)
         for problem in mitmproxy_options.misset(ctx.options.deferred):
             logger.error("%s", problem)
         mitmproxy_options.add_to(loader)
@@ -169,21 +173,24 @@ class Entrepot:
             address[:2] for server in proxyserver.servers for address in server.listen_addrs
         )
         roads = _listeners(proxyserver.servers, self._state.mirror_modes)
+        self._state.proxy_port = int(roads["on"].rpartition(":")[2]) if "on" in roads else None
         parts.events.log(
             Event.LISTENING,
             on=roads.get("on"),
             transparent=roads.get("transparent"),
             mirrors=roads.get("mirrors"),
             data=foundation.config.data,
-            limit=f"{foundation.store.limit / 1024**3:.1f}GiB",
+            limit=size_text(foundation.store.limit),
             ca_sha256=foundation.authority.fingerprint,
         )
+        parts.readiness.phase = Phase.RUNNING
 
     async def done(self) -> None:
         """Let what is under way end, for as long as ``--drain`` allows, then stop."""
         if self._state.engine is None:
             return
         parts = self._state.parts()
+        parts.readiness.phase = Phase.DRAINING
         self._inherited.stop_accepting()
         if busy := self._drain.begin():
             parts.events.log(Event.DRAIN_BEGUN, connections=busy, hint="a second signal ends it")

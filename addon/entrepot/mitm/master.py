@@ -27,7 +27,6 @@ from entrepot.app.ports_in_use import try_to_listen
 from entrepot.app.socket_activation import Place, Sockets, assign_sockets, take_sockets
 from entrepot.app.start_error import StartError
 from entrepot.config.settings import Config
-from entrepot.events.log import log_all_to_stderr
 from entrepot.mitm.addon import Entrepot
 
 
@@ -45,11 +44,10 @@ def serve(config: Config) -> None:
 async def _run(foundation: Foundation, sockets: Mapping[Place, Sockets]) -> None:
     for name in ("", "asyncio", "hpack", "quic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    log_all_to_stderr(foundation.config.log_format)
-    master = Master(options.Options())
+    master = Master(options.Options(), with_termlog=True)
     entrepot = Entrepot(foundation, sockets)
     equip(master, foundation.config, entrepot)
-    master.options.update(connection_strategy="lazy")  # and let the addon configure itself
+    master.options.update(termlog_verbosity="warn")  # and let the addon configure itself
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _stop, master, entrepot)

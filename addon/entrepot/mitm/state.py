@@ -17,6 +17,8 @@ class ProxyState:
         """The mirror of each listener, by what mitmproxy calls its mode."""
         self.roles: dict[str, Role] = {}
         """As what each intercepted connection is, by the client connection's id."""
+        self.proxy_port: int | None = None
+        """The port of the proxy, once it listens."""
 
     def parts(self) -> Engine:
         """The engine. Raises RuntimeError before it runs: a hook must not do without."""

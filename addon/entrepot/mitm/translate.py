@@ -1,7 +1,6 @@
 """Translation between mitmproxy's flows and the engine's values: requests in, answers out."""
 
 from mitmproxy import http
-from mitmproxy.net.http import status_codes
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from entrepot.mitm.sending.chunk_loop import BODY
@@ -9,6 +8,7 @@ from entrepot.protocol import cache_status
 from entrepot.protocol.header_filters import end_to_end
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer, Fields, Request
+from entrepot.protocol.statuses import reason_phrase
 
 WHY = "entrepot.why"
 FETCHING = "entrepot.fetching"
@@ -96,11 +96,8 @@ def put_answer(flow: http.HTTPFlow, answer: Answer) -> None:
         flow.metadata[BODY] = body
         if body.size is None:
             headers["Transfer-Encoding"] = "chunked"
+    phrase = reason_phrase(answer.status, answer.why)
     # Not Response.make, which would set Content-Length to that of the content here.
     flow.response = http.Response(
-        b"HTTP/1.1", answer.status, _reason(answer.status), headers, content, None, 0, 0
+        b"HTTP/1.1", answer.status, phrase.encode("ascii"), headers, content, None, 0, 0
     )
-
-
-def _reason(status: int) -> bytes:
-    return status_codes.RESPONSES.get(status, "").encode()

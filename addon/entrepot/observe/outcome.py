@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
+from entrepot.protocol.cache_status import REASONS
+
 
 class Outcome(Enum):
     """What became of a request; the values are bounded, for labels."""
@@ -54,23 +56,6 @@ class CacheAnswer:
 
 
 _FROM_MEMORY = frozenset({"ping", "offline", "account", "catalog", "tags"})
-_REASONS = {
-    "hit": "held, and the registry allowed it to this client lately",
-    "hit; detail=revalidated": "the registry said by HEAD that the tag is what is held",
-    "hit; detail=stale": "the registry does not answer",
-    "hit; detail=unconfirmed": "the registry does not answer, and this client had it before",
-    "hit; detail=offline": "the registry or its token server does not answer",
-    "hit; detail=ping": "the registry said it in the last 5 minutes",
-    "hit; detail=account": "the proxy has an account for it",
-    "hit; detail=catalog": "the list of what is held",
-    "hit; detail=tags": "the list of what is held",
-    "fwd=miss; stored": "not held, or changed",
-    "fwd=miss; collapsed": "another client's fetch was under way",
-    "fwd=miss; detail=unstored": "not held, and there is no room to store it",
-    "fwd=miss": "not held",
-    "detail=error": "refused by the proxy",
-    "": "answered by the proxy itself",
-}
 
 
 def said_by_us(values: list[str]) -> str:
@@ -88,7 +73,7 @@ def understood(parameters: str) -> CacheAnswer:
     words = [word.strip() for word in parameters.split(";")]
     named = dict(word.split("=", 1) for word in words if "=" in word)
     detail, status = named.get("detail", ""), named.get("fwd-status", "")
-    reason = _REASONS.get(parameters)
+    reason = REASONS.get(parameters)
     if reason is None:
         reason = (
             f"the registry answered {status}" if status else f"never cached: {detail or 'other'}"

@@ -101,8 +101,8 @@ class Pulls:
         pull.has_blobs = pull.has_blobs or record.kind == "blob"
         pull.has_index = pull.has_index or record.kind == "index"
         failed = bool(record.cut) or (record.status >= 400 and record.status != 401)
-        hub = record.is_hub_pull and record.outcome is not Outcome.ERROR
-        added = (failed, record.sent, record.from_upstream, hub, hub and record.is_hit)
+        counts = record.is_hub_pull and record.outcome is not Outcome.ERROR
+        added = (failed, record.sent, record.from_upstream, counts, counts and record.is_hit)
         connection.execute(_ADD, (pull.ended, *added, pull.number))
 
 

@@ -28,6 +28,7 @@ _HOST_LENGTH = 253
 # What getaddrinfo would take for an IPv4 address in one of its legacy spellings (127.1, 0x7f.1).
 _NUMERIC_END = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 _HOST_PORT = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?")
+_URL = re.compile(r"https?://([^/@?#\s]+)/?", re.IGNORECASE)
 
 
 class Hasher(Protocol):
@@ -158,10 +159,14 @@ def is_ip_address(host: str) -> bool:
 
 def parse_port(text: str) -> int:
     """Read a TCP port, 1 to 65535."""
-    port = int(text) if len(text) <= 5 and text.isascii() and text.isdecimal() else 0
-    if not 1 <= port <= 65535:
+    if not is_port(text):
         raise ValueError(f"expected a port from 1 to 65535, got {text!r}")
-    return port
+    return int(text)
+
+
+def is_port(text: str) -> bool:
+    """Whether a text is a TCP port."""
+    return len(text) <= 5 and text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535
 
 
 def bracketed(host: str) -> str:
@@ -184,7 +189,9 @@ class HostPort:
         """Read `HOST[:PORT]`, IPv6 in brackets: `ghcr.io`, `localhost:5000`, `[::1]:5000`."""
         match = _HOST_PORT.fullmatch(text)
         if match is None:
-            raise ValueError(f"expected HOST[:PORT], IPv6 in brackets, got {text!r}")
+            meant = _URL.fullmatch(text)
+            hint = f", did you mean {meant[1]!r}?" if meant else ""
+            raise ValueError(f"expected HOST[:PORT], IPv6 in brackets, got {text!r}{hint}")
         host, port = match.groups()
         return cls(parse_host(host), None if port is None else parse_port(port))
 

@@ -149,7 +149,8 @@ class Answer:
     headers: Fields = ()
     content: bytes | Body = b""
     why: str = field(default="", compare=False)
-    """Why this is the answer, where ``Cache-Status`` does not say it; no secret."""
+    """Why this is the answer, where ``Cache-Status`` does not say it; no secret. Of an error of our
+    own it is said in the first line too (``statuses``)."""
     fetching: Fetching | None = field(default=None, repr=False, compare=False)
     """The fetch that it began, whose bytes count as its own."""
 
@@ -169,8 +170,12 @@ class Answer:
 
 
 def error_answer(status: int, code: str, message: str, **detail: str) -> Answer:
-    """An error of our own in the form registries give theirs (distribution-spec "Error Codes")."""
-    entry: Mapping[str, object] = {"code": code, "message": message, "detail": detail}
+    """An error of our own in the form registries give theirs (distribution-spec "Error Codes").
+
+    ``detail`` says it in parts; where there are none, it is the message.
+    """
+    said = detail or {"reason": message}
+    entry: Mapping[str, object] = {"code": code, "message": message, "detail": said}
     content = json.dumps({"errors": [entry]}).encode()
     return Answer(
         status,
@@ -182,6 +187,12 @@ def error_answer(status: int, code: str, message: str, **detail: str) -> Answer:
         content,
         why=message,
     )
+
+
+def upstream_error(status: int, code: str, upstream: Origin, reason: str) -> Answer:
+    """An error of our own for what ``upstream`` did, or did not do."""
+    message = f"upstream: {upstream}: {reason}"
+    return error_answer(status, code, message, upstream=str(upstream), reason=reason)
 
 
 def json_answer(method: str, document: Mapping[str, object], how: CacheStatus) -> Answer:

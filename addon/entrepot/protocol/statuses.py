@@ -3,6 +3,8 @@
 Sets that differ differ on purpose; what each says more or less than another is said at it.
 """
 
+from http import HTTPStatus
+
 from entrepot.protocol.quirks import AWS_NO_HTTP_1, NGINX_NO_CERTIFICATE
 
 TRANSIENT = frozenset({429, 500, 502, 503, 504})
@@ -35,9 +37,40 @@ UNFIT = NO_HTTP_1 | NGINX_NO_CERTIFICATE | {400, 403}
 intercepted, and would not say otherwise."""
 
 
+FOR_GOOD = frozenset({501, 505})
+"""Not Implemented, HTTP Version Not Supported: what was asked is not done there, today or tomorrow.
+It says nothing of how a server does."""
+
+
+def is_failure(status: int) -> bool:
+    """Whether an answer says that its server does not do well: 5xx, private ones too, or 429."""
+    return (status >= 500 and status not in FOR_GOOD) or status == 429
+
+
 def is_no_answer(status: int) -> bool:
     """Whether a token server said nothing of the login: any 5xx, 501 and private ones too, or 429.
 
     Nothing of its answer would be passed on, so here it counts as if it had not come.
     """
     return status >= 500 or status == 429
+
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_MOST_OF_PHRASE = 300
+"""Characters of a reason phrase that others may have to show in a line."""
+
+
+def reason_phrase(status: int, why: str = "") -> str:
+    """What follows the status in the first line of an answer (RFC 9112 section 4).
+
+    With the reason of an error, and only of one.
+
+    Of an answer to CONNECT, to HEAD, and of any 5xx, clients written in Go (docker, containerd,
+    podman, skopeo) show this line, and nothing of the body (``Transport.dialConn`` of net/http,
+    ``HandleErrorResponse`` of distribution's client).
+    """
+    known = _PHRASES.get(status, "")
+    if not why or status < 400:
+        return known
+    told = "".join(c if " " <= c <= "~" else " " for c in why[:_MOST_OF_PHRASE])
+    return f"{known} ({told})".strip()

@@ -7,12 +7,19 @@ remembers; when a tag may be answered, in ``manifests.tag_revalidation``; what i
 upstream is away, in ``stale``.
 """
 
+from entrepot.auth.token_servers import named_server
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
 from entrepot.http_client.errors import AbandonedError, UpstreamError, unavailable
 from entrepot.protocol import cache_status
 from entrepot.protocol.identifiers import Digest, Repository, Tag
-from entrepot.protocol.messages import Answer, Request, error_answer
+from entrepot.protocol.messages import (
+    Answer,
+    Request,
+    error_answer,
+    field_values,
+    upstream_error,
+)
 from entrepot.protocol.routes import READS, Blob, Endpoint, Manifest
 from entrepot.pull.authorization import Authorization
 from entrepot.pull.blobs.fetches import Fetches
@@ -28,8 +35,6 @@ from entrepot.push.capture import PushCapture
 from entrepot.upstream.context import Context
 
 STOP_SECONDS = 2.0
-_WITHOUT = "a token is wanted, and the token server did not give one; try again in a minute"
-"""What would else be a 401, which blames the client's login."""
 _TOKEN_SECONDS = 60
 
 
@@ -70,18 +75,31 @@ class Cache:
         except NoManifestError as error:
             self._context.events.log(Event.UPSTREAM_FAILED, repository=repository, reason=error)
             how = cache_status.miss(200)
-            return error_answer(502, "MANIFEST_INVALID", f"upstream: {error}").adding(how)
+            told = upstream_error(502, "MANIFEST_INVALID", request.origin, str(error))
+            return told.adding(how)
         except AbandonedError as error:
             self._context.events.count(Counter.UPSTREAM_ABANDONED)
-            return error_answer(502, "UNAVAILABLE", f"upstream: {error}")
+            return unavailable(error, cache_status.MISS)
         except UpstreamError as error:
             self._context.events.log(Event.UPSTREAM_FAILED, repository=repository, reason=error)
             return unavailable(error, cache_status.MISS)
         if answer.status == 401 and self._stale.without_token.lacks_one(request):
             answer.close()
-            told = error_answer(503, "UNAVAILABLE", _WITHOUT).adding(cache_status.MISS)
-            return told.adding(("Retry-After", str(_TOKEN_SECONDS)))
+            return self._without_token(answer)
         return answer
+
+    def _without_token(self, refused: Answer) -> Answer:
+        """What is said for upstream's 401, which blames the client's login."""
+        server = named_server(field_values(refused.headers, "WWW-Authenticate"))
+        reason = None if server is None else self._context.health.reason(server)
+        who = "the token server" if server is None else f"the token server {server}"
+        why = "" if reason is None else f" ({reason})"
+        message = f"a token is wanted, and {who} gave none{why}; try again in a minute"
+        detail = {"upstream": server and str(server), "reason": reason or message}
+        told = error_answer(
+            503, "UNAVAILABLE", message, **{name: said for name, said in detail.items() if said}
+        )
+        return told.adding(cache_status.MISS, ("Retry-After", str(_TOKEN_SECONDS)))
 
     async def _pushed(self, repository: Repository, endpoint: Blob | Manifest) -> None:
         """Wait a while for what was pushed just now."""

@@ -9,6 +9,7 @@ import errno
 import functools
 import sqlite3
 from collections.abc import Callable
+from enum import Enum
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import diskcache
@@ -48,6 +49,39 @@ class StoreError(Exception):
 
 class StoreBusyError(StoreError):
     """Another process holds the database; waiting again would take as long."""
+
+
+class StoreTrouble(Enum):
+    """Why nothing can be stored now, as a monitor is told; each with a sentence for it."""
+
+    STORE_BUSY = "another process holds the database, or the disk hangs"
+    STORE_FAILED = "the disk or the database does not work"
+    DISK_FULL = "the disk is full"
+    READ_ONLY = "the data folder cannot be written"
+
+    @classmethod
+    def of(cls, error: StoreError) -> "StoreTrouble":
+        """Which of them an error of :func:`guarded` is."""
+        if isinstance(error, StoreBusyError):
+            return cls.STORE_BUSY
+        cause = error.__cause__
+        if isinstance(cause, sqlite3.Error):
+            return _TROUBLE_OF_SQLITE.get(sqlite_code(cause) or 0, cls.STORE_FAILED)
+        number = cause.errno if isinstance(cause, OSError) else None
+        return _TROUBLE_OF_THE_SYSTEM.get(number or 0, cls.STORE_FAILED)
+
+
+_TROUBLE_OF_THE_SYSTEM = {
+    errno.ENOSPC: StoreTrouble.DISK_FULL,
+    errno.EDQUOT: StoreTrouble.DISK_FULL,
+    errno.EROFS: StoreTrouble.READ_ONLY,
+    errno.EACCES: StoreTrouble.READ_ONLY,
+    errno.EPERM: StoreTrouble.READ_ONLY,
+}
+_TROUBLE_OF_SQLITE = {
+    sqlite3.SQLITE_FULL: StoreTrouble.DISK_FULL,
+    sqlite3.SQLITE_READONLY: StoreTrouble.READ_ONLY,
+}
 
 
 class Health:

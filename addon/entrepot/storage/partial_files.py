@@ -36,6 +36,12 @@ class PartialFiles:
         file, name = tempfile.mkstemp(".part", _PUSHED, self.folder)
         return file, Path(name)
 
+    @guarded
+    def try_to_write(self) -> None:
+        """Write a byte into a file that has no name, where the file system has such files."""
+        with tempfile.TemporaryFile(dir=self.folder, buffering=0) as file:
+            file.write(b"0")
+
     def remove_old(self, now: float) -> None:
         """Remove unfinished pushes, downloads that nobody continued for a week, and empty ones.
 

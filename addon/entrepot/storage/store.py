@@ -173,6 +173,8 @@ class Store:
         if self._trims:
             index.keep_number(_IN_FORCE, self.limit)
             eviction.make_room(0)
+        self.room = size_limit.room()
+        """What the disk has room for, at the start."""
 
     def _first_limit(self, index: IndexRows) -> int:
         """The limit of the first start, which stays."""
@@ -217,6 +219,18 @@ class Store:
         """Close the calling thread's connections; each thread that used the store has its own."""
         self._blob_cache.close()
         self._index_cache.close()
+
+    @guarded
+    def check(self) -> None:
+        """Find out whether it can be read and written now, for what costs no row.
+
+        Raises :class:`StoreError`.
+        """
+        for cache in (self._blob_cache, self._index_cache):
+            database.try_to_use(cache)
+        self.partials.try_to_write()
+        if not self.downloads.has_room():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     # What it needs while it runs: see ``maintenance.housekeeping``
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from entrepot.events.log import Events
 from entrepot.events.table import Event
-from entrepot.storage.errors import StoreBusyError, StoreError
+from entrepot.storage.errors import StoreBusyError, StoreError, StoreTrouble
 from entrepot.storage.store import Store
 
 _REST_SECONDS = 10.0
@@ -36,16 +36,29 @@ class StoreThread:
         """Run a method of the store; ``otherwise`` where the store fails."""
         if self._clock() < self._rests_until:
             return otherwise
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._pool, function)
-        except StoreBusyError as error:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+        except StoreError as error:
+            self._failed(error)
+            return otherwise
+
+    async def check(self) -> StoreTrouble | None:
+        """Why nothing can be stored now, asked of the store itself; None where all is well."""
+        if self._clock() < self._rests_until:
+            return StoreTrouble.STORE_BUSY
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._pool, self.store.check)
+        except StoreError as error:
+            self._failed(error)
+            return StoreTrouble.of(error)
+        return None
+
+    def _failed(self, error: StoreError) -> None:
+        if isinstance(error, StoreBusyError):
             self._rests_until = self._clock() + _REST_SECONDS
             self._events.log_once(Event.STORE_BUSY, reason=error)
-            return otherwise
-        except StoreError as error:
+        else:
             self._events.log_once(Event.STORE_FAILED, reason=error)
-            return otherwise
 
     def run_from_thread(self, function: Callable[[], T]) -> T:
         """Run a method of the store for another thread, which waits. Raises ``StoreError``."""

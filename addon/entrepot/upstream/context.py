@@ -30,13 +30,9 @@ class Context:
     """The parts of one proxy that its answers are made with, all for one event loop."""
 
     gateway: Gateway
-    health: HostHealth
-    """The gateway's: which hosts answer."""
     relay: Relay
     threads: WorkerThreads
     flights: Flights
-    store: Store
-    """To be used on ``store_thread`` alone."""
     store_thread: StoreThread
     access: Access
     events: Events
@@ -78,17 +74,25 @@ class Context:
         )
         return cls(
             gateway,
-            gateway.health,
             Relay(threads, clock),
             threads,
             Flights(),
-            store,
             StoreThread(store, events, clock),
             access,
             events,
             clock,
             wall,
         )
+
+    @property
+    def health(self) -> HostHealth:
+        """Which hosts answer, as the gateway finds out."""
+        return self.gateway.health
+
+    @property
+    def store(self) -> Store:
+        """The store, to be used on ``store_thread`` alone."""
+        return self.store_thread.store
 
     async def ask_once(
         self,

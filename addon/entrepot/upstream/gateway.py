@@ -6,7 +6,7 @@ knows which hosts do not answer, and tries them again behind such answers.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 
@@ -26,6 +26,7 @@ from entrepot.protocol.network_reach import Reach
 from entrepot.protocol.statuses import TRANSIENT
 from entrepot.upstream.account_auth.challenges import AccountAuth
 from entrepot.upstream.host_health import HostHealth
+from entrepot.upstream.host_outcomes import HostOutcomes, UpstreamState, upstream_states
 from entrepot.upstream.rate_limits import RateLimits, account_hint
 from entrepot.upstream.retry_policy import PATIENCE, PATIENCE_WITH_FALLBACK, Patience
 from entrepot.upstream.worker_threads import WorkerThreads
@@ -74,6 +75,7 @@ class Gateway:
         could be served; ``offline`` asks no upstream at all.
         """
         self.upstream = upstream
+        self.outcomes = upstream.observer = HostOutcomes(wall)
         self.account_auth = AccountAuth(upstream, events, clock)
         self.health = HostHealth(events, clock, self.reach_of, self._ask_again, offline=offline)
         self._access = access
@@ -170,14 +172,9 @@ class Gateway:
         asked = Request("HEAD", request.origin, request.path, reach=self.reach_of(request))
         return await self._heard(asked, signed, by=request, fallback=fallback)
 
-    def upstreams(self) -> dict[str, dict[str, object]]:
-        """What is known of hosts that are not simply there, or that limit pulls; for a monitor."""
-        found: dict[str, dict[str, object]] = {}
-        for origin, state in self.health.states().items():
-            found.setdefault(str(origin), {})["state"] = state
-        for origin, limit in self._limits.last.items():
-            found.setdefault(str(origin), {})["ratelimit"] = asdict(limit)
-        return found
+    def upstreams(self) -> dict[Origin, UpstreamState]:
+        """How every host does that was asked lately; for a monitor."""
+        return upstream_states(self.outcomes.known(), self.health.states(), self._limits.last)
 
     def let_go(self, reply: Reply) -> None:
         """Read what little is left, so that the connection serves again; nobody waits for it."""

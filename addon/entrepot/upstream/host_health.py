@@ -103,6 +103,10 @@ class HostHealth:
         )
         self._trials.put(asked.origin, trial, renew=False)
 
+    def reason(self, origin: Origin) -> str | None:
+        """Why a host gave no answer when it was last asked; None where it did."""
+        return self._reasons.get(origin)
+
     def left_alone(self, origin: Origin) -> UpstreamError:
         """Why a host is not asked now that is known not to answer."""
         reason = self._reasons.get(origin)

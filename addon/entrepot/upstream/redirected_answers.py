@@ -8,7 +8,7 @@ A failure keeps its status, and is said in our own words.
 
 from entrepot.http_client.response import Reply
 from entrepot.http_client.retry_after import parse_retry_after
-from entrepot.protocol.messages import Answer, Fields, Request, error_answer
+from entrepot.protocol.messages import Answer, Fields, Request, upstream_error
 
 _CODES = {401: "UNAUTHORIZED", 403: "DENIED", 404: "NOT_FOUND", 429: "TOOMANYREQUESTS"}
 
@@ -28,8 +28,9 @@ def problem(request: Request, reply: Reply) -> Answer | None:
     """What is said instead of an answer that may not be passed on; None for one that may."""
     host = reply.target.origin
     if reply.status >= 400:
-        message = f"the registry sends to {host}, which answered {reply.status}"
-        answer = error_answer(reply.status, _CODES.get(reply.status, "UNAVAILABLE"), message)
+        reason = f"it sends to {host}, which answered {reply.status}"
+        code = _CODES.get(reply.status, "UNAVAILABLE")
+        answer = upstream_error(reply.status, code, request.origin, reason)
         after = reply.value("Retry-After")
         known = after is not None and parse_retry_after(after) is not None
         return answer.adding(("Retry-After", str(after))) if known else answer
@@ -37,5 +38,5 @@ def problem(request: Request, reply: Reply) -> Answer | None:
         return None
     if reply.status == 206 and not is_page(reply.headers):
         return None
-    message = f"the registry sends to {host}, which sent nothing that could be verified"
-    return error_answer(502, "UNAVAILABLE", message)
+    reason = f"it sends to {host}, which sent nothing that could be verified"
+    return upstream_error(502, "UNAVAILABLE", request.origin, reason)

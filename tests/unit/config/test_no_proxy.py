@@ -43,6 +43,12 @@ TABLE = [
 ]
 
 
+@pytest.mark.parametrize("text", sorted({entry for entry, *_ in TABLE}))
+def test_an_entry_is_written_as_it_is_read(text: str) -> None:
+    entry = NoProxyEntry.parse(text)
+    assert NoProxyEntry.parse(str(entry)) == entry
+
+
 @pytest.mark.parametrize(("entry", "host", "port", "direct"), TABLE)
 def test_an_entry_covers_what_it_means(entry: str, host: str, port: int, direct: bool) -> None:  # noqa: FBT001
     """As Go's programs read it; a name is taken in any spelling."""

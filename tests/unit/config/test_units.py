@@ -1,12 +1,13 @@
 """Sizes and durations, as administrators write them."""
 
 import contextlib
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.config.units import parse_duration, parse_duration_or_never, parse_size
+from entrepot.config.units import parse_duration, parse_duration_or_never, parse_size, size_text
 
 
 @pytest.mark.parametrize(
@@ -94,3 +95,29 @@ def test_duration_is_refused(text: str) -> None:
 def test_scrubbing_may_be_off() -> None:
     assert parse_duration_or_never("0") == 0
     assert parse_duration_or_never("30d") == 2592000
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0B"),
+        (1, "1B"),
+        (1023, "1023B"),
+        (1024, "1.0KiB"),
+        (40 * 2**20, "40.0MiB"),
+        (2**30 - 1, "1.0GiB"),  # not 1024.0MiB
+        (42_090_823_680, "39.2GiB"),
+        (3 * 2**39, "1.5TiB"),
+        (2**63 - 1, "8388608.0TiB"),
+    ],
+)
+def test_a_size_is_written_in_the_unit_that_fits(size: int, text: str) -> None:
+    assert size_text(size) == text
+
+
+@given(st.integers(1, 2**49))
+def test_no_size_reads_as_none_and_each_can_be_read_again(size: int) -> None:
+    """Neither 0.0 nor 1024.0 of anything; what is read again is the nearest tenth."""
+    text = size_text(size)
+    assert not re.match(r"0\.0|102[4-9]\.", text)
+    assert abs(parse_size(text) - size) <= size * 0.05

@@ -64,17 +64,6 @@ def test_json_says_the_same(values: dict[str, object]) -> None:
     }
 
 
-def test_lines_of_others_have_the_same_form() -> None:
-    """Mitmproxy's own words are a field: they break no line, and say whose connection it was."""
-    record = _record("two\nlines")
-    record.client = ("10.0.0.9", 5000)
-    text = LogFormat.TEXT.formatter().format(record)
-    assert text.endswith(r' WARNING mitmproxy client=10.0.0.9 message="two\nlines"')
-    said = json.loads(LogFormat.JSON.formatter().format(record))
-    assert said["event"] == "mitmproxy"
-    assert (said["client"], said["message"]) == ("10.0.0.9", "two\nlines")
-
-
 def test_a_traceback_stays_with_its_line() -> None:
     """In JSON as a field, so that a line is an object for ever."""
     record = _record("", {"event": "hook_failed"})

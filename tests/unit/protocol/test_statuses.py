@@ -3,6 +3,7 @@
 import pytest
 
 from entrepot.protocol import statuses
+from entrepot.protocol.statuses import reason_phrase
 
 
 def test_what_passes_is_no_refusal() -> None:
@@ -23,3 +24,23 @@ def test_the_sets_of_what_passes_differ_on_purpose() -> None:
 )
 def test_a_failing_token_server_gives_no_answer(status: int, expected: bool) -> None:  # noqa: FBT001
     assert statuses.is_no_answer(status) is expected
+
+
+@pytest.mark.parametrize(
+    ("status", "why", "phrase"),
+    [
+        (200, "", "OK"),
+        (502, "", "Bad Gateway"),
+        (502, "upstream: it is down", "Bad Gateway (upstream: it is down)"),
+        (421, "a\r\nSet-Cookie: b", "Misdirected Request (a  Set-Cookie: b)"),
+        (404, "café", "Not Found (caf )"),
+        (599, "odd", "(odd)"),
+    ],
+)
+def test_the_first_line_of_an_answer_says_why(status: int, why: str, phrase: str) -> None:
+    """It stays one line, whatever the reason is made of."""
+    assert reason_phrase(status, why) == phrase
+
+
+def test_a_reason_stays_short() -> None:
+    assert len(reason_phrase(502, "x" * 5000)) < 400

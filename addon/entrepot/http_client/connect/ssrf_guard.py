@@ -123,6 +123,13 @@ class Destinations:
             return "it is no address"
         return ITSELF if self.listeners.have(found, port) else reach.refusal(self._scope(found))
 
+    def is_here(self, reach: Reach, address: str, port: int) -> bool:
+        """Whether an address is this process itself, to whoever may be led there at all."""
+        found = literal(address)
+        if found is None or not self.listeners.have(found, port):
+            return False
+        return reach.refusal(self._scope(found)) is None
+
     def foreseen(
         self, reach: Reach, host: str, port: int, *, elsewhere: bool = False
     ) -> str | None:

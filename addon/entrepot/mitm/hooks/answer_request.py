@@ -5,14 +5,15 @@ refused, before there is a body. An exception in a hook would let the request go
 it becomes a 500 here: promise 2 fails closed.
 """
 
-from mitmproxy import http
+from mitmproxy import connection, http
 
 from entrepot.endpoints.login_requests import LARGEST_FORM
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.errors import unavailable
 from entrepot.mitm import translate
-from entrepot.mitm.authority_mismatch import authority_mismatch
+from entrepot.mitm.addressing.authority_mismatch import authority_mismatch
+from entrepot.mitm.addressing.own_ports import MistakenPorts
 from entrepot.mitm.hooks.classify_request import (
     ANSWERED,
     CLASSIFIED,
@@ -22,7 +23,7 @@ from entrepot.mitm.hooks.classify_request import (
 )
 from entrepot.mitm.hooks.proxyauth import pardon
 from entrepot.mitm.hooks.ssrf_boundary import forbidden, log_refusal, why_refused
-from entrepot.mitm.layers.error_pages import refuse, response_of
+from entrepot.mitm.layers.error_pages import refuse, response_of, speaks_registry
 from entrepot.mitm.layers.http_layer import SELF
 from entrepot.mitm.recording.subject import begin_record
 from entrepot.mitm.restart.drain import STOPPING, Drain
@@ -30,7 +31,7 @@ from entrepot.mitm.state import ProxyState, client_of
 from entrepot.protocol import cache_status
 from entrepot.protocol.header_filters import content_fields
 from entrepot.protocol.identifiers import Origin
-from entrepot.protocol.messages import Answer, error_answer, field_values
+from entrepot.protocol.messages import Answer, error_answer, field_values, upstream_error
 from entrepot.protocol.routes import Blob, Manifest, Referrers, TagList
 
 NOWHERE = Origin("http", SELF, 80)
@@ -47,14 +48,17 @@ class Requests:
     def __init__(self, state: ProxyState, drain: Drain) -> None:
         self._state = state
         self._drain = drain
+        self._mistaken = MistakenPorts(state)
+
+    def client_connected(self, client: connection.Client) -> None:
+        """Say who is not let in at all, by mitmproxy's ``block_global`` or ``block_private``."""
+        if client.error is not None and self._state.engine is not None:
+            kind = "private" if "block_private" in client.error else "public"
+            self._state.engine.admission.refused(client_of(client), f"its address is {kind}")
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Look at a request before its body comes; none is held but a small form for a token."""
-        if self._state.engine is None:
-            return
-        refusal = self._refusal(flow)
-        if refusal is not None:
-            self._refuse(flow, refusal)
+        if self._state.engine is None or await self._turns_away(flow):
             return
         pardon(flow)
         if flow.response is not None:
@@ -90,6 +94,17 @@ class Requests:
             return error_answer(503, "UNAVAILABLE", STOPPING)
         return None
 
+    async def _turns_away(self, flow: http.HTTPFlow) -> bool:
+        """Refuse a client that is not served, or takes this port for another; whether it is."""
+        refusal = self._refusal(flow)
+        if refusal is not None:
+            self._refuse(flow, refusal)
+            return True
+        mistaken = await self._mistaken.refusal(flow)
+        if mistaken is not None:
+            refuse(flow, response_of(mistaken.adding(cache_status.ERROR), flow.request))
+        return mistaken is not None
+
     def _unavailable(self, asked: Classified) -> Answer | None:
         """The 503 where upstream is not to be asked now: offline, or by its circuit breaker.
 
@@ -97,7 +112,7 @@ class Requests:
         """
         health, origin = self._state.parts().context.health, asked.request.origin
         if asked.by in (AnsweredBy.UPSTREAM, AnsweredBy.ACCOUNT) and health.offline:
-            return error_answer(503, "UNAVAILABLE", "the proxy is offline")
+            return upstream_error(503, "UNAVAILABLE", origin, "the proxy is offline")
         if asked.by is AnsweredBy.UPSTREAM and not health.may_ask(origin, fallback=False):
             how = cache_status.bypass(asked.endpoint.detail)
             return unavailable(health.left_alone(origin), how)
@@ -113,7 +128,8 @@ class Requests:
     def _refuse(self, flow: http.HTTPFlow, answer: Answer) -> None:
         translate.put_answer(flow, answer)
         flow.metadata[ANSWERED] = True
-        if translate.has_content(flow) and flow.response is not None:
+        goes_on = translate.has_content(flow) or flow.request.method == "CONNECT"
+        if goes_on and flow.response is not None:
             refuse(flow, flow.response)
 
     async def request(self, flow: http.HTTPFlow) -> None:
@@ -136,7 +152,7 @@ class Requests:
     async def _answer(self, flow: http.HTTPFlow) -> None:
         asked: Classified | None = flow.metadata.get(CLASSIFIED)
         if flow.request.host == SELF:
-            answer = self._state.parts().pages.answer(flow.request.method, flow.request.path)
+            answer = await self._own_page(flow)
         elif translate.is_to_a_mirror(flow):
             answer = await self._answer_at_mirror(flow)
         elif asked is None or flow.request.stream:
@@ -154,6 +170,11 @@ class Requests:
         translate.put_answer(flow, answer)
         flow.metadata[ANSWERED] = True
 
+    async def _own_page(self, flow: http.HTTPFlow) -> Answer:
+        if speaks_registry(flow.request):
+            return self._mistaken.no_registry(flow.client_conn)
+        return await self._state.parts().pages.answer(flow.request.method, flow.request.path)
+
     def _check_destination(self, flow: http.HTTPFlow, answer: Answer) -> None:
         """Raise DestinationError where it is known by now that this client is not led there.
 
@@ -168,7 +189,7 @@ class Requests:
     async def _answer_at_mirror(self, flow: http.HTTPFlow) -> Answer:
         parts, request = self._state.parts(), translate.request_of(flow, NOWHERE)
         if request.path != "/v2" and not request.path.startswith("/v2/"):
-            return parts.pages.answer(request.method, request.path)
+            return await parts.pages.answer(request.method, request.path)
         mirror = self._state.mirror_modes[flow.client_conn.proxy_mode.full_spec]
         begin_record(flow, *parts.mirrors.subject(request, mirror))
         return await parts.mirrors.answer(request, mirror)

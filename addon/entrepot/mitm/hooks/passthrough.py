@@ -34,6 +34,9 @@ class Passthrough:
         response.headers.add(*cache_status.bypass(asked.endpoint.detail))
         parts, request = self._state.parts(), asked.request
         parts.context.health.answered(request.origin)
+        parts.context.gateway.outcomes.answered(
+            request.origin, response.status_code, _seconds_to(response, flow.request)
+        )
         if response.status_code == 401:
             challenges = response.headers.get_all("www-authenticate")
             parts.logins.challenged(request.origin, challenges, translate.fields_of(flow.request))
@@ -50,7 +53,10 @@ class Passthrough:
         parts.events.log(
             Event.UPSTREAM_FAILED, url=f"{origin}{asked.request.path}", reason=failure.reason
         )
-        if flow.response is None and not failure.by_us:
+        if failure.by_us:
+            return
+        parts.context.gateway.outcomes.failed(origin, failure.reason)
+        if flow.response is None:
             error = UpstreamError(
                 f"{origin}: {failure.reason}",
                 silent=origin,
@@ -58,6 +64,12 @@ class Passthrough:
                 slow=failure.slow,
             )
             parts.context.health.failed(error)
+
+
+def _seconds_to(response: http.Response, request: http.Request) -> float:
+    """How long an answer was waited for: from the request's end, or begin where it streams on."""
+    begun = request.timestamp_end or request.timestamp_start
+    return max(0.0, response.timestamp_start - begun)
 
 
 def _failure_of(flow: http.HTTPFlow) -> Failure | None:

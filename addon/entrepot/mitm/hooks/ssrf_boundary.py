@@ -18,8 +18,9 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import Destinations
 from entrepot.mitm import translate
+from entrepot.mitm.addressing.own_ports import is_to_itself
 from entrepot.mitm.hooks.upstream_proxy import ProxyPlace, way_to
-from entrepot.mitm.layers.http_layer import SELF
+from entrepot.mitm.layers.http_layer import SELF, address_to_self
 from entrepot.mitm.layers.mitmproxy_errors import NOT_LED, understand
 from entrepot.mitm.state import ProxyState, client_of
 from entrepot.protocol.identifiers import bracketed
@@ -54,10 +55,21 @@ class SsrfBoundary:
         """Refuse a CONNECT before its host is asked whether it is a registry."""
         self._foresee(flow)
 
-    def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Refuse a request, whatever is held here of what it asks for."""
-        if flow.request.host != SELF and not translate.is_to_a_mirror(flow):
-            self._foresee(flow)
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Refuse a request, whatever is held here of what it asks for; not one for our own pages.
+
+        That is answered here, whether the client names us as it would a web server, or another one
+        to be asked through a proxy.
+        """
+        request = flow.request
+        if request.host == SELF or translate.is_to_a_mirror(flow):
+            return
+        if request.scheme == "http" and flow.error is None:
+            client = flow.client_conn
+            if await is_to_itself(self._state, client, request.host, request.port):
+                address_to_self(request)
+                return
+        self._foresee(flow)
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
         """Note for the task that opens this connection who named its destination."""

@@ -6,7 +6,7 @@ of ``mitmproxy_errors``.
 """
 
 from mitmproxy import http
-from mitmproxy.net.http import http1, status_codes
+from mitmproxy.net.http import http1
 from mitmproxy.proxy.layers.http._events import ResponseProtocolError
 
 from entrepot.protocol import cache_status
@@ -14,6 +14,7 @@ from entrepot.protocol.cache_status import CacheStatus
 from entrepot.protocol.identifiers import bracketed
 from entrepot.protocol.messages import Answer, error_answer
 from entrepot.protocol.routes import parse_endpoint
+from entrepot.protocol.statuses import reason_phrase
 
 REFUSAL = "entrepot.refusal"
 """Key of ``flow.metadata``: the answer to a request that is refused while its body is to come."""
@@ -80,7 +81,7 @@ def response_of(answer: Answer, request: http.Request | None = None) -> http.Res
     return http.Response(
         b"HTTP/1.1",
         answer.status,
-        status_codes.RESPONSES.get(answer.status, "").encode(),
+        reason_phrase(answer.status, answer.why).encode("ascii"),
         http.Headers(fields),
         b"" if silent else answer.content,
         None,
@@ -92,7 +93,9 @@ def response_of(answer: Answer, request: http.Request | None = None) -> http.Res
 def text(status: int, reason: str) -> http.Response:
     """An answer of one line, for whoever is no client of a registry."""
     fields = {"Content-Type": "text/plain; charset=utf-8"}
-    return http.Response.make(status, f"{reason}\n".encode(), fields)
+    response = http.Response.make(status, f"{reason}\n".encode(), fields)
+    response.reason = reason_phrase(status, reason)
+    return response
 
 
 def refuse(flow: http.HTTPFlow, response: http.Response) -> None:

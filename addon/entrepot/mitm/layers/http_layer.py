@@ -32,7 +32,8 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseHeaders,
     ResponseProtocolError,
 )
-from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
+from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpRequestHeadersHook
+from mitmproxy.proxy.mode_specs import ReverseMode
 
 from entrepot.mitm.layers import error_pages
 from entrepot.mitm.layers.connect_tunnel import (
@@ -66,6 +67,11 @@ SELF = "entrepot.invalid"
 """The host of a request to the proxy itself; ``.invalid`` is nobody's (RFC 6761)."""
 
 
+def address_to_self(request: http.Request) -> None:
+    """Make a request one to the proxy itself; its ``Host`` stays as the client wrote it."""
+    request.data.host, request.data.port, request.data.scheme = SELF, 80, b"http"
+
+
 class EntrepotHttpStream(HttpStream):
     """One request and its answer, or a CONNECT and what goes through it."""
 
@@ -74,7 +80,7 @@ class EntrepotHttpStream(HttpStream):
         request = event.request
         to_us = self.mode is not HTTPMode.transparent and not request.host
         if to_us and request.method != "CONNECT":
-            request.data.host, request.data.port, request.data.scheme = SELF, 80, b"http"
+            address_to_self(request)
         yield from super().state_wait_for_request_headers(event)
 
     def send_response(self, already_streamed: bool = False) -> Iterator[Any]:  # noqa: FBT001, FBT002
@@ -158,6 +164,15 @@ class EntrepotHttpStream(HttpStream):
             answer = unanswered(self.flow.request, failure.reason, oci=inside)
             event = RefusedError(self.stream_id, answer, failure.reason)
         yield from super().handle_protocol_error(event)
+
+    def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:  # noqa: FBT001
+        """Ask the addon about a CONNECT to a mirror, before mitmproxy refuses it."""
+        at_mirror = isinstance(self.context.client.proxy_mode, ReverseMode)
+        if request and at_mirror and self.flow.request.method == "CONNECT":
+            yield HttpRequestHeadersHook(self.flow)
+            if (yield from self.check_killed(True)):  # noqa: FBT003 that is how it is declared
+                return True
+        return (yield from super().check_invalid(request))
 
     def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:  # noqa: FBT001
         """End a flow that was killed; with an answer, where there is one for it."""

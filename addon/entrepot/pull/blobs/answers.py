@@ -9,7 +9,7 @@ from entrepot.events.counters import Counter
 from entrepot.events.table import Event
 from entrepot.protocol import cache_status
 from entrepot.protocol.cache_status import CacheStatus
-from entrepot.protocol.messages import Answer, Body, BodyError, Request, error_answer
+from entrepot.protocol.messages import Answer, Body, BodyError, Request, upstream_error
 from entrepot.pull.pull import Pull
 from entrepot.storage.blobs import StoredBlob
 from entrepot.transfer.bodies import ContinuedBody, FileBody
@@ -49,7 +49,7 @@ class BlobAnswers:
                 await download.file.settled()
             except BodyError as error:
                 opened.close()
-                return error_answer(502, "UNAVAILABLE", str(error))
+                return upstream_error(502, "UNAVAILABLE", request.origin, str(error))
         content = Content(
             download.digest,
             download.media_type,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from entrepot.events.counters import Counter
 from entrepot.http_client.errors import UpstreamError
 from entrepot.protocol import cache_status
-from entrepot.protocol.messages import Answer, error_answer
+from entrepot.protocol.messages import Answer, upstream_error
 from entrepot.protocol.statuses import TRANSIENT
 from entrepot.pull.authorization import Authorization, Evidence
 from entrepot.pull.blobs.answers import BlobAnswers, drop
@@ -179,7 +179,8 @@ class BlobLookup:
             await authorization.revoke(pull, reply, for_all=False)
         elif is_elsewhere(request, reply) and is_page(reply.headers):
             reply.close()
-            return error_answer(502, "UNAVAILABLE", "upstream sends to a web page, not to the blob")
+            reason = "it sends to a web page, not to the blob"
+            return upstream_error(502, "UNAVAILABLE", request.origin, reason)
         elif Evidence.of(reply, asked).is_named(pull.digest):
             await authorization.grant(pull, asked)
         return await self._context.relay.answer(request, reply)

@@ -5,7 +5,7 @@ from entrepot.events.table import Event
 from entrepot.http_client.response import Reply
 from entrepot.protocol import cache_status
 from entrepot.protocol.identifiers import Digest
-from entrepot.protocol.messages import Answer, Fields, error_answer
+from entrepot.protocol.messages import Answer, Fields, upstream_error
 from entrepot.pull.authorization import Authorization
 from entrepot.pull.pull import Pull
 from entrepot.transfer.range_answers import wants_part
@@ -44,7 +44,8 @@ class Unstored:
             context.events.log(
                 Event.DIGEST_MISMATCHED, digest=digest, registry=request.origin, reason="empty"
             )
-            return error_answer(502, "DIGEST_INVALID", f"upstream sent nothing for {digest}")
+            reason = f"it sent nothing for {digest}"
+            return upstream_error(502, "DIGEST_INVALID", request.origin, reason)
         headers: Fields = (
             ("Content-Type", reply.value("Content-Type") or "application/octet-stream"),
             ("Docker-Content-Digest", str(digest)),

@@ -13,7 +13,7 @@ from entrepot.protocol import cache_status
 from entrepot.protocol.header_filters import OF_A_MANIFEST, only
 from entrepot.protocol.identifiers import Digest
 from entrepot.protocol.manifests import listed_digests
-from entrepot.protocol.messages import Answer, error_answer, said_digest
+from entrepot.protocol.messages import Answer, said_digest, upstream_error
 from entrepot.pull.authorization import Authorization
 from entrepot.pull.manifests.tag_history import TagHistory
 from entrepot.pull.pull import Pull, TagPull
@@ -95,5 +95,5 @@ class ManifestCommit:
             Event.DIGEST_MISMATCHED, digest=claimed, repository=pull.repository, reason="manifest"
         )
         self._context.access.deny(pull.repository, pull.who)
-        message = f"upstream sent a manifest that is not {claimed}"
-        return error_answer(502, "DIGEST_INVALID", message)
+        reason = f"it sent a manifest that is not {claimed}"
+        return upstream_error(502, "DIGEST_INVALID", pull.repository.origin, reason)

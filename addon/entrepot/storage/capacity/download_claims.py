@@ -49,6 +49,17 @@ class DownloadClaims:
         self._head_start = min(_HEAD_START, size_limit.limit // _HEAD_START_SHARE)
 
     @guarded
+    def has_room(self) -> bool:
+        """Whether a byte can be had at all: the disk has its reserve, or what may give way for it.
+
+        Others may have filled the disk.
+        """
+        with self._lock:
+            _, under = self._size_limit.short(0)
+            loose = self._idle.granted + self._drafts.loose()
+            return under <= 0 or under <= loose + self._eviction.evictable()
+
+    @guarded
     def hold(self, path: Path) -> None:
         """Keep what is there of an unfinished download, which is to be continued, or made."""
         with self._lock:

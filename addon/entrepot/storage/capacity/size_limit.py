@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import diskcache
@@ -77,12 +78,32 @@ class SizeLimit:
 
         So many of them are ``on_disk`` already. Neither is positive where they fit.
         """
-        state = os.statvfs(self._partials)
-        reserve = min(_RESERVE, state.f_blocks * state.f_frsize // _RESERVE_SHARE)
+        free, reserve = self._disk()
         unwritten = self.downloads.unwritten + self.drafts.unwritten + extra - on_disk
         used = int(self._blobs.volume()) + self.idle.granted + self.downloads.granted
         over = used + self._beside() + self.drafts_excess() + extra - self.limit
-        return over, reserve + unwritten - state.f_bavail * state.f_frsize
+        return over, reserve + unwritten - free
+
+    def room(self) -> "DiskRoom":
+        """What could be held on this disk now, whatever the limit says; nothing is under way."""
+        free, reserve = self._disk()
+        held = int(self._blobs.volume()) + self.idle.granted + self._beside()
+        return DiskRoom(held + max(0, free - reserve), free, reserve)
+
+    def _disk(self) -> tuple[int, int]:
+        """What is free of the disk, and what is left free of it."""
+        state = os.statvfs(self._partials)
+        reserve = min(_RESERVE, state.f_blocks * state.f_frsize // _RESERVE_SHARE)
+        return state.f_bavail * state.f_frsize, reserve
+
+
+@dataclass(frozen=True, slots=True)
+class DiskRoom:
+    """What a disk has room for, in bytes: ``attainable`` in all, with what is held already."""
+
+    attainable: int
+    free: int
+    reserve: int
 
 
 def length(path: Path) -> int:

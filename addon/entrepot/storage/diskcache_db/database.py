@@ -142,6 +142,14 @@ def bytes_in_rows(cache: diskcache.Cache) -> int:
     return int(count)
 
 
+def try_to_use(cache: diskcache.Cache) -> None:
+    """Read the table and take the lock for writing, and write nothing. Raises what SQLite does."""
+    sql = cache._sql  # noqa: SLF001 its ``transact`` takes every error for a lock that is held
+    sql("SELECT rowid FROM Cache LIMIT 1").fetchall()
+    sql("BEGIN IMMEDIATE")
+    sql("ROLLBACK")
+
+
 def _look_at(path: Path, *, checked: bool) -> None:
     """Find damage of the structure, and a lock that diskcache would wait a minute for."""
     if not path.exists():

@@ -13,6 +13,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from entrepot.events.counters import Counter
 from entrepot.http_client.connect.ssrf_guard import DestinationError
@@ -134,13 +135,17 @@ class Probes:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def is_registry(self, origin: Origin, reach: Reach | None) -> bool | UpstreamError:
+    async def is_registry(
+        self, origin: Origin, reach: Reach | None, *, observed: bool = False
+    ) -> bool | UpstreamError:
         """Ask a host whether it is a registry; the error where it does not say.
 
-        Raises ``DestinationError`` where ``reach`` does not lead there, as :meth:`inspect` does.
+        ``observed`` where its answer shows how an upstream does (``host_outcomes``). Raises
+        ``DestinationError`` where ``reach`` does not lead there, as :meth:`inspect` does.
         """
+        ask = partial(self._ask, origin, reach, observed=observed)
         try:
-            return await self._context.threads.call(lambda: self._ask(origin, reach), PROBE_SECONDS)
+            return await self._context.threads.call(ask, PROBE_SECONDS)
         except UpstreamError as error:
             return error
         except TimeoutError:
@@ -163,13 +168,12 @@ class Probes:
             return Inspection("it speaks no HTTP/1.1")
         return Inspection(None, greeting.problem, greeting.is_away)
 
-    def _ask(self, origin: Origin, reach: Reach | None) -> bool:
+    def _ask(self, origin: Origin, reach: Reach | None, *, observed: bool) -> bool:
         target = Target(origin, "/v2/")
         fields = (("Accept", "application/json"), ("Accept-Encoding", "identity"))
         upstream = self._context.gateway.upstream
-        reply = upstream.send(
-            "GET", target, fields, SendOptions(Follow.NO, reach=reach, seconds=PROBE_SECONDS)
-        )
+        options = SendOptions(Follow.NO, reach=reach, seconds=PROBE_SECONDS, observed=observed)
+        reply = upstream.send("GET", target, fields, options)
         try:
             return is_registry_answer(reply)
         finally:

@@ -27,6 +27,11 @@ MOST_REMEMBERED = 10_000
 REMEMBERED_FOR_A_CLIENT = 1000
 """Hosts, and refusals. A client that names more loses what it named itself."""
 
+_CACHED = "a registry, whose content is cached"
+_ORDINARY = "passed through untouched, as every host that is no registry"
+_SILENT = "passed through untouched, since it did not say what it is"
+"""What a line says became of a host."""
+
 
 class RegistryHosts:
     """Finds out and remembers, for a week in the store, which hosts are registries."""
@@ -151,7 +156,9 @@ class RegistryHosts:
             await self._found(origin, asker.client)
         else:
             await self._found_none(origin, asker.client, seconds, was_one=was_one)
-        self._context.events.log(Event.HOST_PROBED, host=origin, is_registry=verdict)
+        silent = seconds == UNREACHABLE_SECONDS
+        outcome = _CACHED if verdict else _SILENT if silent else _ORDINARY
+        self._context.events.log(Event.HOST_PROBED, host=origin, outcome=outcome)
         return verdict
 
     async def _probe(self, origin: Origin, asker: Asker, *, was_one: bool) -> tuple[bool, float]:
@@ -160,7 +167,7 @@ class RegistryHosts:
         Of one that ``was_one`` it is remembered that it is silent, so that the request that comes
         next does not wait again.
         """
-        answer = await self._probes.is_registry(origin, asker.reach)
+        answer = await self._probes.is_registry(origin, asker.reach, observed=was_one)
         if isinstance(answer, UpstreamError):
             if was_one:
                 self._context.health.failed(answer)

@@ -149,3 +149,21 @@ def test_a_connection_is_for_those_who_would_be_led_there(destinations: Destinat
     finally:
         upstream.close()
         server.stop()
+
+
+@pytest.mark.parametrize(
+    ("reach", "address", "port", "here"),
+    [
+        (Reach.ANYWHERE, "127.0.0.1", 3128, True),
+        (Reach.ANYWHERE, "::1", 5001, True),
+        (Reach.ANYWHERE, "127.0.0.1", 3129, False),
+        (Reach.CLIENT, "127.0.0.1", 3128, False),  # of the client's own machine
+        (Reach.ANYWHERE, ELSEWHERE, 5001, False),
+        (Reach.ANYWHERE, HOST, 5001, False),
+    ],
+)
+def test_where_this_process_is_to_whom(
+    destinations: Destinations, reach: Reach, address: str, port: int, *, here: bool
+) -> None:
+    """What leads back here may be answered at once, but for who means another machine."""
+    assert destinations.is_here(reach, address, port) is here
