@@ -14,7 +14,7 @@ import pytest
 
 from entrepot.observe.database import FILE_NAME
 from entrepot.observe.outcome import Outcome
-from entrepot.observe.reading import Filter, RecordReader, RecordsUnreadableError
+from entrepot.observe.reading import Filter, RecordReader
 from entrepot.observe.request_record import RequestRecord, Road
 from rig.client import Client
 from rig.disk import small_disk
@@ -46,10 +46,7 @@ def records_of(
     found: list[RequestRecord] = []
 
     def are_there() -> bool:
-        try:
-            found[:] = [stored.record for stored in reversed(reader.requests(wanted, most=1000))]
-        except RecordsUnreadableError:
-            return False
+        found[:] = [stored.record for stored in reversed(reader.requests(wanted, most=1000))]
         return len(found) >= count
 
     eventually(are_there, within=20, what=f"{count} records")

@@ -120,15 +120,23 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
-    """Open it beside the one who writes.
+    """Open it beside the one who writes, an empty one where there is none yet.
 
-    Raises ``sqlite3.Error`` where it cannot be read, or is not there yet.
+    Raises ``sqlite3.Error`` where it cannot be read.
     """
+    if not path.exists():
+        return sqlite3.connect(":memory:")
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS
     )
     connection.execute("PRAGMA query_only=1")
     return connection
+
+
+def is_begun(connection: sqlite3.Connection) -> bool:
+    """Whether there are tables yet. Raises ``sqlite3.Error``."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return bool(version)
 
 
 def set_aside(path: Path) -> Path:

@@ -1,8 +1,8 @@
 """Reading the records: what the page, the metrics and the command line show, all from here.
 
 A reader has a connection of its own beside the one that writes, also in another process. It sees
-what was committed: the last second may be missing. It waits for the disk, so it is never for the
-event loop's thread.
+what was committed: the last second may be missing, and before the first there is nothing. It waits
+for the disk, so it is never for the event loop's thread.
 """
 
 import sqlite3
@@ -44,7 +44,7 @@ _SUMMED = (
 
 
 class RecordsUnreadableError(Exception):
-    """There are no records, or they cannot be read; the text says why."""
+    """The records cannot be read; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +151,8 @@ class RecordReader:
 
     def _rows(self, query: str, values: Sequence[object]) -> list[sqlite3.Row]:
         with self._opened() as connection:
+            if not database.is_begun(connection):
+                return []
             return list(connection.execute(query, values))
 
     @contextmanager
