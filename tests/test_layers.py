@@ -23,6 +23,7 @@ ROOMS = (
     "config",
     "auth",
     "storage",
+    "observe",
     "http_client",
     "transfer",
     "upstream",

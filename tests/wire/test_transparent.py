@@ -11,10 +11,14 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from entrepot.observe.outcome import Outcome
+from entrepot.observe.reading import Filter, RecordReader
+from entrepot.observe.request_record import Road
 from rig.client import DirectClient, RedirectedClient, basic
 from rig.corporate import CorporateProxy
 from rig.faults import FaultServer, Gate, status
@@ -126,6 +130,17 @@ def test_a_registry_is_cached(
             f'host_probed host=https://{host} outcome="a registry, whose content is cached"'
             in entrepot.log
         )
+        hit = Road.TRANSPARENT, layer.digest, Outcome.HIT, layer.size
+        recorded = partial(is_recorded, entrepot, Filter(repository=repository), hit)
+        eventually(recorded, within=10, what="the record of the hit")
+
+
+def is_recorded(entrepot: Entrepot, wanted: Filter, said: tuple[Road, str, Outcome, int]) -> bool:
+    """Whether the latest record has this road, reference, outcome, and bytes of the disk."""
+    for latest in RecordReader(entrepot.data).requests(wanted, most=1):
+        record = latest.record
+        return (record.road, record.reference, record.outcome, record.from_disk) == said
+    return False
 
 
 def test_the_log_names_the_listener(entrepot: Entrepot) -> None:
@@ -237,6 +252,12 @@ def test_a_client_without_the_certificate_is_tunnelled_from_then_on(
         what="the refusal",
     )
     assert stranger.certificate(REGISTRY)
+    reader, wanted = RecordReader(entrepot.data), Filter(outcome=Outcome.TUNNEL)
+    eventually(lambda: reader.requests(wanted), within=10, what="the record of the tunnel")
+    (stored,) = reader.requests(wanted)
+    assert (stored.record.registry, stored.record.client) == (REGISTRY, "fd77:1::2")
+    assert stored.record.road is Road.TRANSPARENT
+    assert stored.record.sent > 500
     trusting = client_of(world, 6, entrepot.ca_pem)
     trusting._context.set_ciphers("ECDHE+AESGCM")  # noqa: SLF001 another program, by its looks
     assert trusting.get(f"https://{REGISTRY}/v2/").cache_status

@@ -3,9 +3,10 @@
 From the ground up, as the folders are: the foundation on disk; who may come and where connections
 may lead; the context of every answer (the HTTP client and gateway to upstream, the store, what was
 granted, single flight); pulls, with stale answers while upstream is away; which hosts are
-intercepted; pings, tokens, mirrors and own pages; maintenance beside them all.
+intercepted; pings, tokens, mirrors and own pages; the recorder and maintenance beside them all.
 """
 
+import asyncio
 import secrets
 import time
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from entrepot.app.foundation import Foundation
 from entrepot.auth.client_allowlist import ClientAllowlist
 from entrepot.auth.grants import Access
 from entrepot.auth.token_servers import Realms
+from entrepot.config.networks import Recorded
 from entrepot.config.settings import Config
 from entrepot.config.units import size_text
 from entrepot.control.administration import Administration
@@ -32,6 +34,10 @@ from entrepot.http_client.connect.ssrf_guard import Destinations
 from entrepot.maintenance.eviction_log import EvictionLog
 from entrepot.maintenance.housekeeping import Housekeeping
 from entrepot.maintenance.scrubber import Scrubber
+from entrepot.observe.access_log import AccessLog
+from entrepot.observe.record_store import RecordStore
+from entrepot.observe.recorder import Recorder, Writer
+from entrepot.observe.retention import Retention
 from entrepot.pull.cache import Cache
 from entrepot.pull.stale import StaleIfError
 from entrepot.upstream.context import Context
@@ -86,6 +92,8 @@ class Engine:
             context.wall,
             lambda: described(self.interception.untrusting_clients(), context.wall()),
         )
+        # What is known of all that
+        self.recorder = _recorder(foundation)
         # Maintenance, and what the administrator asks
         self._housekeeping = Housekeeping(context.store_thread, context.events)
         administration = Administration(context.store, context.store_thread.run_from_thread, events)
@@ -100,6 +108,7 @@ class Engine:
 
     def _start(self) -> None:
         _log_what_was_read(self.foundation)
+        self.recorder.start()
         self._housekeeping.start()
         self._eviction_log.start()
         self._control.start()
@@ -114,7 +123,20 @@ class Engine:
             self._scrubber.stop()
         await self.cache.close()
         self._eviction_log.stop()
+        await asyncio.to_thread(self.recorder.stop)
         self.foundation.store.close()
+
+
+def _recorder(foundation: Foundation) -> Recorder:
+    """Who takes the records of requests, with who writes them as the administrator decided."""
+    config, events = foundation.config, foundation.events
+    writers: list[Writer] = []
+    if config.record is not Recorded.NONE:
+        retention = Retention(config.record_keep, config.record_size)
+        writers.append(RecordStore(config.data, events, retention, clock=steady, wall=time.time))
+    if config.access_log:
+        writers.append(AccessLog(events))
+    return Recorder(writers, events)
 
 
 def _destinations(config: Config) -> Destinations:

@@ -44,7 +44,7 @@ class Foundation:
         """Open or create it all. Raises :class:`StartError`."""
         set_limits()
         events = Events()
-        log_to_stderr()
+        log_to_stderr(config.log_format)
         config = without_loops(config, events)
         try:
             roots = Roots.find(config.upstream_ca)

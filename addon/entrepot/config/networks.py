@@ -1,8 +1,10 @@
-"""Networks of clients, as an administrator names them."""
+"""Networks of clients, as an administrator names them, and what is kept of their addresses."""
 
 import contextlib
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from enum import Enum
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -29,3 +31,44 @@ def is_in(client: str, networks: Iterable[Network]) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None) or address
     return any(mapped in network for network in networks)
+
+
+class Recorded(Enum):
+    """What is recorded of clients; the values are those of ``--record``."""
+
+    CLIENTS = "clients"
+    """Whole addresses."""
+    NETWORKS = "networks"
+    """The network of each: /24 of IPv4, /64 of IPv6."""
+    NONE = "none"
+    """No request is recorded at all."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Recorded":
+        """Read the value of the option."""
+        try:
+            return cls(text)
+        except ValueError:
+            raise ValueError(f"expected clients, networks or none, got {text!r}") from None
+
+    def shown(self, client: str) -> str:
+        """What is kept of a client's address."""
+        match self:
+            case Recorded.CLIENTS:
+                return client
+            case Recorded.NETWORKS:
+                return _network_of(client)
+            case Recorded.NONE:
+                return ""
+
+
+@lru_cache(maxsize=4096)
+def _network_of(client: str) -> str:
+    try:
+        address = ip_address(client.partition("%")[0])
+    except ValueError:
+        return ""
+    mapped = getattr(address, "ipv4_mapped", None)
+    address = mapped or address
+    length = 64 if isinstance(address, IPv6Address) else 24
+    return str(ip_network((address, length), strict=False))

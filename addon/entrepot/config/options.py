@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from entrepot.config.addresses import Listen, Resolve, UpstreamProxy
 from entrepot.config.mirror_spec import Mirror
-from entrepot.config.networks import parse_network
+from entrepot.config.networks import Recorded, parse_network
 from entrepot.config.no_proxy import NoProxyEntry
 from entrepot.config.units import parse_duration, parse_duration_or_never, parse_size
+from entrepot.events.lines import LogFormat
 from entrepot.protocol.identifiers import HostPort, is_ip_address, parse_host
 
 _BELOW = re.compile(r"\A\*?\.")
@@ -190,5 +191,17 @@ OPTIONS = (
         parse_proxyauth,
         secret=True,
     ),
+    Option(
+        "record",
+        "str",
+        "WHOM",
+        "record each request: with the client's address (clients), with its network only "
+        "(networks), or nothing (none)",
+        Recorded.parse,
+    ),
+    Option("record_keep", "str", "DURATION", "keep single records so long (30d)", parse_duration),
+    Option("record_size", "str", "SIZE", "and at most so much of them (256MiB)", parse_size),
+    Option("log_format", "str", "FORMAT", "write the log as text or json", LogFormat.parse),
+    Option("access_log", "flag", "", "log one line for each request"),
     Option("permit", "repeatable", "DOMAIN", "a new authority signs for these only", parse_domain),
 )

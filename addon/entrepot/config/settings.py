@@ -6,9 +6,10 @@ from pathlib import Path
 
 from entrepot.config.addresses import Listen, Resolve, UpstreamProxy
 from entrepot.config.mirror_spec import Mirror
-from entrepot.config.networks import Network
+from entrepot.config.networks import Network, Recorded
 from entrepot.config.no_proxy import NoProxyEntry
 from entrepot.config.registry_tables import RegistryTable
+from entrepot.events.lines import LogFormat
 from entrepot.protocol.identifiers import HostPort
 
 _LISTEN = Listen("", 3128)
@@ -67,4 +68,9 @@ class Config:
     only_listed: bool = False
     allow_client: tuple[Network, ...] = ()
     proxyauth: str | None = field(default=None, repr=False)
+    record: Recorded = Recorded.CLIENTS
+    record_keep: float = 30 * 86400.0
+    record_size: int = 256 * 1024**2
+    log_format: LogFormat = LogFormat.TEXT
+    access_log: bool = False
     permit: tuple[str, ...] = ()

@@ -41,6 +41,7 @@ from entrepot.protocol.routes import (
     Catalog,
     Endpoint,
     Manifest,
+    Other,
     Ping,
     Referrers,
     TagList,
@@ -134,6 +135,14 @@ class Mirrors:
                 return await self._referrers(ours, received.path, asked.namespace)
             case _:
                 raise _RefusedError(404, "NOT_FOUND", "there is nothing to pull here")
+
+    def subject(self, received: Request, mirror: Mirror) -> tuple[Origin | None, Endpoint]:
+        """The registry that a request names, and what it asks for; for the record of it."""
+        try:
+            asked = self._addressed(received, mirror)
+        except _RefusedError:
+            return mirror.registry, Other()
+        return asked.registry, asked.endpoint
 
     def _addressed(self, request: Request, mirror: Mirror) -> _Addressed:
         """Find out which registry is meant. Raises :class:`_RefusedError`."""

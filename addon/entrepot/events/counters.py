@@ -29,6 +29,7 @@ class Counter(Enum):
     RATE_LIMITS = "Answers by which a registry limits the rate of pulls."
     PROBES_REFUSED = "Hosts that were not asked whether they are registries: too many were."
     CLIENT_LEFT = "Clients that broke off a transfer."
+    RECORDS_DROPPED = "Records of requests that could not be written, or not fast enough."
     HANDSHAKE_FAILED = "TLS handshakes of clients that failed."
     TUNNELLED_UNTRUSTING = (
         "Connections to registries that were tunnelled since their client does not trust the CA."

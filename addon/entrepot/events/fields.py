@@ -18,6 +18,10 @@ class EventFields(TypedDict, total=False):
     """A server, as ``scheme://host[:port]``, or ``host:port`` as a client named it."""
     registry: object
     """A registry, as ``scheme://host[:port]``."""
+    agent: object
+    """What a client's program calls itself, shortened."""
+    road: object
+    """How a client came: ``proxy``, ``transparent`` or ``mirror``."""
     account: object
     """The user name of an account that is configured."""
     # What was asked for
@@ -31,9 +35,27 @@ class EventFields(TypedDict, total=False):
     """A tag of ``repository``."""
     digest: object
     """The digest of a blob or manifest."""
+    method: object
+    """The method of a request."""
+    kind: object
+    """What a request is for: ``manifest``, ``index``, ``blob``, ``ping``, ``token``, ``tags``,
+    ``referrers``, ``catalog``, ``upload``, ``other``, or ``tunnel``."""
+    # What was answered
+    status: object
+    """The status of the answer; 0 where the client left before."""
+    answered: object
+    """``hit``, ``miss``, ``collapsed``, ``bypass``, ``error`` or ``tunnel``."""
+    cut: object
+    """Why an answer ended before its end."""
     # How much, in bytes where no unit is said
     size: object
     """The size of a blob, or of all that a line is about."""
+    sent: object
+    """What a client got of bodies."""
+    from_disk: object
+    """What of that was here."""
+    from_upstream: object
+    """What came from upstream for it."""
     kept: object
     """What is kept of a download, to be continued."""
     offset: object
@@ -54,6 +76,10 @@ class EventFields(TypedDict, total=False):
     """How long ago the registry last confirmed what was served."""
     connections: object
     """How many connections of clients."""
+    first_byte_ms: object
+    """Milliseconds until the head of an answer was there."""
+    total_ms: object
+    """Milliseconds until the end of an answer."""
     blobs: object
     """How many blobs."""
     manifests: object

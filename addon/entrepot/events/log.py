@@ -1,35 +1,25 @@
-"""Events are counted, and logged as one line each: ``event key=value …`` on standard error.
+"""Events are counted, and logged as one line each on standard error (``lines``).
 
-Values are quoted where they could break the line; no caller passes a credential, a token or a URL
-with a query.
+No caller passes a credential, a token or a URL with a query.
 """
 
 import collections
-import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import inf
-from types import TracebackType
-from typing import TypeAlias, Unpack
+from typing import Unpack
 
 from entrepot.events.counters import Counter
 from entrepot.events.fields import EventFields
-from entrepot.events.redaction import redacted
+from entrepot.events.lines import FIELDS, LogFormat, Trace, line
 from entrepot.events.table import Event
-
-Trace: TypeAlias = (
-    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
-)
-"""As ``sys.exc_info`` has it."""
 
 logger = logging.getLogger("entrepot")
 
 SILENT_SECONDS = 600.0
 """How long an event that comes again and again is not logged again."""
-
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:/@[]*,+")
 
 
 class Events:
@@ -57,8 +47,11 @@ class Events:
         """Count and log an event, with the traceback of a failure elsewhere, if there is one."""
         self.count(event)
         failed = trace is not None and trace[0] is not None
-        text = line(event.label, fields)
-        logger.log(event.row.level, "%s", text, exc_info=trace if failed else None)
+        known = {name: value for name, value in fields.items() if value is not None}
+        text = line(event.label, known)
+        said = {FIELDS: {"event": event.label, **known}}
+        trace = trace if failed else None
+        logger.log(event.row.level, "%s", text, exc_info=trace, extra=said)
 
     def log_once(self, event: Event, **fields: Unpack[EventFields]) -> None:
         """Count, and log once in ten minutes only: a broken disk would else fill the log.
@@ -76,32 +69,18 @@ class Events:
         self._logged[event] = (now, self.counts[event.label])
 
 
-def log_to_stderr() -> None:
-    """Give our lines their own way out, whatever mitmproxy's verbosity; twice is harmless.
+def log_to_stderr(log_format: LogFormat | None = None) -> None:
+    """Give our lines their own way out, whatever mitmproxy's verbosity.
 
-    urllib3 says nothing any more: it quotes whole URLs, signatures among them, with a traceback.
+    They are text until a format is given, which then stays. urllib3 says nothing any more: it
+    quotes whole URLs, signatures among them, with a traceback.
     """
     logging.getLogger("urllib3").setLevel(logging.CRITICAL)
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logger.addHandler(handler)
+        logger.addHandler(logging.StreamHandler(sys.stderr))
+        log_format = log_format or LogFormat.TEXT
+    if log_format is not None:
+        for handler in logger.handlers:
+            handler.setFormatter(log_format.formatter())
     logger.setLevel(logging.INFO)
     logger.propagate = False
-
-
-class _Formatter(logging.Formatter):
-    """A line; the texts in a traceback are not ours, and may quote a URL."""
-
-    def formatException(self, ei: Trace) -> str:  # noqa: N802 logging's
-        return redacted(super().formatException(ei))
-
-
-def line(event: str, fields: Mapping[str, object]) -> str:
-    """One line of text, whatever is in the fields."""
-    values = {name: str(value) for name, value in fields.items() if value is not None}
-    return " ".join([event, *(f"{name}={_quoted(value)}" for name, value in values.items())])
-
-
-def _quoted(text: str) -> str:
-    return text if text and set(text) <= _PLAIN else json.dumps(text)

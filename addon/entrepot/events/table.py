@@ -5,7 +5,7 @@ The list of events in ``docs/operations.md`` is made from it (``documentation.py
 
 from enum import Enum
 
-from entrepot.events import process_rows
+from entrepot.events import administration_rows, disk_rows, process_rows, record_rows
 from entrepot.events.row import EventRow, error, info, warning
 
 
@@ -117,6 +117,7 @@ class Event(Enum):
         "does not fit.",
         "Nothing, if the next try succeeds; else what the reason says.",
     )
+    REQUEST_SERVED = record_rows.REQUEST_SERVED
     # Registries and other servers
     HOST_PROBED = info(
         "host outcome",
@@ -212,85 +213,24 @@ class Event(Enum):
         "Nothing: the push is well, the first pull fetches.",
     )
     # What the administrator does
-    IMAGES_REMOVED = info(
-        "images size names",
-        "The administrator [removed images](images.md); `size` are the bytes that became free.",
-    )
-    IMAGES_PINNED = info(
-        "images size names",
-        "The administrator [pinned images](images.md#pins); `size` are the bytes of all pins.",
-    )
-    IMAGES_UNPINNED = info(
-        "images size names",
-        "The administrator unpinned images; `size` are the bytes of the pins that are left.",
-    )
-    CONTROL_REFUSED = warning(
-        "reason suppressed",
-        "Somebody else than the proxy's own user, or root, opened the control socket.",
-        "Look who can enter the data folder.",
-    )
-    CONTROL_FAILED = warning(
-        "reason",
-        "The control socket could not be made: [what it is for](images.md) cannot be done while "
-        "the proxy runs.",
-        "By the reason; a restart tries again.",
-    )
+    IMAGES_REMOVED = administration_rows.IMAGES_REMOVED
+    IMAGES_PINNED = administration_rows.IMAGES_PINNED
+    IMAGES_UNPINNED = administration_rows.IMAGES_UNPINNED
+    CONTROL_REFUSED = administration_rows.CONTROL_REFUSED
+    CONTROL_FAILED = administration_rows.CONTROL_FAILED
     # The disk
-    STORE_FULL = warning(
-        "digest size suppressed",
-        "The blob is larger than the limit or the disk allows, or than what running downloads "
-        "leave; it was served unstored.",
-        "`--size`, or a larger disk.",
-    )
-    OBJECTS_EVICTED = info(
-        "blobs manifests size oldest youngest hint",
-        "So many objects gave way for new ones since the last such line; `oldest` and `youngest` "
-        "say how long ago they were last used.",
-        "Where there is a `hint`: `--size`, or a larger disk; "
-        "`entrepot ls --next` lists [what goes next](images.md).",
-    )
-    STORE_FAILED = warning(
-        "reason suppressed",
-        "The disk or the database does not work; pulls go on uncached.",
-        "Look at the disk, restart.",
-    )
-    STORE_BUSY = warning(
-        "reason suppressed",
-        "Another process holds the database; pulls go on uncached.",
-        "Look what else uses the data folder, restart.",
-    )
-    OBJECT_DAMAGED = warning(
-        "digest reason outcome",
-        "A stored object was not what it was any more; it was removed before it was served, and is "
-        "fetched again.",
-        "Where it repeats, look at the disk.",
-    )
-    BLOB_LOST = warning(
-        "digest offset",
-        "The disk failed while a blob was being sent; the rest came from the registry.",
-        "Look at the disk.",
-    )
-    STORE_RECOVERED = info(
-        "rows_removed files_removed",
-        "After a kill or a power cut: rows without their files and files without their rows were "
-        "removed.",
-    )
-    DATABASE_DAMAGED = warning(
-        "file reason moved_to outcome",
-        "At a start: a database could not be read; it lies beside the new one as "
-        "`cache.db.damaged`.",
-        "Nothing; look at the disk.",
-    )
-    UPKEEP_FAILED = warning(
-        "reason suppressed",
-        "The disk or the database does not work; what has expired stays for another hour.",
-        "Look at the disk, restart.",
-    )
-    SCRUB_FAILED = warning(
-        "reason suppressed",
-        "The scrubber could not read what is stored; it tries again later.",
-        "Look at the disk, restart.",
-    )
+    STORE_FULL = disk_rows.STORE_FULL
+    OBJECTS_EVICTED = disk_rows.OBJECTS_EVICTED
+    STORE_FAILED = disk_rows.STORE_FAILED
+    STORE_BUSY = disk_rows.STORE_BUSY
+    OBJECT_DAMAGED = disk_rows.OBJECT_DAMAGED
+    BLOB_LOST = disk_rows.BLOB_LOST
+    STORE_RECOVERED = disk_rows.STORE_RECOVERED
+    DATABASE_DAMAGED = disk_rows.DATABASE_DAMAGED
+    RECORDS_DAMAGED = record_rows.RECORDS_DAMAGED
+    RECORDS_FAILED = record_rows.RECORDS_FAILED
+    UPKEEP_FAILED = disk_rows.UPKEEP_FAILED
+    SCRUB_FAILED = disk_rows.SCRUB_FAILED
 
     def __init__(self, row: EventRow) -> None:
         self.row = row

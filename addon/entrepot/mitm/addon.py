@@ -2,16 +2,17 @@
 
 A connection: ``ssrf_boundary`` refuses what leads where nobody may go; ``intercept`` decides
 between interception and a tunnel after a CONNECT, ``redirected_connections`` where a firewall
-redirected it; ``certificate_refused`` tunnels for clients without our CA; ``idle_timeout`` drops
-who does nothing; ``tls_contexts`` makes handshakes cheap; ``garbage_collection`` clears away what
-is closed.
+redirected it; ``certificate_refused`` tunnels for clients without our CA; ``recording.tunnels``
+records what cannot be looked into; ``idle_timeout`` drops who does nothing; ``tls_contexts`` makes
+handshakes cheap; ``garbage_collection`` clears away what is closed.
 
 ``client_connections`` follows all of them, for that and for ``restart.drain``, which lets them end
 at a stop.
 
 A request: ``answer_request`` answers what can be cached; ``passthrough`` watches what is not,
 ``push_tee`` keeps what is pushed; ``upstream_proxy`` sends it by the upstream proxy or past it,
-``connect_timeout`` gives up where nobody is; ``sending.send_body`` feeds the bodies of answers.
+``connect_timeout`` gives up where nobody is; ``recording.requests`` records what became of it;
+``sending.send_body`` feeds the bodies of answers.
 """
 
 import asyncio
@@ -51,6 +52,8 @@ from entrepot.mitm.hooks.ssrf_boundary import SsrfBoundary, guard
 from entrepot.mitm.hooks.tls_contexts import TlsContexts
 from entrepot.mitm.hooks.upstream_proxy import ProxyLoops, UpstreamProxyRoute
 from entrepot.mitm.library_log import START, take_over
+from entrepot.mitm.recording.requests import RecordRequests
+from entrepot.mitm.recording.tunnels import RecordTunnels
 from entrepot.mitm.resolve_override import override_resolution
 from entrepot.mitm.restart.drain import Drain
 from entrepot.mitm.restart.inherited_listeners import InheritedListeners
@@ -85,6 +88,7 @@ class Entrepot:
             Intercept(self._state, self._drain),
             CertificateRefused(self._state),
             TransparentIntercept(self._state, self._drain),
+            RecordTunnels(self._state),
             connections,
             IdleTimeout(self._state, connections),
             self._drain,
@@ -94,6 +98,7 @@ class Entrepot:
             Passthrough(self._state),
             UpstreamProxyRoute(self._state),
             PushTee(self._state),
+            RecordRequests(self._state),
             SendBody(self._state),
             GarbageCollection(),
         ]

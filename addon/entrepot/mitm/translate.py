@@ -10,6 +10,10 @@ from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer, Fields, Request
 from entrepot.protocol.statuses import reason_phrase
 
+WHY = "entrepot.why"
+FETCHING = "entrepot.fetching"
+"""Keys of ``flow.metadata``: why the answer is what it is, and the fetch that it began."""
+
 
 def origin_of(flow: http.HTTPFlow, scheme: str | None = None) -> Origin | None:
     """Where a flow goes; None where the address is none that we handle.
@@ -81,6 +85,10 @@ def put_answer(flow: http.HTTPFlow, answer: Answer) -> None:
     )
     if answer.status >= 400 and "cache-status" not in headers:
         headers.add(*cache_status.ERROR)
+    if answer.why:
+        flow.metadata[WHY] = answer.why
+    if answer.fetching is not None:
+        flow.metadata[FETCHING] = answer.fetching
     body = answer.content
     silent = flow.request.method == "HEAD"  # even an error of ours has only its head then
     content = body if isinstance(body, bytes) and not silent else b""

@@ -13,48 +13,80 @@ FIELD = "Cache-Status"
 _CACHE = "entrepot"
 _MEANINGS: dict[str, str] = {}
 """What each value means, in the order of the table."""
+REASONS: dict[str, str] = {"": "answered by the proxy itself"}
+"""By the parameters of a value, why that was the answer: for records of requests (``observe``)."""
 
 
-def _status(parameters: str, meaning: str) -> CacheStatus:
+def _status(parameters: str, meaning: str, reason: str) -> CacheStatus:
     value = f"{_CACHE}; {parameters}"
     _MEANINGS[value] = meaning
+    REASONS[parameters] = reason
     return FIELD, value
 
 
-HIT = _status("hit", "from the disk; the registry allowed it to this client")
+HIT = _status(
+    "hit",
+    "from the disk; the registry allowed it to this client",
+    "held, and the registry allowed it to this client lately",
+)
 REVALIDATED = _status(
-    "hit; detail=revalidated", "a tag: one HEAD said that it is what is on the disk"
+    "hit; detail=revalidated",
+    "a tag: one HEAD said that it is what is on the disk",
+    "the registry said by HEAD that the tag is what is held",
 )
 STALE = _status(
     "hit; detail=stale",
     "a tag: the registry does not answer; what it last was, with a `Warning` that says how long"
     " ago (stale-if-error, RFC 5861)",
+    "the registry does not answer",
 )
 UNCONFIRMED = _status(
-    "hit; detail=unconfirmed", "from the disk, for who may have it while a registry is away"
+    "hit; detail=unconfirmed",
+    "from the disk, for who may have it while a registry is away",
+    "the registry does not answer, and this client had it before",
 )
 OFFLINE = _status(
     "hit; detail=offline",
     "a ping or a token, answered here while the registry or its token server is away",
+    "the registry or its token server does not answer",
 )
 PING = _status(
     "hit; detail=ping",
     "from memory: what the registry says to any ping without a login, at most 5 minutes old",
+    "the registry said it in the last 5 minutes",
 )
 ACCOUNT = _status(
-    "hit; detail=account", "a ping or a token, answered here since the proxy has an account"
+    "hit; detail=account",
+    "a ping or a token, answered here since the proxy has an account",
+    "the proxy has an account for it",
 )
-CATALOG = _status("hit; detail=catalog", "on a mirror: the list of the repositories in the cache")
-TAGS = _status("hit; detail=tags", "on a mirror: the list of a repository's tags in the cache")
-STORED = _status("fwd=miss; stored", "fetched now, and being stored while it is sent")
+CATALOG = _status(
+    "hit; detail=catalog",
+    "on a mirror: the list of the repositories in the cache",
+    "the list of what is held",
+)
+TAGS = _status(
+    "hit; detail=tags",
+    "on a mirror: the list of a repository's tags in the cache",
+    "the list of what is held",
+)
+STORED = _status(
+    "fwd=miss; stored", "fetched now, and being stored while it is sent", "not held, or changed"
+)
 COLLAPSED = _status(
-    "fwd=miss; collapsed", "another client's fetch was running: this answer follows it"
+    "fwd=miss; collapsed",
+    "another client's fetch was running: this answer follows it",
+    "another client's fetch was under way",
 )
 UNSTORED = _status(
-    "fwd=miss; detail=unstored", "verified and sent, but there was no room to store it"
+    "fwd=miss; detail=unstored",
+    "verified and sent, but there was no room to store it",
+    "not held, and there is no room to store it",
 )
 MISS = _status(
-    "fwd=miss", "not here, and the registry could not be asked: an error of the proxy's own"
+    "fwd=miss",
+    "not here, and the registry could not be asked: an error of the proxy's own",
+    "not held",
 )
 
 
@@ -76,7 +108,9 @@ _MEANINGS[bypass("tags")[1]] = (
     " `other`, or a `blob` or `manifest` that was written"
 )
 
-ERROR = _status("detail=error", "refused by the proxy itself, before anything was asked")
+ERROR = _status(
+    "detail=error", "refused by the proxy itself, before anything was asked", "refused by the proxy"
+)
 
 
 def markdown_table() -> str:

@@ -4,6 +4,7 @@ All between the glue and the HTTP client speaks only these: ``entrepot.mitm`` ma
 :class:`Request` of a proxied flow and sends an :class:`Answer` back.
 """
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -127,18 +128,31 @@ class Body(Protocol):
         """Let go of what the body holds; twice is harmless."""
 
 
+class Fetching(Protocol):
+    """A fetch from upstream that an answer began, and that may outlive it."""
+
+    received: int
+    """Bytes that have come from upstream."""
+    retired: asyncio.Event
+    """Set when no more will come."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a client gets: a status, header fields, and bytes at hand or a body to stream.
 
-    An answer to HEAD has no content; its ``Content-Length`` says what GET would send.
+    An answer to HEAD has no content; its ``Content-Length`` says what GET would send. ``why`` and
+    ``fetching`` are for the records of what was answered (``observe``), never for the client.
     """
 
     status: int
     headers: Fields = ()
     content: bytes | Body = b""
-    why: str = ""
-    """Of an error of our own, the reason, which is said in the first line too (``statuses``)."""
+    why: str = field(default="", compare=False)
+    """Why this is the answer, where ``Cache-Status`` does not say it; no secret. Of an error of our
+    own it is said in the first line too (``statuses``)."""
+    fetching: Fetching | None = field(default=None, repr=False, compare=False)
+    """The fetch that it began, whose bytes count as its own."""
 
     def value(self, name: str) -> str | None:
         """The header field ``name`` as one value, or None where it is absent."""
@@ -171,7 +185,7 @@ def error_answer(status: int, code: str, message: str, **detail: str) -> Answer:
             API_VERSION,
         ),
         content,
-        message,
+        why=message,
     )
 
 

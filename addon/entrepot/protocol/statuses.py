@@ -61,14 +61,16 @@ _MOST_OF_PHRASE = 300
 
 
 def reason_phrase(status: int, why: str = "") -> str:
-    """What follows the status in the first line of an answer (RFC 9112 section 4), with the reason.
+    """What follows the status in the first line of an answer (RFC 9112 section 4).
+
+    With the reason of an error, and only of one.
 
     Of an answer to CONNECT, to HEAD, and of any 5xx, clients written in Go (docker, containerd,
     podman, skopeo) show this line, and nothing of the body (``Transport.dialConn`` of net/http,
     ``HandleErrorResponse`` of distribution's client).
     """
     known = _PHRASES.get(status, "")
-    if not why:
+    if not why or status < 400:
         return known
     told = "".join(c if " " <= c <= "~" else " " for c in why[:_MOST_OF_PHRASE])
     return f"{known} ({told})".strip()

@@ -58,6 +58,8 @@ class Download:
         """Where upstream confirmed that these bytes are."""
         self.retired = asyncio.Event()
         """Set when nothing of it is left, whatever became of it."""
+        self.received = 0
+        """Bytes that came from upstream, without those of an earlier process."""
         self._claim = claim
         self._finish = finish
         self._ended = ended
@@ -154,6 +156,7 @@ class Download:
         """Read upstream to the end of the blob, into hash and file."""
         file, hasher = self.file, self._hasher
         for data in self._source.chunks():
+            self.received += len(data)
             end = file.written + len(data)
             if end > self._room:
                 self._claim_room(end)

@@ -9,8 +9,10 @@ import pytest
 
 from entrepot.config.addresses import Listen, Resolve, UpstreamProxy
 from entrepot.config.load import load_config
+from entrepot.config.networks import Recorded
 from entrepot.config.no_proxy import NoProxyEntry
 from entrepot.config.settings import Config, ConfigError
+from entrepot.events.lines import LogFormat
 from entrepot.protocol.identifiers import HostPort
 from rig.needs import need_root
 
@@ -138,6 +140,11 @@ def test_every_option_in_a_file(toml: Toml) -> None:
         no_proxy = [".corp.example", "10.0.0.0/8"]
         registry = ["ghcr.io", "[::1]:5000"]
         only_listed = true
+        record = "networks"
+        record_keep = "7d"
+        record_size = "1GiB"
+        log_format = "json"
+        access_log = true
         permit = ["example.com"]
     """)
     assert load(options) == Config(
@@ -150,6 +157,11 @@ def test_every_option_in_a_file(toml: Toml) -> None:
         no_proxy=(NoProxyEntry.parse(".corp.example"), NoProxyEntry.parse("10.0.0.0/8")),
         registry=(HostPort("ghcr.io"), HostPort("::1", 5000)),
         only_listed=True,
+        record=Recorded.NETWORKS,
+        record_keep=7 * 86400.0,
+        record_size=2**30,
+        log_format=LogFormat.JSON,
+        access_log=True,
         permit=("example.com",),
     )
 
@@ -303,6 +315,8 @@ def test_unknown_given_option_is_an_error() -> None:
         ('resolve = ["a"]', "resolve: expected HOST:PORT:ADDR.* got 'a'"),
         ('permit = ["*.a"]', r"permit: expected a DNS name.* got '\*.a'"),
         ('data = ""', "data: expected a path, got ''"),
+        ('record = "all"', "record: expected clients, networks or none, got 'all'"),
+        ('log_format = "xml"', "log_format: expected text or json, got 'xml'"),
         ("[listen]\nport = 1", "listen: expected text, got {'port': 1}"),
     ],
 )

@@ -1,44 +1,12 @@
 """What happened: one line and one number an event."""
 
 import logging
-import shlex
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from entrepot.events.counters import Counter
-from entrepot.events.log import SILENT_SECONDS, Events, line
+from entrepot.events.log import SILENT_SECONDS, Events
 from entrepot.events.table import Event
-
-
-@pytest.mark.parametrize(
-    ("values", "text"),
-    [
-        ({}, "stored"),
-        ({"size": 7}, "stored size=7"),
-        ({"of": "registry.example.test:5000/a-b_c"}, "stored of=registry.example.test:5000/a-b_c"),
-        ({"reason": "it broke off"}, 'stored reason="it broke off"'),
-        ({"reason": ""}, 'stored reason=""'),
-        ({"reason": 'a "b"'}, r'stored reason="a \"b\""'),
-        ({"reason": "a\nb"}, r'stored reason="a\nb"'),
-        ({"reason": "a=b"}, 'stored reason="a=b"'),
-        ({"a": 1, "b": None}, "stored a=1"),
-        ({"reason": "\x1b[31m"}, r'stored reason="\u001b[31m"'),
-    ],
-)
-def test_a_line_is_an_event_and_its_values(values: dict[str, object], text: str) -> None:
-    """Values that could be misread are quoted, what is not known is left out."""
-    assert line("stored", values) == text
-
-
-@given(st.dictionaries(st.sampled_from(["host", "reason", "of"]), st.text()))
-def test_no_value_breaks_the_line(values: dict[str, str]) -> None:
-    """No line break, no control character and no second value can be smuggled in."""
-    text = line("event", dict(values))
-    assert text.isascii()
-    assert text.isprintable()
-    assert len(shlex.split(text)) == 1 + len(values)
 
 
 def test_events_are_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,6 +15,7 @@ from test_layers import PACKAGE
 METHODS = {"log", "log_once", "log_traced", "count"}
 SHAPE = re.compile(r"[a-z]+(_[a-z]+)+")
 OTHER_LOGGERS = {
+    "events/lines.py",  # how lines are written
     "events/log.py",  # ours
     "mitm/library_log.py",  # mitmproxy's lines, as ours
     "mitm/addon.py",  # a start that fails, by mitmproxy's log; mitmproxy's level

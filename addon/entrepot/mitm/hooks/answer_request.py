@@ -25,6 +25,7 @@ from entrepot.mitm.hooks.proxyauth import pardon
 from entrepot.mitm.hooks.ssrf_boundary import forbidden, log_refusal, why_refused
 from entrepot.mitm.layers.error_pages import refuse, response_of, speaks_registry
 from entrepot.mitm.layers.http_layer import SELF
+from entrepot.mitm.recording.subject import begin_record
 from entrepot.mitm.restart.drain import STOPPING, Drain
 from entrepot.mitm.state import ProxyState, client_of
 from entrepot.protocol import cache_status
@@ -73,6 +74,7 @@ class Requests:
         if asked is None:
             flow.request.stream = True
             return
+        begin_record(flow, asked.request.origin, asked.endpoint)
         problem = authority_mismatch(flow, asked.request.origin)
         if problem is not None:
             self._misdirected(flow, problem)
@@ -189,6 +191,7 @@ class Requests:
         if request.path != "/v2" and not request.path.startswith("/v2/"):
             return await parts.pages.answer(request.method, request.path)
         mirror = self._state.mirror_modes[flow.client_conn.proxy_mode.full_spec]
+        begin_record(flow, *parts.mirrors.subject(request, mirror))
         return await parts.mirrors.answer(request, mirror)
 
     async def _answer_registry(self, asked: Classified, content: bytes) -> Answer:

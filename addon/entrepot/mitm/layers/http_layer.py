@@ -27,6 +27,7 @@ from mitmproxy.proxy.layers.http._base import HttpEvent
 from mitmproxy.proxy.layers.http._events import (
     RequestHeaders,
     RequestProtocolError,
+    ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
     ResponseProtocolError,
@@ -56,7 +57,7 @@ from entrepot.mitm.layers.mitmproxy_errors import (
 )
 from entrepot.mitm.layers.tls_limits import EndingServerTLS
 from entrepot.mitm.layers.upgrade import below_http, by_http
-from entrepot.mitm.sending.chunk_loop import BODY, broken_off, send_chunks
+from entrepot.mitm.sending.chunk_loop import BODY, SENT, broken_off, send_chunks
 
 # mitmproxy makes them deep within the layer, where nothing else can be put in their place.
 http_layers.Http1Client = BoundedHttp1Client  # type: ignore[attr-defined]
@@ -205,6 +206,15 @@ class EntrepotHttpStream(HttpStream):
             return TOO_EARLY  # RFC 9110 section 7.8
         return None
 
+    def state_stream_response_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Pass on a body, and count its bytes."""
+        if isinstance(event, ResponseData):
+            self._count(len(event.data))
+        yield from super().state_stream_response_body(event)
+
+    def _count(self, sent: int) -> None:
+        self.flow.metadata[SENT] = self.flow.metadata.get(SENT, 0) + sent
+
     # What follows a 101, and what goes through a CONNECT
 
     def flow_done(self) -> layer.CommandGenerator[None]:
@@ -224,8 +234,11 @@ class EntrepotHttpStream(HttpStream):
         assert self.child_layer is not None and self.flow.response is not None  # noqa: S101, PT018
         # After CONNECT a server's connection is the child's own; after a 101 it is HTTP's.
         server = self.context.server if self.flow.response.status_code == 101 else None
-        inner = below_http(event, self.context.client, self.context.server)
+        client = self.context.client
+        inner = below_http(event, client, self.context.server)
         for command in self.child_layer.handle_event(inner):
+            if isinstance(command, commands.SendData) and command.connection is client:
+                self._count(len(command.data))
             yield by_http(command, self.stream_id, server)
 
 

@@ -28,7 +28,13 @@ from mitmproxy.proxy.layers.http._events import (
 from entrepot.protocol.messages import Body
 
 BODY = "entrepot.body"
-"""Key of ``flow.metadata``: a body to send."""
+SENT = "entrepot.sent"
+CUT = "entrepot.cut"
+"""Keys of ``flow.metadata``: a body to send, how many bytes of a body went to the client, and why
+they are not all."""
+
+LEFT = "the client has left"
+"""How a transfer is cut that its client gave up."""
 
 
 @dataclass(slots=True)
@@ -72,14 +78,21 @@ def send_chunks(stream: HttpStream, body: Body) -> layer.CommandGenerator[str | 
     assert response is not None  # noqa: S101 as mitmproxy's own
     yield SendHttp(ResponseHeaders(stream.stream_id, response, end_stream=False), client)
     transfer = Transfer(client, body, plain=not client.tls)
+    sent, has_left = 0, False
     try:
         while True:
             yield EntrepotChunkHook(transfer)
-            if _client_has_left(stream) or transfer.cut is not None or transfer.is_over:
+            sent += transfer.sent
+            has_left = not transfer.is_over and _client_has_left(stream)
+            if has_left or transfer.cut is not None or transfer.is_over:
                 break
+            sent += len(transfer.chunk)
             if transfer.chunk:
                 yield _next(stream, transfer)  # unnamed: a name would hold it while it waits
     finally:
+        stream.flow.metadata[SENT] = sent
+        if transfer.cut is not None or has_left:
+            stream.flow.metadata[CUT] = transfer.cut or LEFT
         body.close()
     return transfer.cut
 

@@ -8,7 +8,7 @@ from mitmproxy import connection, ctx, http
 
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
-from entrepot.mitm.sending.chunk_loop import BODY, Transfer
+from entrepot.mitm.sending.chunk_loop import BODY, LEFT, Transfer
 from entrepot.mitm.sending.memory_budget import LEAST, Budget
 from entrepot.mitm.sending.sendfile import AT_ONCE, Sendfile
 from entrepot.mitm.state import ProxyState, client_of
@@ -39,11 +39,13 @@ class SendBody:
                 transfer.chunk = await transfer.body.read(size)
         except BodyError as error:
             transfer.cut = str(error)
-            if transfer.client.id in self._transfers:  # else it is the client that has left
+            if transfer.client.id in self._transfers:
                 client = client_of(transfer.client)
                 self._state.parts().events.log(Event.TRANSFER_CUT, client=client, reason=error)
+            else:
+                transfer.cut = LEFT
         except (OSError, KeyError) as error:
-            transfer.cut = f"the client has left: {error}"
+            transfer.cut = f"{LEFT}: {error}"
             self._left(transfer.client)
         if transfer.cut is not None or transfer.is_over:
             self._ended(transfer.client)

@@ -14,6 +14,7 @@ from entrepot.mitm.hooks.ssrf_boundary import log_refusal, why_refused
 from entrepot.mitm.hooks.upstream_proxy import way_to
 from entrepot.mitm.layers.mitmproxy_errors import NOT_LED
 from entrepot.mitm.layers.request_head import Refusal
+from entrepot.mitm.recording.subject import UNTRUSTING
 from entrepot.mitm.restart.drain import STOPPING, Drain
 from entrepot.mitm.state import ProxyState, client_of
 from entrepot.mitm.transparent.first_bytes import Unclear, fingerprint
@@ -118,7 +119,10 @@ class TransparentIntercept:
             role = await parts.interception.role(wanted, client)
             if role is not None:
                 shown = fingerprint(redirected.received)
-                role = None if parts.interception.tunnels(wanted, client, shown) else role
+                if parts.interception.tunnels(wanted, client, shown):
+                    role, redirected.why_tunnelled = None, UNTRUSTING
+            else:
+                redirected.why_tunnelled = parts.interception.why_tunnelled(wanted)
         except Exception:  # noqa: BLE001 one failure must not end the others
             self._state.events().log(Event.HOOK_FAILED, task="the decision on a connection")
             return None

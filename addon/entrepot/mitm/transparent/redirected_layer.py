@@ -40,8 +40,8 @@ class RedirectedConnection(layer.Layer):
     """The first layer of a redirected connection.
 
     The addon sets ``registry`` for a connection to look into, ``refusal`` for one to close, and
-    the server's ``via`` where it is to be reached through an upstream proxy. ``received`` is what
-    came of the client until then.
+    ``why_tunnelled`` where a registry is tunnelled, and the server's ``via`` where it is to be
+    reached through an upstream proxy. ``received`` is what came of the client until then.
     """
 
     def __init__(self, context: Context, came_in_at: Address) -> None:
@@ -52,6 +52,10 @@ class RedirectedConnection(layer.Layer):
         self.wanted: Origin | Unclear = Unclear.YET
         self.registry: Origin | None = None
         self.refusal: Refusal | None = None
+        self.why_tunnelled: str | None = None
+        """Why the tunnel to a registry is one; None for any other connection."""
+        self.sent = 0
+        """Bytes that went to the client through a tunnel."""
         self.received = b""
         self._timer = commands.RequestWakeup(NAMED_WITHIN)
         self._child: layer.Layer | None = None
@@ -81,8 +85,15 @@ class RedirectedConnection(layer.Layer):
 
     def _pass_on(self, event: events.Event) -> layer.CommandGenerator[None]:
         ours = isinstance(event, events.Wakeup) and event.command is self._timer
-        if self._child is not None and not ours:
+        if self._child is None or ours:
+            return
+        if self.why_tunnelled is None:
             yield from self._child.handle_event(event)
+            return
+        for command in self._child.handle_event(event):
+            if isinstance(command, commands.SendData) and command.connection is self.context.client:
+                self.sent += len(command.data)
+            yield command
 
     def _decide(self) -> layer.CommandGenerator[None]:
         yield EntrepotRedirectedHook(self)

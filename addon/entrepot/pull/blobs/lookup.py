@@ -7,7 +7,7 @@ decision of its own.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from entrepot.events.counters import Counter
 from entrepot.http_client.errors import UpstreamError
@@ -25,6 +25,8 @@ from entrepot.transfer.download import Download
 from entrepot.transfer.growing_file import State
 from entrepot.upstream.context import Context
 from entrepot.upstream.redirected_answers import is_elsewhere, is_page
+
+_ASKED = "held, and the registry was asked whether this client may have it"
 
 
 @dataclass(slots=True)
@@ -105,7 +107,7 @@ class BlobLookup:
             return self._answers.hit(pull, found)
         if evidence.can_be(pull.digest, found.size):
             await self._authorization.grant(pull, evidence.asked)
-            return self._answers.hit(pull, found)
+            return replace(self._answers.hit(pull, found), why=_ASKED)
         drop(found)
         self._context.access.deny(pull.repository, pull.who)
         if pull.request.method == "HEAD":
@@ -145,9 +147,10 @@ class BlobLookup:
         begun = await asyncio.shield(self._fetches.start(pull))
         if isinstance(begun, Answer):
             return begun
-        return await self._answers.follow(
+        answer = await self._answers.follow(
             pull.request, begun.download, begun.opened, cache_status.STORED
         )
+        return replace(answer, fetching=begun.download)
 
     async def _follow(self, pull: Pull, evidence: Evidence | None) -> Answer | None:
         """Follow a running fetch; None, after a while, where it is none to follow."""

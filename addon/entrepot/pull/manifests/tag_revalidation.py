@@ -6,6 +6,7 @@ Docker Hub counts manifest GETs, not HEADs. Two decisions, both pure: how to ask
 answer comes, what the tag last was is served, marked as stale (see ``stale``).
 """
 
+from dataclasses import replace
 from enum import Enum
 
 from entrepot.auth.grants import Asked
@@ -91,23 +92,25 @@ class ManifestsByTag:
         if has_fallback and not stale.may_ask(pull.request, by_digest=False):
             found = await stale.find(pull, entries)
             if found is not None:
-                return self._serve_stale(pull, found)
+                return self._serve_stale(pull, found, "the registry is not asked now")
             has_fallback = False
         try:
             answer = await self._ask(pull, known=known, fallback=has_fallback)
-        except UpstreamError:
+        except UpstreamError as error:
+            why = str(error)
             found = await stale.find(pull, entries)
             if found is None and not has_fallback:
                 raise
         else:
             if answer.status not in TRANSIENT:
                 return answer
+            why = f"the registry answered {answer.status}"
             found = await stale.find(pull, entries)
             if found is None and not has_fallback:
                 return answer
             answer.close()
         if found is not None:
-            return self._serve_stale(pull, found)
+            return self._serve_stale(pull, found, why)
         return await self._ask(pull, known=known, fallback=False)
 
     async def _entries(self, pull: TagPull) -> dict[str, TagEntry]:
@@ -118,7 +121,7 @@ class ManifestsByTag:
             lambda: store.tags.get(pull.repository, pull.tag.name), nothing
         )
 
-    def _serve_stale(self, pull: TagPull, found: StaleManifest) -> Answer:
+    def _serve_stale(self, pull: TagPull, found: StaleManifest, why: str) -> Answer:
         """What a tag was when upstream last answered, with a ``Warning``."""
         context, repository = self._context, pull.repository
         self._stale.served(repository, found.digest, found.manifest.listed)
@@ -127,7 +130,7 @@ class ManifestsByTag:
             Event.TAG_STALE, tag=pull.tag.name, repository=repository, age=f"{age:.0f}s"
         )
         answer = self._held.hit(pull.at(found.digest), found.manifest, cache_status.STALE, age=age)
-        return answer.adding(warning(age))
+        return replace(answer.adding(warning(age)), why=why)
 
     async def _ask(self, pull: TagPull, *, known: bool, fallback: bool) -> Answer:
         """What upstream says a tag is; ``fallback`` where something could be served instead."""

@@ -91,6 +91,16 @@ class Interception:
         registry = await self._registries.is_registry(origin, reach, client)
         return Role.REGISTRY if registry else None
 
+    def why_tunnelled(self, origin: Origin) -> str | None:
+        """Why a registry is not to be looked into; None where none is known to be there."""
+        if not self._registries.fitness.was(origin):
+            return "the host needs of its clients what the proxy has not (host_tunnelled)"
+        if not self._registries.is_named(origin):
+            return None
+        if not self._permits(origin.host):
+            return "the authority may not sign for this host (--permit)"
+        return "--only-listed, and this host is not listed"
+
     def sent(self, client: str, registry: Origin, challenges: list[str]) -> None:
         """Take in that a client is given these challenges of a registry."""
         self._realms.sent(client, registry, challenges, self._clock())

@@ -91,6 +91,10 @@ class RegistryHosts:
             for entry in self._listed
         )
 
+    def is_named(self, origin: Origin) -> bool:
+        """Whether a host is a registry by its name: listed, well known, or found to be one."""
+        return self.is_listed(origin) or is_well_known(origin) or self._was_one(origin)
+
     def excludes(self, origin: Origin) -> bool:
         """Whether only what is listed counts, and this is not."""
         return self._only_listed and not self.is_listed(origin)
