@@ -14,7 +14,7 @@ again with a login.
 """
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from entrepot.bounded_map import BoundedMap
 from entrepot.observe.outcome import Outcome
@@ -31,10 +31,22 @@ _BEGIN = (
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0) RETURNING id"
 )
 _ADD = (
-    "UPDATE pulls SET ended = max(ended, ?), requests = requests + 1, failed = failed + ?,"
+    "UPDATE pulls SET ended = max(ended, ?), requests = requests + ?, failed = failed + ?,"
     " sent = sent + ?, from_upstream = from_upstream + ?, hub_pulls = hub_pulls + ?,"
     " hub_pulls_saved = hub_pulls_saved + ? WHERE id = ?"
 )
+
+
+@dataclass(slots=True)
+class _Added:
+    """What a pull has gained since it was last written."""
+
+    requests: int = 0
+    failed: int = 0
+    sent: int = 0
+    from_upstream: int = 0
+    hub_pulls: int = 0
+    hub_pulls_saved: int = 0
 
 
 @dataclass(slots=True)
@@ -54,10 +66,23 @@ class Pulls:
     def __init__(self, words: Words) -> None:
         self._words = words
         self._open: BoundedMap[tuple[str, str, str], _Open] = BoundedMap(_MOST_OPEN)
+        self._added: dict[int, tuple[_Open, _Added]] = {}
 
     def forget(self) -> None:
         """Let no pull go on: the last transaction came to nothing."""
         self._open.clear()
+        self._added.clear()
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Write what the requests of this transaction added, a row a pull."""
+        connection.executemany(
+            _ADD,
+            [
+                (pull.ended, *astuple(added), number)
+                for number, (pull, added) in self._added.items()
+            ],
+        )
+        self._added.clear()
 
     def add(self, connection: sqlite3.Connection, record: RequestRecord) -> tuple[int | None, bool]:
         """The number of a request's pull, if it is part of one, and whether it begins that."""
@@ -73,7 +98,7 @@ class Pulls:
                 return None, False
             pull, begins = self._begin(connection, record), True
             self._open.put(key, pull)
-        self._go_on(connection, pull, record)
+        self._go_on(pull, record)
         return pull.number, begins
 
     def _begin(self, connection: sqlite3.Connection, record: RequestRecord) -> _Open:
@@ -95,15 +120,20 @@ class Pulls:
         ).fetchone()
         return _Open(number, record.reference, record.at)
 
-    @staticmethod
-    def _go_on(connection: sqlite3.Connection, pull: _Open, record: RequestRecord) -> None:
+    def _go_on(self, pull: _Open, record: RequestRecord) -> None:
         pull.ended = max(pull.ended, record.at + record.total_ms / 1000)
         pull.has_blobs = pull.has_blobs or record.kind == "blob"
         pull.has_index = pull.has_index or record.kind == "index"
-        failed = bool(record.cut) or (record.status >= 400 and record.status != 401)
-        counts = record.is_hub_pull and record.outcome is not Outcome.ERROR
-        added = (failed, record.sent, record.from_upstream, counts, counts and record.is_hit)
-        connection.execute(_ADD, (pull.ended, *added, pull.number))
+        if pull.number not in self._added:
+            self._added[pull.number] = (pull, _Added())
+        added = self._added[pull.number][1]
+        added.requests += 1
+        added.failed += bool(record.cut) or (record.status >= 400 and record.status != 401)
+        added.sent += record.sent
+        added.from_upstream += record.from_upstream
+        if record.is_hub_pull and record.outcome is not Outcome.ERROR:
+            added.hub_pulls += 1
+            added.hub_pulls_saved += record.is_hit
 
 
 def _begins_another(record: RequestRecord, pull: _Open) -> bool:

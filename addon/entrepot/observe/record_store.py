@@ -115,6 +115,7 @@ class RecordStore:
             rows.append(self._row(connection, record, pull, now))
             counted.append((record, begins))
         connection.executemany(_INSERT, rows)
+        self._pulls.write(connection)
         self._sums.add(connection, counted)
 
     def _row(
