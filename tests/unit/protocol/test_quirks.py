@@ -49,6 +49,8 @@ def _code(file: Path) -> Iterator[tuple[int, str]]:
         match node:
             case ast.Constant(value=str(text)) if id(node) not in prose:
                 yield node.lineno, text
+            case ast.Constant(value=bytes(data)):
+                yield node.lineno, data.decode("latin-1")
             case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
                 yield node.lineno, name
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
