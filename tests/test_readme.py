@@ -54,6 +54,7 @@ OTHERS_OPTIONS = {
     "--check",  # ruff format
     "--sort",  # entrepot ls
     "--next",
+    "--version",
     "--dry-run",  # entrepot rm
     "--fuzz-requests",  # pytest, in tests/attack
 }

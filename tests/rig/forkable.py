@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from entrepot.cli import main, run, serve  # noqa: F401 all that a start imports
+from entrepot.cli import main, serve  # noqa: F401 all that a start imports
 from entrepot.mitm.lean_imports import leave_out_unused_imports
 
 leave_out_unused_imports()

@@ -144,13 +144,32 @@ def test_a_wrong_option_is_one_clear_line(
     assert "wonderland" not in line
 
 
-@pytest.mark.parametrize("words", [(), ("serve", "--sizee", "1"), ("nothing",), ("ca",)])
-def test_a_wrong_command_line_is_status_2(tmp_path: Path, words: tuple[str, ...]) -> None:
-    """The way of argparse: usage, then what is wrong."""
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "entrepot: error: missing command"),
+        (("nothing",), "no such command 'nothing'"),
+        (("serv",), "no such command 'serv', did you mean 'serve'?"),
+        (("ca",), "entrepot ca: error: missing command"),
+        (("serve", "--sizee", "1"), "no such option --sizee, did you mean '--size'?"),
+        (("serve", "--size"), "option '--size' requires an argument"),
+        (("serve", "here"), "(here)"),
+        (("rm",), "entrepot rm: error: missing argument 'IMAGE...'"),
+        (("ls", "-o", "xml"), "'xml' is not one of 'table', 'wide', 'json', 'yaml'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_wrong_command_line_is_status_2(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    """Usage, where to read on, and then what is wrong, with what may have been meant."""
     finished = entrepot(tmp_path, *words)
     assert (finished.returncode, finished.stdout) == (2, "")
-    assert finished.stderr.startswith("usage: entrepot")
-    assert "error: " in finished.stderr.splitlines()[-1]
+    usage, see, error = finished.stderr.splitlines()
+    assert usage.startswith("usage: entrepot")
+    assert see.startswith("see entrepot")
+    assert "error: " in error
+    assert said in error
 
 
 @pytest.mark.parametrize("runner", RUNNERS)

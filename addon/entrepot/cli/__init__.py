@@ -1,1 +1,1 @@
-"""The command ``entrepot``: a module for each of its commands."""
+"""The command ``entrepot``: a table of its commands, and a module for each."""

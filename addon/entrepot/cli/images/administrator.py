@@ -1,7 +1,6 @@
 """Who answers a command about images: the running proxy, else its folder, opened for a moment."""
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,11 @@ from typing import Any
 from entrepot.app.start_error import StartError
 from entrepot.control.client import Ask, connected
 
+IMAGE = (
+    "redis:7, HOST/NAME:TAG or HOST/NAME@DIGEST; without a tag the whole repository, and with a"
+    " slash at its end all below it"
+)
+"""What names images, for a command's help."""
 _MOST = 2**62
 """A limit that evicts nothing: the proxy's own is its own to keep."""
 
@@ -56,8 +60,3 @@ def _become_its_owner(folder: Path) -> None:
     if os.geteuid() == 0 and owner.st_uid != 0:
         os.setegid(owner.st_gid)
         os.seteuid(owner.st_uid)
-
-
-def print_json(document: object) -> None:
-    """Print an answer, for programs."""
-    print(json.dumps(document, indent=2))

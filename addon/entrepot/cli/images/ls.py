@@ -1,9 +1,13 @@
 """``entrepot ls``: the images that are cached, or what is evicted next."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from entrepot.cli.images.administrator import administrator, print_json
-from entrepot.cli.images.text_table import age, print_table, size
+import typer
+
+from entrepot.cli.frame.definition import FOLDER, WIDE_FORMS, command
+from entrepot.cli.frame.output import print_document
+from entrepot.cli.frame.text_table import age, print_table, size
+from entrepot.cli.images.administrator import administrator
 from entrepot.config.settings import Config
 from entrepot.control.client import Ask
 
@@ -11,12 +15,48 @@ _ON_A_PAGE = 1000
 _SHORT = len("sha256:") + 12
 
 
-def run(config: Config, text: str, sort: str, form: str) -> None:
+_FILTER = typer.Argument(
+    metavar="[FILTER]",
+    help="a part of an image's name, or a pattern with * and ?",
+    show_default=False,
+)
+
+
+@command(
+    settings=FOLDER,
+    forms=WIDE_FORMS,
+    details="SIZE counts an image's layers, FREED those that are in no other image; USED is how"
+    " long ago somebody last pulled it.",
+    examples=(
+        ("entrepot ls", "all images"),
+        ("entrepot ls redis --sort size", "those with redis in their name, the largest first"),
+        ("entrepot ls 'ghcr.io/acme/*' -o wide", "a pattern, with digests and platforms"),
+        ("entrepot ls --next", "what is evicted next, where there is no room"),
+    ),
+)
+def ls(
+    config: Config,
+    form: str,
+    text: Annotated[str, _FILTER] = "",
+    *,
+    sort: Annotated[Literal["name", "size", "used"], typer.Option(help="in which order")] = "name",
+    evicted_next: Annotated[
+        bool, typer.Option("--next", help="what is evicted next, instead of images")
+    ] = False,
+) -> None:
+    """Print what there is. Raises ``StartError``."""
+    if evicted_next:
+        _run_next(config, form)
+    else:
+        _run(config, text, sort, form)
+
+
+def _run(config: Config, text: str, sort: str, form: str) -> None:
     """Print those one of whose names has ``text`` in it. Raises ``StartError``."""
     with administrator(config.data) as ask:
         answer = _all(ask, text, sort)
-    if form == "json":
-        print_json(answer)
+    if form in ("json", "yaml"):
+        print_document(answer, form)
         return
     wide = form == "wide"
     rows = [row for image in answer["images"] for row in _rows(image, wide=wide)]
@@ -27,12 +67,12 @@ def run(config: Config, text: str, sort: str, form: str) -> None:
     _print_totals(answer)
 
 
-def run_next(config: Config, form: str) -> None:
+def _run_next(config: Config, form: str) -> None:
     """Print what is evicted next, the first first. Raises ``StartError``."""
     with administrator(config.data) as ask:
         answer = ask({"do": "evicted_next", "limit": _ON_A_PAGE if form != "table" else 20})
-    if form == "json":
-        print_json({"objects": answer["objects"]})
+    if form in ("json", "yaml"):
+        print_document({"objects": answer["objects"]}, form)
         return
     rows = [
         [one["image"] or "-", one["kind"], size(one["size"]), age(one["used"]), one["digest"]]

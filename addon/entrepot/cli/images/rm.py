@@ -1,19 +1,38 @@
 """``entrepot rm``: images removed from the cache, and what only they were made of."""
 
 import sys
-from collections.abc import Sequence
+from typing import Annotated
 
-from entrepot.cli.images.administrator import administrator, print_json
-from entrepot.cli.images.text_table import size
+import typer
+
+from entrepot.cli.frame.definition import FOLDER, TABLE_FORMS, command
+from entrepot.cli.frame.output import print_document
+from entrepot.cli.frame.text_table import size
+from entrepot.cli.images.administrator import IMAGE, administrator
 from entrepot.config.settings import Config
 
 
-def run(config: Config, names: Sequence[str], form: str, *, dry_run: bool) -> None:
+@command(
+    settings=FOLDER,
+    forms=TABLE_FORMS,
+    details="What other images are made of, too, stays. Pulls that run go on.",
+    examples=(
+        ("entrepot rm redis:6", "one image"),
+        ("entrepot rm ghcr.io/acme/ --dry-run", "say what would go of all below a name"),
+    ),
+)
+def rm(
+    config: Config,
+    form: str,
+    names: Annotated[list[str], typer.Argument(metavar="IMAGE...", help=IMAGE)],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would go")] = False,
+) -> None:
     """Remove them and print what went. Raises ``StartError`` where one is not cached."""
     with administrator(config.data) as ask:
         answer = ask({"do": "remove", "names": list(names), "dry_run": dry_run})
-    if form == "json":
-        print_json({name: value for name, value in answer.items() if name != "ok"})
+    if form != "table":
+        print_document({name: value for name, value in answer.items() if name != "ok"}, form)
         return
     for word, done in (("removed", answer["removed"]), ("untagged", answer["untagged"])):
         for name in done:

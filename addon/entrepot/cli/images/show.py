@@ -1,19 +1,35 @@
 """``entrepot show``: one image, or those of a repository, and what each is made of."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from entrepot.cli.images.administrator import administrator, print_json
+import typer
+
+from entrepot.cli.frame.definition import FOLDER, TABLE_FORMS, command
+from entrepot.cli.frame.output import print_document
+from entrepot.cli.frame.text_table import age, print_table, size
+from entrepot.cli.images.administrator import IMAGE, administrator
 from entrepot.cli.images.ls import state
-from entrepot.cli.images.text_table import age, print_table, size
 from entrepot.config.settings import Config
 
 
-def run(config: Config, name: str, form: str) -> None:
+@command(
+    settings=FOLDER,
+    forms=TABLE_FORMS,
+    examples=(
+        ("entrepot show redis:7", "one image"),
+        ("entrepot show ghcr.io/acme/app", "all that is here of a repository"),
+    ),
+)
+def show(
+    config: Config,
+    form: str,
+    name: Annotated[str, typer.Argument(metavar="IMAGE", help=IMAGE)],
+) -> None:
     """Print it. Raises ``StartError`` where it is not cached."""
     with administrator(config.data) as ask:
         images = ask({"do": "image", "name": name})["images"]
-    if form == "json":
-        print_json({"images": images})
+    if form != "table":
+        print_document({"images": images}, form)
         return
     for number, image in enumerate(images):
         if number:

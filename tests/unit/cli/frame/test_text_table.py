@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from entrepot.cli.images.text_table import age, print_table, size
+from entrepot.cli.frame.text_table import age, print_table, size
 
 
 @pytest.mark.parametrize(

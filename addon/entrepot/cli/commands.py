@@ -1,0 +1,32 @@
+"""The table of commands: each with the function that does it, imported when it is wanted.
+
+A new command has a row here, and a module with a function that ``frame.definition.command`` made a
+command of. The order is that of ``entrepot --help``.
+"""
+
+from entrepot.cli.frame.command_tree import Command
+
+GROUPS = {
+    "ca": "the local certificate authority",
+}
+"""Commands of two words: the first, and what it is about."""
+
+COMMANDS = (
+    Command("serve", "entrepot.cli.serve:serve", "run the proxy", "The proxy"),
+    Command("ls", "entrepot.cli.images.ls:ls", "list the images that are cached", "Images"),
+    Command(
+        "show", "entrepot.cli.images.show:show", "show an image, and what it is made of", "Images"
+    ),
+    Command("rm", "entrepot.cli.images.rm:rm", "remove images from the cache", "Images"),
+    Command("pin", "entrepot.cli.images.pin:pin", "keep images from being evicted", "Images"),
+    Command(
+        "unpin", "entrepot.cli.images.pin:unpin", "let pinned images be evicted again", "Images"
+    ),
+    Command(
+        "ca show",
+        "entrepot.cli.ca.show:show",
+        "path, fingerprint, expiry and constraints",
+        "Set-up",
+    ),
+    Command("ca create", "entrepot.cli.ca.create:create", "make a new authority", "Set-up"),
+)

@@ -1,0 +1,1 @@
+"""What every command stands in: its options and settings, its exit code, how it prints."""
