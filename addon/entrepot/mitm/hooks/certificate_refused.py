@@ -81,13 +81,16 @@ class CertificateRefused:
         undecided = self._undecided.pop(flow.client_conn.id, None)
         if undecided is not None:
             origin, shown = undecided
-            interception = self._state.parts().interception
-            interception.certificate_trusted(origin, client_of(flow.client_conn), shown)
+            parts, client = self._state.parts(), client_of(flow.client_conn)
+            parts.interception.certificate_trusted(origin, client, shown)
+            parts.authority.clients.seen(client, flow.client_conn.timestamp_tls_setup or 0.0)
 
     def request(self, flow: http.HTTPFlow) -> None:
         """Notice who fetches the certificate, to trust it from now on."""
         if flow.request.path == "/ca.pem" and flow.request.host == SELF and flow.response is None:
-            self._state.parts().interception.certificate_fetched(client_of(flow.client_conn))
+            parts, client = self._state.parts(), client_of(flow.client_conn)
+            parts.interception.certificate_fetched(client)
+            parts.authority.clients.fetched(client, parts.context.wall())
 
     def client_disconnected(self, client: connection.Client) -> None:
         """Forget a connection that has ended."""

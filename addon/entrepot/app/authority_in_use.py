@@ -1,0 +1,170 @@
+"""The authority in use, and what clients are given to trust: renewed while the proxy runs.
+
+The folder says what is so (``entrepot_ca``): ``entrepot ca rotate`` writes it, and whoever looks
+does what is due. Here that is taken up, told to who signs, and logged.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from entrepot.events.log import Events
+from entrepot.events.table import Event
+from entrepot.upstream.discovery.authority_clients import AuthorityClients
+from entrepot_ca import Authority, AuthorityError, Rotation, advance, announcement
+
+_MOST_NAMED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How it stands with the authority: which one signs, and the rotation that is under way."""
+
+    authority: Authority
+    rotation: Rotation | None
+
+    @property
+    def announcement(self) -> bytes:
+        """What clients are given to trust, in PEM."""
+        return announcement(self.authority, self.rotation)
+
+    def waiting(self, clients: AuthorityClients, now: float) -> tuple[list[dict[str, str]], int]:
+        """Which clients may not be ready for the successor, of how many that were seen lately."""
+        if self.rotation is None:
+            return [], 0
+        switched = self.rotation.switch.timestamp() if self.rotation.switched else None
+        waiting, lately = clients.waiting(self.rotation.announced.timestamp(), switched, now)
+        return [{"client": one.address, "seen": _time(one.seen)} for one in waiting], lately
+
+    def described(self, clients: AuthorityClients, now: float) -> dict[str, object]:
+        """What ``/healthz`` and the control socket say."""
+        one, waiting = self.rotation, self.waiting(clients, now)
+        return {
+            "fingerprint": self.authority.fingerprint,
+            "expires": _iso(self.authority.expires),
+            "rotation": None
+            if one is None
+            else {
+                "phase": "switched" if one.switched else "announced",
+                "predecessor": one.predecessor.fingerprint,
+                "successor": one.successor.fingerprint,
+                "announced": _iso(one.announced),
+                "switch": _iso(one.switch),
+                "ends": _iso(one.ends),
+                "clients": waiting[1],
+                "waiting": len(waiting[0]),
+                "waiting_clients": waiting[0][:_MOST_NAMED],
+            },
+        }
+
+
+class AuthorityInUse:
+    """Knows how it stands with the authority in a folder; on any thread."""
+
+    def __init__(
+        self, folder: Path, standing: Standing, events: Events, wall: Callable[[], float]
+    ) -> None:
+        self._folder = folder
+        self._events = events
+        self._wall = wall
+        self._lock = threading.Lock()
+        self.standing = standing
+        self.clients = AuthorityClients()
+        self.on_switch: Callable[[], object] = lambda: None
+        """Has what signs read the authority anew."""
+
+    def permits(self, host: str) -> bool:
+        """Whether clients accept a certificate of the authority in use for a host."""
+        return self.standing.authority.permits(host)
+
+    @property
+    def announcement(self) -> bytes:
+        """What clients are given to trust, in PEM."""
+        return self.standing.announcement
+
+    def described(self) -> dict[str, object]:
+        """How it stands, for programs."""
+        return self.standing.described(self.clients, self._wall())
+
+    def refreshed(self) -> dict[str, object]:
+        """The same, once the folder was looked at."""
+        self.refresh()
+        return self.described()
+
+    def refresh(self) -> None:
+        """Take up what the folder says, do what is due, and say what is new."""
+        with self._lock:
+            before = self.standing
+            try:
+                rotation = advance(self._folder, datetime.fromtimestamp(self._wall(), UTC))
+            except (AuthorityError, OSError) as error:
+                self._events.log_once(Event.ROTATION_FAILED, reason=error)
+                return
+            if rotation == before.rotation:
+                return
+            authority = before.authority if rotation is None else rotation.in_use
+            self.standing = Standing(authority, rotation)
+            self._say(before, self.standing)
+            if authority.certificate != before.authority.certificate:
+                self.on_switch()
+
+    def remind(self) -> None:
+        """Say what an administrator has to do, at a start and each day."""
+        authority, rotation = self.standing.authority, self.standing.rotation
+        now = datetime.fromtimestamp(self._wall(), UTC)
+        if rotation is None and authority.expires_within(now):
+            self._events.log(
+                Event.AUTHORITY_EXPIRES, expires=_iso(authority.expires), hint="entrepot ca rotate"
+            )
+        elif rotation is not None and not rotation.switched:
+            waiting, _ = self.standing.waiting(self.clients, self._wall())
+            self._events.log(
+                Event.AUTHORITY_ROTATING,
+                ca_sha256=rotation.successor.fingerprint,
+                until=_iso(rotation.switch),
+                waiting=len(waiting),
+                hint="entrepot ca show",
+            )
+
+    def seconds_to_next_step(self) -> float:
+        """How long until something is due; infinite where nothing is."""
+        rotation = self.standing.rotation
+        if rotation is None:
+            return float("inf")
+        due = rotation.ends if rotation.switched else rotation.switch
+        return (due - datetime.fromtimestamp(self._wall(), UTC)) / timedelta(seconds=1)
+
+    def _say(self, before: Standing, after: Standing) -> None:
+        was, now = before.rotation, after.rotation
+        if was is not None and now is None:
+            if was.switched:
+                self._events.log(
+                    Event.ROTATION_ENDED,
+                    ca_sha256=was.predecessor.fingerprint,
+                    hint="delete its key",
+                )
+            else:
+                self._events.log(Event.ROTATION_ABORTED, ca_sha256=was.successor.fingerprint)
+        elif now is not None and not now.switched:
+            self._events.log(
+                Event.AUTHORITY_ANNOUNCED,
+                ca_sha256=now.successor.fingerprint,
+                until=_iso(now.switch),
+            )
+        elif now is not None and (was is None or not was.switched):
+            waiting, _ = after.waiting(self.clients, self._wall())
+            self._events.log(
+                Event.AUTHORITY_SWITCHED,
+                ca_sha256=now.successor.fingerprint,
+                waiting=len(waiting),
+            )
+
+
+def _iso(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _time(seconds: float) -> str:
+    return _iso(datetime.fromtimestamp(seconds, UTC))
