@@ -3,7 +3,7 @@
 It stands alone: nothing here imports the proxy, so that the authority can be reviewed by itself.
 """
 
-from entrepot_ca.announcement import announcement
+from entrepot_ca.announcement import announcement, pkcs7
 from entrepot_ca.authority import WARN_DAYS, Authority, create, describe, ensure, load
 from entrepot_ca.constraints import Constraints
 from entrepot_ca.pem_file import FILE_NAME, AuthorityError
@@ -25,4 +25,5 @@ __all__ = [
     "ensure",
     "load",
     "move",
+    "pkcs7",
 ]

@@ -9,10 +9,22 @@ for the second. ``scripts/client/certificate.sh`` reads that.
 import base64
 import textwrap
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certificates
+
 from entrepot_ca.authority import Authority
 from entrepot_ca.rotation import Rotation
 
 _WIDTH = 64
+
+
+def pkcs7(authority: Authority, rotation: Rotation | None) -> bytes:
+    """Give the same certificates as PKCS #7 in DER, as Windows imports them."""
+    given = [authority]
+    if rotation is not None:
+        given.append(rotation.predecessor if rotation.switched else rotation.successor)
+    certificates = [one.certificate for one in given]
+    return serialize_certificates(certificates, serialization.Encoding.DER)
 
 
 def announcement(authority: Authority, rotation: Rotation | None) -> bytes:

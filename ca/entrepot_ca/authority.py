@@ -51,6 +51,11 @@ class Authority:
         """The certificate in PEM, without the key, for clients to trust."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
+    @property
+    def certificate_der(self) -> bytes:
+        """The same in DER."""
+        return self.certificate.public_bytes(serialization.Encoding.DER)
+
     def permits(self, host: str) -> bool:
         """Whether clients accept its certificate for `host`: a DNS name or a bare IP address."""
         return self.constraints.permits(host)

@@ -13,7 +13,7 @@ from pathlib import Path
 from entrepot.events.log import Events
 from entrepot.events.table import Event
 from entrepot.upstream.discovery.authority_clients import AuthorityClients
-from entrepot_ca import Authority, AuthorityError, Rotation, advance, announcement
+from entrepot_ca import Authority, AuthorityError, Rotation, advance, announcement, pkcs7
 
 _MOST_NAMED = 100
 
@@ -29,6 +29,11 @@ class Standing:
     def announcement(self) -> bytes:
         """What clients are given to trust, in PEM."""
         return announcement(self.authority, self.rotation)
+
+    @property
+    def pkcs7(self) -> bytes:
+        """The same as PKCS #7, in DER."""
+        return pkcs7(self.authority, self.rotation)
 
     def waiting(self, clients: AuthorityClients, now: float) -> tuple[list[dict[str, str]], int]:
         """Which clients may not be ready for the successor, of how many that were seen lately."""

@@ -1,7 +1,7 @@
 """The watch of a rotation: a date that comes while the proxy runs, and what is known of clients.
 
 Who was seen and who fetched what is announced is kept in the data folder while a rotation is under
-way, since that takes longer than a proxy runs.
+way, since that takes longer than a proxy runs; but not where ``--record`` forbids whole addresses.
 """
 
 import json
@@ -29,11 +29,18 @@ class AuthorityWatch:
     """Watches from :meth:`start` to :meth:`stop`; ``clock`` never jumps."""
 
     def __init__(
-        self, authority: AuthorityInUse, folder: Path, events: Events, clock: Callable[[], float]
+        self,
+        authority: AuthorityInUse,
+        folder: Path,
+        events: Events,
+        clock: Callable[[], float],
+        *,
+        keep_addresses: bool = True,
     ) -> None:
         """``folder`` is the data folder."""
         self._authority = authority
         self._file = folder / CLIENTS_NAME
+        self._keep_addresses = keep_addresses
         self._events = events
         self._clock = clock
         self._reminded = self._kept = clock()
@@ -68,7 +75,7 @@ class AuthorityWatch:
     def _keep(self) -> None:
         self._kept = self._clock()
         try:
-            if self._authority.standing.rotation is None:
+            if self._authority.standing.rotation is None or not self._keep_addresses:
                 self._file.unlink(missing_ok=True)
             else:
                 _write(self._file, json.dumps(self._authority.clients.rows()))

@@ -96,7 +96,13 @@ class Engine:
         self.recorder = _recorder(foundation)
         # Maintenance, and what the administrator asks
         self._housekeeping = Housekeeping(context.store_thread, context.events)
-        self._authority_watch = AuthorityWatch(self.authority, config.data, events, context.clock)
+        self._authority_watch = AuthorityWatch(
+            self.authority,
+            config.data,
+            events,
+            context.clock,
+            keep_addresses=config.record is Recorded.CLIENTS,
+        )
         administration = Administration(
             context.store,
             context.store_thread.run_from_thread,

@@ -10,8 +10,8 @@ AUTHORITY_EXPIRES = warning(
 )
 AUTHORITY_ANNOUNCED = info(
     "ca_sha256 until",
-    "`entrepot ca rotate`: the successor with this fingerprint is announced to clients, or its date "
-    "was moved; the authority in use signs `until` then.",
+    "`entrepot ca rotate`: the successor with this fingerprint is announced to clients, or its "
+    "date was moved; the authority in use signs `until` then.",
     "Let [every client install both](operations.md#rotating-the-authority-on-a-fleet).",
 )
 AUTHORITY_ROTATING = info(
