@@ -86,11 +86,16 @@ class CertificateRefused:
             parts.authority.clients.seen(client, flow.client_conn.timestamp_tls_setup or 0.0)
 
     def request(self, flow: http.HTTPFlow) -> None:
-        """Notice who fetches the certificate, to trust it from now on."""
-        if flow.request.path == "/ca.pem" and flow.request.host == SELF and flow.response is None:
+        """Notice who fetches the certificate, to trust it from now on.
+
+        Who asks for it with a query only looks whether it is installed (``docker-proxy.sh check``).
+        """
+        path, query, _ = flow.request.path.partition("?")
+        if path == "/ca.pem" and flow.request.host == SELF and flow.response is None:
             parts, client = self._state.parts(), client_of(flow.client_conn)
             parts.interception.certificate_fetched(client)
-            parts.authority.clients.fetched(client, parts.context.wall())
+            if not query:
+                parts.authority.clients.fetched(client, parts.context.wall())
 
     def client_disconnected(self, client: connection.Client) -> None:
         """Forget a connection that has ended."""
