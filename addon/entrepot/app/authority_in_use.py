@@ -111,7 +111,8 @@ class AuthorityInUse:
                 return
             authority = before.authority if rotation is None else rotation.in_use
             self.standing = Standing(authority, rotation)
-            self._say(before, self.standing)
+            waiting, _ = self.standing.waiting(self.clients, self._wall())
+            log_change(self._events, before.rotation, self.standing, len(waiting))
             if authority.certificate != before.authority.certificate:
                 self.on_switch()
 
@@ -141,30 +142,24 @@ class AuthorityInUse:
         due = rotation.ends if rotation.switched else rotation.switch
         return (due - datetime.fromtimestamp(self._wall(), UTC)) / timedelta(seconds=1)
 
-    def _say(self, before: Standing, after: Standing) -> None:
-        was, now = before.rotation, after.rotation
+
+def log_change(events: Events, was: Rotation | None, after: Standing, waiting: int) -> None:
+    """Say what became of a rotation; ``waiting`` are the clients that may not be ready."""
+    now, authority = after.rotation, after.authority
+    successor = now.successor if now is not None else was.successor if was is not None else None
+    if successor is None:
+        return
+    fingerprint = successor.fingerprint
+    if authority.certificate == successor.certificate:
+        if was is None or not was.switched:
+            events.log(Event.AUTHORITY_SWITCHED, ca_sha256=fingerprint, waiting=waiting)
         if was is not None and now is None:
-            if was.switched:
-                self._events.log(
-                    Event.ROTATION_ENDED,
-                    ca_sha256=was.predecessor.fingerprint,
-                    hint="delete its key",
-                )
-            else:
-                self._events.log(Event.ROTATION_ABORTED, ca_sha256=was.successor.fingerprint)
-        elif now is not None and not now.switched:
-            self._events.log(
-                Event.AUTHORITY_ANNOUNCED,
-                ca_sha256=now.successor.fingerprint,
-                until=_iso(now.switch),
-            )
-        elif now is not None and (was is None or not was.switched):
-            waiting, _ = after.waiting(self.clients, self._wall())
-            self._events.log(
-                Event.AUTHORITY_SWITCHED,
-                ca_sha256=now.successor.fingerprint,
-                waiting=len(waiting),
-            )
+            before = was.predecessor.fingerprint
+            events.log(Event.ROTATION_ENDED, ca_sha256=before, hint="delete its key")
+    elif now is None:
+        events.log(Event.ROTATION_ABORTED, ca_sha256=fingerprint)
+    else:
+        events.log(Event.AUTHORITY_ANNOUNCED, ca_sha256=fingerprint, until=_iso(now.switch))
 
 
 def _iso(time: datetime) -> str:

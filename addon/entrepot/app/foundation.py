@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from entrepot.app.authority_in_use import Standing
+from entrepot.app.authority_in_use import Standing, log_change
 from entrepot.app.clock import steady
 from entrepot.app.process_limits import set_limits
 from entrepot.app.self_proxy_check import without_loops
@@ -65,8 +65,10 @@ class Foundation:
 def _find_authority(config: Config, events: Events) -> Standing:
     """Open the authority or make one, once what is due of a rotation is done."""
     folder, now = config.data / "ca", datetime.now(UTC)
+    before: Rotation | None = None
     rotation: Rotation | None = None
     try:
+        before = Rotation.read(folder)
         rotation = advance(folder, now)
     except (AuthorityError, OSError) as error:
         events.log(Event.ROTATION_FAILED, reason=error)
@@ -75,7 +77,10 @@ def _find_authority(config: Config, events: Events) -> Standing:
         other = rotation.predecessor if rotation.switched else rotation.successor
         also = other.constraints
     authority, _ = ensure(folder, permit=config.permit, now=now, also=also)
-    return Standing(authority, rotation)
+    standing = Standing(authority, rotation)
+    if before != rotation:
+        log_change(events, before, standing, 0)
+    return standing
 
 
 def _find_accounts(config: Config, events: Events) -> Accounts:
