@@ -143,8 +143,8 @@ class AuthorityInUse:
         return (due - datetime.fromtimestamp(self._wall(), UTC)) / timedelta(seconds=1)
 
 
-def log_change(events: Events, was: Rotation | None, after: Standing, waiting: int) -> None:
-    """Say what became of a rotation; ``waiting`` are the clients that may not be ready."""
+def log_change(events: Events, was: Rotation | None, after: Standing, waiting: int | None) -> None:
+    """Say what became of a rotation; ``waiting`` are who may not be ready, if that is known."""
     now, authority = after.rotation, after.authority
     successor = now.successor if now is not None else was.successor if was is not None else None
     if successor is None:

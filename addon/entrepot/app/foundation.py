@@ -79,7 +79,7 @@ def _find_authority(config: Config, events: Events) -> Standing:
     authority, _ = ensure(folder, permit=config.permit, now=now, also=also)
     standing = Standing(authority, rotation)
     if before != rotation:
-        log_change(events, before, standing, 0)
+        log_change(events, before, standing, None)
     return standing
 
 
