@@ -36,11 +36,13 @@ class AuthorityWatch:
         clock: Callable[[], float],
         *,
         keep_addresses: bool = True,
+        look: float = _LOOK_SECONDS,
     ) -> None:
-        """``folder`` is the data folder."""
+        """``folder`` is the data folder, into which it looks all ``look`` seconds."""
         self._authority = authority
         self._file = folder / CLIENTS_NAME
         self._keep_addresses = keep_addresses
+        self._look = look
         self._events = events
         self._clock = clock
         self._reminded = self._kept = clock()
@@ -62,7 +64,7 @@ class AuthorityWatch:
     def _work(self) -> None:
         while True:
             due = self._authority.seconds_to_next_step()
-            self._thread.pause(min(_LOOK_SECONDS, max(due, _SHORTEST_SECONDS)))
+            self._thread.pause(min(self._look, max(due, _SHORTEST_SECONDS)))
             self._authority.refresh()
             fetches = self._authority.clients.fetches
             if fetches != self._fetches or self._clock() > self._kept + _KEEP_SECONDS:
