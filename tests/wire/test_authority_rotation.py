@@ -143,6 +143,8 @@ def traffic(entrepot: Entrepot, trusted: Path) -> Iterator[Callable[[], int]]:
 
     def ask(number: int) -> None:
         client = Client(entrepot.port, context, source=f"127.0.9.{number + 1}")
+        if number == 0:  # the successor signs for one, the predecessor for the other
+            client.get(f"{entrepot.url}/ca.pem")
         while not stopped.is_set() and not failures:
             try:
                 answer = client.manifest(f"https://{HUB}/v2/rotated/app/manifests/1")
@@ -173,7 +175,10 @@ def more(asked: Callable[[], int], by: int = 20) -> None:
 def test_a_rotation_under_traffic(
     entrepot: Entrepot, upstreams: Upstreams, images: ImageFactory, folder: Path
 ) -> None:
-    """Announced, who has the old one or both works; switched, who has the new one or both does."""
+    """Announced, who has the old one or both works; switched, who has the new one or both does.
+
+    Those with but one are strangers to the proxy: each comes from an address of its own.
+    """
     upstreams.push(images.image("rotated"), NAME)
     before = entrepot.ca_pem
     assert rotation(entrepot) is None
@@ -244,6 +249,55 @@ def test_it_is_known_who_has_not_fetched(entrepot: Entrepot, folder: Path) -> No
     other.get(f"{entrepot.url}/ca.pem")
     done(entrepot, "rotate", "--now")
     assert (entrepot.data / "authority-clients.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_who_is_not_ready_is_signed_for_by_the_predecessor(
+    entrepot: Entrepot, folder: Path
+) -> None:
+    """Who was seen and has not fetched loses nothing by the switch; others one handshake at most.
+
+    Only who refuses both is one that does not trust the proxy.
+    """
+    done(entrepot, "rotate")
+    roots = Roots.of(entrepot, folder)
+    by_old = ssl.create_default_context(cafile=roots.old)
+    by_new = ssl.create_default_context(cafile=roots.new)
+
+    def is_cached(client: Client) -> bool:
+        return "entrepot" in client.get(PING).cache_status
+
+    known = Client(entrepot.port, by_old, source="127.0.0.31")
+    assert is_cached(known)
+    done(entrepot, "rotate", "--now", "--force")
+    assert is_cached(known)
+    found = rotation(entrepot)
+    assert found is not None
+    assert [row["client"] for row in found["waiting_clients"]] == ["127.0.0.31"]
+    for source, context in (("127.0.0.31", by_new), ("127.0.0.32", by_old)):
+        client = Client(entrepot.port, context, source=source)
+        refuse(client, entrepot)
+        assert is_cached(client)
+    assert "next connection is signed for by the predecessor" in entrepot.log
+    assert "next connection is signed for by the successor" in entrepot.log
+    known.get(f"{entrepot.url}/ca.pem")
+    new = Client(entrepot.port, by_new, source="127.0.0.31")
+    assert is_cached(new)
+    assert entrepot.local("/healthz").json()["untrusting_clients"] == []
+    stranger = entrepot.stranger()
+    refuse(stranger, entrepot)
+    refuse(stranger, entrepot)
+    eventually(lambda: "tunnelled for 10min" in entrepot.log, within=10, what="the tunnel")
+    assert entrepot.local("/healthz").json()["untrusting_clients"] != []
+
+
+def refuse(client: Client, entrepot: Entrepot) -> None:
+    """Do a handshake as a client that does not trust the authority, until that is noticed."""
+    before = entrepot.counter("handshake_failed")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        client.certificate(HUB)
+    eventually(
+        lambda: entrepot.counter("handshake_failed") > before, within=10, what="the refusal noticed"
+    )
 
 
 def test_it_switches_by_itself(entrepot: Entrepot, folder: Path) -> None:

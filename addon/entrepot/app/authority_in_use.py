@@ -13,6 +13,7 @@ from pathlib import Path
 from entrepot.events.log import Events
 from entrepot.events.table import Event
 from entrepot.upstream.discovery.authority_clients import AuthorityClients
+from entrepot.upstream.discovery.tls_fingerprint import Fingerprint
 from entrepot_ca import Authority, AuthorityError, Rotation, advance, announcement, pkcs7
 
 _MOST_NAMED = 100
@@ -39,8 +40,7 @@ class Standing:
         """Which clients may not be ready for the successor, of how many that were seen lately."""
         if self.rotation is None:
             return [], 0
-        switched = self.rotation.switch.timestamp() if self.rotation.switched else None
-        waiting, lately = clients.waiting(self.rotation.announced.timestamp(), switched, now)
+        waiting, lately = clients.waiting(self.rotation.announced.timestamp(), now)
         return [{"client": one.address, "seen": _time(one.seen)} for one in waiting], lately
 
     def described(self, clients: AuthorityClients, now: float) -> dict[str, object]:
@@ -65,6 +65,21 @@ class Standing:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """By what authority a connection is signed for."""
+
+    predecessor: Path | None = None
+    """The file of the one before, where it is that one."""
+    is_new: bool = False
+    """Whether the successor is in use."""
+
+    @property
+    def is_successor(self) -> bool:
+        """Whether it is the successor."""
+        return self.is_new and self.predecessor is None
+
+
 class AuthorityInUse:
     """Knows how it stands with the authority in a folder; on any thread."""
 
@@ -83,6 +98,32 @@ class AuthorityInUse:
     def permits(self, host: str) -> bool:
         """Whether clients accept a certificate of the authority in use for a host."""
         return self.standing.authority.permits(host)
+
+    def signer_for(self, client: str, shown: Fingerprint, host: str) -> Signer:
+        """Who signs for a client that comes now."""
+        one = self.standing.rotation
+        if one is None or not one.switched:
+            return Signer()
+        before = one.predecessor
+        needed = self.clients.needs_predecessor(client, shown, one.announced.timestamp())
+        return Signer(before.path if needed and before.permits(host) else None, is_new=True)
+
+    def trusted(self, client: str, signer: Signer) -> None:
+        """Take in that a client has sent a request."""
+        self.clients.trusted(client, self._wall(), successor=signer.is_successor)
+
+    def refused(self, client: str, shown: Fingerprint, signer: Signer) -> str | None:
+        """Take in a client's refusal; what is done about it, if the other authority is tried.
+
+        None where there is no other, or it was refused too.
+        """
+        one = self.standing.rotation
+        if one is None or not (one.switched and signer.is_new):
+            return None
+        if not self.clients.refused(client, shown, predecessor=not signer.is_successor):
+            return None
+        other = "predecessor" if signer.is_successor else "successor"
+        return f"its next connection is signed for by the {other}"
 
     @property
     def announcement(self) -> bytes:
@@ -111,6 +152,7 @@ class AuthorityInUse:
                 return
             authority = before.authority if rotation is None else rotation.in_use
             self.standing = Standing(authority, rotation)
+            self.clients.forget_refusals()
             waiting, _ = self.standing.waiting(self.clients, self._wall())
             log_change(self._events, before.rotation, self.standing, len(waiting))
             if authority.certificate != before.authority.certificate:

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from entrepot.app.authority_in_use import AuthorityInUse
 from entrepot.events.log import Events
@@ -90,11 +91,15 @@ def read_clients(file: Path) -> Rows:
     try:
         kept = json.loads(file.read_bytes())
         return {
-            str(address): (float(seen), None if fetched is None else float(fetched))
-            for address, (seen, fetched) in kept.items()
+            str(address): (float(seen), _time(fetched), _time(successor))
+            for address, (seen, fetched, successor) in kept.items()
         }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
+
+
+def _time(kept: Any) -> float | None:
+    return None if kept is None else float(kept)
 
 
 def _write(file: Path, text: str) -> None:

@@ -7,7 +7,6 @@ from enum import Enum
 
 from entrepot.events import (
     administration_rows,
-    authority_rows,
     disk_rows,
     process_rows,
     record_rows,
@@ -48,13 +47,13 @@ class Event(Enum):
         "The environment names this proxy as its own upstream proxy, which is left out.",
         "Nothing; or unset the variable for the service.",
     )
-    AUTHORITY_EXPIRES = authority_rows.AUTHORITY_EXPIRES
-    AUTHORITY_ANNOUNCED = authority_rows.AUTHORITY_ANNOUNCED
-    AUTHORITY_ROTATING = authority_rows.AUTHORITY_ROTATING
-    AUTHORITY_SWITCHED = authority_rows.AUTHORITY_SWITCHED
-    ROTATION_ABORTED = authority_rows.ROTATION_ABORTED
-    ROTATION_ENDED = authority_rows.ROTATION_ENDED
-    ROTATION_FAILED = authority_rows.ROTATION_FAILED
+    AUTHORITY_EXPIRES = administration_rows.AUTHORITY_EXPIRES
+    AUTHORITY_ANNOUNCED = administration_rows.AUTHORITY_ANNOUNCED
+    AUTHORITY_ROTATING = administration_rows.AUTHORITY_ROTATING
+    AUTHORITY_SWITCHED = administration_rows.AUTHORITY_SWITCHED
+    ROTATION_ABORTED = administration_rows.ROTATION_ABORTED
+    ROTATION_ENDED = administration_rows.ROTATION_ENDED
+    ROTATION_FAILED = administration_rows.ROTATION_FAILED
     DRAIN_BEGUN = info(
         "connections hint",
         "The proxy was told to stop, and lets what is under way end, for at most `--drain`.",

@@ -92,7 +92,7 @@ class Entrepot:
             connections,
             IdleTimeout(self._state, connections),
             self._drain,
-            TlsContexts(),
+            TlsContexts(self._state),
             Requests(self._state, self._drain),
             ConnectTimeout(self._state),
             Passthrough(self._state),

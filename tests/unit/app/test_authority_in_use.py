@@ -208,7 +208,7 @@ def test_what_is_known_of_clients_outlives_a_process(world: World, *, keep_addre
     """While a rotation is under way, and where whole addresses may be kept; privately."""
     announce(world.folder / "ca", now=NOW)
     world.after(0)
-    world.in_use.clients.seen(CLIENT, world.wall())
+    world.in_use.clients.trusted(CLIENT, world.wall())
     watch = world.watch(keep_addresses=keep_addresses)
     watch.start()
     watch.stop()
@@ -230,7 +230,7 @@ def test_addresses_go_with_the_rotation(world: World) -> None:
     """When it has ended nobody needs them."""
     announce(world.folder / "ca", now=NOW)
     world.after(0)
-    world.in_use.clients.seen(CLIENT, world.wall())
+    world.in_use.clients.trusted(CLIENT, world.wall())
     watch = world.watch()
     watch.start()
     watch.stop()

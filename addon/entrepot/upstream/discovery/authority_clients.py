@@ -1,30 +1,47 @@
-"""Who uses our authority, and who has fetched what is announced: what a rotation may wait for.
+"""What clients show of the authorities of a rotation: by which of them to sign for whom.
 
 Whether a client trusts an authority that does not sign yet cannot be known. What is known of an
-address is when it last showed trust in the authority that signs (``untrusting_clients``), and when
+address is when it last showed trust (by a request inside of TLS), in which authority, and when
 somebody there last fetched ``/ca.pem``. Many clients may have one address, who fetches may not
 install, and an engine may have to be restarted; who got the certificates by another way fetches
-nothing. So this is for an administrator, and nothing is decided by it.
+nothing.
+
+So after the switch, by address:
+
+=====================  =====================  ==============================================
+trusts the successor   the predecessor        is signed for by
+or has fetched it
+=====================  =====================  ==============================================
+no, or not known       yes                    the predecessor: that works for certain
+no, or not known       not known              the successor
+yes                    yes, or not known      the successor
+=====================  =====================  ==============================================
+
+A client that refuses the one gets the other from its next connection on; by that clients of one
+address are told apart by their ClientHello, as in ``untrusting_clients``. Who refuses both trusts
+neither.
 """
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
-from entrepot.bounded_map import BoundedMap
+from entrepot.bounded_map import BoundedMap, FairMap
+from entrepot.upstream.discovery.tls_fingerprint import Fingerprint
 
 LATELY_SECONDS = 7 * 86400.0
 """Who was not seen for so long is not waited for."""
 MOST_REMEMBERED = 10_000
+_REFUSALS_OF_AN_ADDRESS = 100
 
-Rows = Mapping[str, tuple[float, float | None]]
-"""By address: when it was last seen and when it last fetched."""
+Rows = Mapping[str, tuple[float, float | None, float | None]]
+"""By address: when it was last seen, when it last fetched, when it last trusted a successor."""
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingClient:
-    """A client that has not fetched what is announced, as far as is known."""
+    """A client that may not be ready for the successor."""
 
     address: str
     seen: float
@@ -35,43 +52,78 @@ class WaitingClient:
 class _Row:
     seen: float = -inf
     fetched: float = -inf
+    successor: float = -inf
+
+    def is_ready(self, announced: float) -> bool:
+        """Whether it has fetched what is announced since then, or has shown trust in it."""
+        return max(self.fetched, self.successor) >= announced
+
+
+@dataclass(slots=True)
+class _Refusals:
+    """Which authorities a client refused: the predecessor (True), the successor (False)."""
+
+    of: set[bool] = field(default_factory=set)
 
 
 class AuthorityClients:
-    """The addresses of clients that trust us; on any thread. Times are seconds since 1970."""
+    """What is known of clients; on any thread. Times are seconds since 1970."""
 
     def __init__(self) -> None:
         self._rows: BoundedMap[str, _Row] = BoundedMap(MOST_REMEMBERED)
+        self._refusals: FairMap[tuple[str, Fingerprint], _Refusals] = FairMap(
+            MOST_REMEMBERED, _REFUSALS_OF_AN_ADDRESS
+        )
         self._lock = threading.Lock()
         self.fetches = 0
         """How often one of them fetched."""
 
-    def seen(self, client: str, handshake: float) -> None:
-        """Take in that a client trusted what signed at the time of its handshake."""
+    def trusted(self, address: str, now: float, *, successor: bool = False) -> None:
+        """Take in that a client has sent a request; whether the ``successor`` signed for it."""
         with self._lock:
-            row = self._row(client)
-            row.seen = max(row.seen, handshake)
+            row = self._row(address)
+            row.seen = max(row.seen, now)
+            if successor:
+                row.successor = now
 
-    def fetched(self, client: str, now: float) -> None:
+    def fetched(self, address: str, now: float) -> None:
         """Take in that somebody at an address has fetched what clients are given to trust."""
         with self._lock:
-            self._row(client).fetched = now
+            self._row(address).fetched = now
             self.fetches += 1
+            for key in self._refusals.owned(address):
+                self._refusals.forget(key)
 
-    def waiting(
-        self, announced: float, switched: float | None, now: float
-    ) -> tuple[list[WaitingClient], int]:
-        """Who may not be ready, the latest first, of how many that were seen lately.
+    def needs_predecessor(self, address: str, shown: Fingerprint, announced: float) -> bool:
+        """Whether a client is to be signed for by the predecessor, though the successor signs."""
+        with self._lock:
+            refusals = self._refusals.peek((address, shown))
+            if refusals is not None:
+                return refusals.of == {False}
+            row = self._rows.get(address)
+            return row is not None and row.seen > -inf and not row.is_ready(announced)
 
-        That is who has not fetched since it was ``announced``, and has not shown either, since it
-        was ``switched``, that it trusts the successor.
-        """
+    def refused(self, address: str, shown: Fingerprint, *, predecessor: bool) -> bool:
+        """Take in a refusal after the switch; whether the other authority is worth a try."""
+        with self._lock:
+            key = address, shown
+            refusals = self._refusals.get(key, address) or _Refusals()
+            refusals.of.add(predecessor)
+            self._refusals.put(key, refusals, address)
+            return len(refusals.of) == 1
+
+    def forget_refusals(self) -> None:
+        """They were of authorities that are not those of the rotation any more."""
+        with self._lock:
+            for key in list(self._refusals):
+                self._refusals.forget(key)
+
+    def waiting(self, announced: float, now: float) -> tuple[list[WaitingClient], int]:
+        """Who may not be ready, the latest first, of how many that were seen lately."""
         with self._lock:
             lately = [(a, row) for a, row in self._rows.items() if now < row.seen + LATELY_SECONDS]
             waiting = [
-                WaitingClient(address, row.seen)
-                for address, row in lately
-                if row.fetched < announced and (switched is None or row.seen < switched)
+                WaitingClient(a, row.seen) for a, row in lately if not row.is_ready(announced)
             ]
         return sorted(waiting, key=lambda one: -one.seen), len(lately)
 
@@ -79,7 +131,7 @@ class AuthorityClients:
         """What is known, to be kept."""
         with self._lock:
             return {
-                address: (row.seen, None if row.fetched == -inf else row.fetched)
+                address: (row.seen, _known(row.fetched), _known(row.successor))
                 for address, row in self._rows.items()
                 if row.seen > -inf
             }
@@ -87,14 +139,19 @@ class AuthorityClients:
     def restore(self, rows: Rows) -> None:
         """Take in what was kept; what is known already counts more."""
         with self._lock:
-            for address, (seen, fetched) in rows.items():
+            for address, (seen, fetched, successor) in rows.items():
                 row = self._row(address)
                 row.seen = max(row.seen, seen)
                 row.fetched = max(row.fetched, -inf if fetched is None else fetched)
+                row.successor = max(row.successor, -inf if successor is None else successor)
 
-    def _row(self, client: str) -> _Row:
-        row = self._rows.get(client)
+    def _row(self, address: str) -> _Row:
+        row = self._rows.get(address)
         if row is None:
             row = _Row()
-        self._rows.put(client, row)
+        self._rows.put(address, row)
         return row
+
+
+def _known(time: float) -> float | None:
+    return None if time == -inf else time
