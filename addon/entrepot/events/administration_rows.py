@@ -46,7 +46,8 @@ AUTHORITY_ROTATING = info(
 )
 AUTHORITY_SWITCHED = info(
     "ca_sha256 waiting",
-    "From now on the successor signs; clients without it are told of by `certificate_refused`.",
+    "From now on the successor signs; for clients that are not ready (`waiting`) the one before "
+    "does, for 30 days.",
     "Install it on the clients that are left.",
 )
 ROTATION_ABORTED = info(

@@ -117,7 +117,7 @@ def change_now(config: Config, *, force: bool) -> None:
         print_clients(told, runs=runs)
         raise StartError(
             f"{rotation['waiting']} clients may not trust the successor yet, see above: install it "
-            "there first, or add --force"
+            "there first, or add --force (then the one before signs for them, for 30 days)"
         )
     move(folder, now, now=now)
     switched = advance(folder, datetime.now(UTC))

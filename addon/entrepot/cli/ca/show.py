@@ -32,8 +32,10 @@ def show(config: Config, form: str) -> None:
 
 def _print_rotation(rotation: Rotation, now: datetime) -> None:
     if rotation.switched:
-        print(f"It signs since {date_text(rotation.switch)}. The one before is told of until")
-        print(f"{date_text(rotation.ends)}:")
+        print(
+            f"It signs since {date_text(rotation.switch)}. For clients that are not ready the one"
+        )
+        print(f"before does, until {date_text(rotation.ends)}:")
         print(describe(rotation.predecessor, now))
         return
     print(f"It signs until {date_text(rotation.switch)}. From then on its successor does, which is")
