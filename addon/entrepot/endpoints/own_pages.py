@@ -18,7 +18,7 @@ _HELP = """\
 This is an Entrepot registry cache. It is an HTTP proxy: set HTTPS_PROXY to its address.
 On the address of a mirror (--mirror) it is a registry to pull from.
 
-GET /ca.pem    the certificate to trust (install it with ca/install.sh)
+GET /ca.pem    the certificate to trust, two while it changes (install it with ca/install.sh)
 GET /livez     200: the process answers
 GET /readyz    200: it listens, is not stopping, and can store; else 503, and why
 GET /healthz   state, counters, upstreams and how each does, clients without the CA
@@ -30,12 +30,14 @@ _JSON = "application/json"
 class Pages:
     """Answers for the proxy's own address; ``wall`` is the time of day."""
 
-    certificate: bytes
+    certificates: Callable[[], bytes]
+    """What clients are given to trust, in PEM."""
     counters: Callable[[], Mapping[str, int]]
     upstreams: Callable[[], Mapping[Origin, UpstreamState]]
     readiness: Readiness
     wall: Callable[[], float]
     untrusting_clients: Callable[[], Sequence[Mapping[str, object]]] = tuple
+    authority: Callable[[], Mapping[str, object]] = dict
 
     async def answer(self, method: str, path: str) -> Answer:
         """Answer a request for one of the pages."""
@@ -44,7 +46,7 @@ class Pages:
             return refusal.adding(("Allow", "GET, HEAD"))
         match path.partition("?")[0]:
             case "/ca.pem":
-                return _page(method, "application/x-pem-file", self.certificate)
+                return _page(method, "application/x-pem-file", self.certificates())
             case "/livez":
                 return _page(method, _JSON, healthz.live())
             case "/readyz":
@@ -67,6 +69,7 @@ class Pages:
             self.upstreams(),
             problems,
             self.untrusting_clients(),
+            self.authority(),
             takes_pulls=takes_pulls,
             now=self.wall(),
         )
