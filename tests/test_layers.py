@@ -32,6 +32,7 @@ ROOMS = (
     "maintenance",
     "control",
     "endpoints",
+    "admin",
     "app",
     "mitm",
     "cli",
@@ -49,6 +50,10 @@ LIBRARIES = {
     "cryptography": ("mitm",),
     "h11": ("mitm",),
     "OpenSSL": ("mitm",),
+    "starlette": ("admin",),
+    "uvicorn": ("admin",),
+    "jinja2": ("admin",),
+    "markupsafe": ("admin",),
     "entrepot_ca": ("app", "cli"),
 }
 """Which rooms may import what is not of the standard library."""

@@ -18,6 +18,7 @@ _HELP = """\
 This is an Entrepot registry cache. It is an HTTP proxy: set HTTPS_PROXY to its address.
 On the address of a mirror (--mirror) it is a registry to pull from.
 
+GET /          in a browser: what is cached and what it saves; GET /api/ is the same as JSON
 GET /ca.pem    the certificate to trust, two while it changes (install it with ca/install.sh)
 GET /livez     200: the process answers
 GET /readyz    200: it listens, is not stopping, and can store; else 503, and why

@@ -7,6 +7,7 @@ it becomes a 500 here: promise 2 fails closed.
 
 from mitmproxy import connection, http
 
+from entrepot.admin.handover import PageRequest
 from entrepot.endpoints.login_requests import LARGEST_FORM
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
@@ -42,6 +43,16 @@ _BODY_AT_MIRROR = error_answer(405, "UNSUPPORTED", "a mirror is for pulling").ad
 )
 
 
+def _page_request(flow: http.HTTPFlow) -> PageRequest:
+    return PageRequest(
+        flow.request.method.upper(),
+        flow.request.path,
+        translate.fields_of(flow.request),
+        flow.request.raw_content or b"",
+        client_of(flow.client_conn),
+    )
+
+
 class Requests:
     """Answers requests, or lets them through."""
 
@@ -69,6 +80,7 @@ class Requests:
                 refuse(flow, flow.response or response_of(_BODY_AT_MIRROR, flow.request))
             return
         if flow.request.host == SELF:
+            self._bound_form(flow)
             return
         asked = await classify(self._state, flow)
         if asked is None:
@@ -104,6 +116,14 @@ class Requests:
         if mistaken is not None:
             refuse(flow, response_of(mistaken.adding(cache_status.ERROR), flow.request))
         return mistaken is not None
+
+    @staticmethod
+    def _bound_form(flow: http.HTTPFlow) -> None:
+        """Refuse what is larger than any form of the page: mitmproxy would hold or stream it."""
+        size = translate.content_size(flow)
+        if size is None or size > LARGEST_FORM:
+            told = error_answer(413, "SIZE_INVALID", "that is too large for a page of the proxy")
+            refuse(flow, response_of(told.adding(cache_status.ERROR), flow.request))
 
     def _unavailable(self, asked: Classified) -> Answer | None:
         """The 503 where upstream is not to be asked now: offline, or by its circuit breaker.
@@ -173,6 +193,9 @@ class Requests:
     async def _own_page(self, flow: http.HTTPFlow) -> Answer:
         if speaks_registry(flow.request):
             return self._mistaken.no_registry(flow.client_conn)
+        site, asked = self._state.parts().site, _page_request(flow)
+        if site.takes(asked):
+            return await site.answer(asked)
         return await self._state.parts().pages.answer(flow.request.method, flow.request.path)
 
     def _check_destination(self, flow: http.HTTPFlow, answer: Answer) -> None:

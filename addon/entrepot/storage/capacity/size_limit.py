@@ -84,6 +84,13 @@ class SizeLimit:
         over = used + self._beside() + self.drafts_excess() + extra - self.limit
         return over, reserve + unwritten - free
 
+    def usage(self, pinned: int) -> "Usage":
+        """What is taken now; so many of the bytes are ``pinned``."""
+        free, reserve = self._disk()
+        begun = self.idle.granted + self.downloads.granted
+        held = int(self._blobs.volume()) + begun + self._beside()
+        return Usage(held, self.limit, begun, pinned, free, reserve)
+
     def room(self) -> "DiskRoom":
         """What could be held on this disk now, whatever the limit says; nothing is under way."""
         free, reserve = self._disk()
@@ -95,6 +102,20 @@ class SizeLimit:
         state = os.statvfs(self._partials)
         reserve = min(_RESERVE, state.f_blocks * state.f_frsize // _RESERVE_SHARE)
         return state.f_bavail * state.f_frsize, reserve
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What counts towards the limit at one moment, and the disk below it; in bytes."""
+
+    held: int
+    limit: int
+    begun: int
+    """What unfinished downloads take of it."""
+    pinned: int
+    free: int
+    reserve: int
+    """What is left free of the disk."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,73 @@
+"""The reader: all that pages ask of the engine and the disk, from the page's own loop.
+
+What is the engine's is looked at in the engine's loop. What is on the disk is read on two threads
+of low priority; none of it holds up a pull.
+"""
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from entrepot.admin.data.recent import Recent
+from entrepot.admin.data.sources import Live, Sources
+
+_LOW_PRIORITY = 5
+_LIVE_SECONDS = 0.5
+_HELD_SECONDS = 15.0
+_REST_SECONDS = 120.0
+"""So long after it was last asked for, the inventory's memory is given back."""
+_CHANGING = frozenset({"remove", "pin", "unpin"})
+T = TypeVar("T")
+Document = dict[str, Any]
+
+
+class Reader:
+    """Reads; all on the page's loop."""
+
+    def __init__(self, sources: Sources) -> None:
+        self.sources = sources
+        self.recent = Recent(sources.clock)
+        self._disk = ThreadPoolExecutor(2, "page-disk", initializer=_take_low_priority)
+        self._rest: asyncio.TimerHandle | None = None
+
+    async def live(self) -> Live:
+        """How the engine is now."""
+        return await self.recent.get("live", _LIVE_SECONDS, self._look)
+
+    async def _look(self) -> Live:
+        asked = asyncio.run_coroutine_threadsafe(self.sources.look(), self.sources.loop)
+        return await asyncio.wrap_future(asked)
+
+    async def on_disk(self, function: Callable[[], T]) -> T:
+        """Do what waits for the disk."""
+        return await asyncio.get_running_loop().run_in_executor(self._disk, function)
+
+    async def ask(self, request: Mapping[str, object]) -> Document:
+        """Ask what ``control.administration`` answers."""
+        answer: Document = await self.on_disk(lambda: self.sources.administration.answer(request))
+        self._forget_later()
+        if request.get("do") in _CHANGING:
+            self.recent.forget()
+        return answer
+
+    async def ask_recent(self, request: Mapping[str, object]) -> Document:
+        """The same, where an answer of some seconds ago will do."""
+        key = ("ask", *sorted(request.items()))
+        return await self.recent.get(key, _HELD_SECONDS, lambda: self.ask(request))
+
+    def _forget_later(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+        loop, end = asyncio.get_running_loop(), self.sources.administration.end
+        self._rest = loop.call_later(
+            _REST_SECONDS, lambda: loop.run_in_executor(self._disk, end)
+        )
+
+
+def _take_low_priority() -> None:
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
