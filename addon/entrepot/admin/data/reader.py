@@ -8,16 +8,21 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from entrepot.admin.data.figures import Figures, read_figures
+from entrepot.admin.data.periods import Window
 from entrepot.admin.data.recent import Recent
 from entrepot.admin.data.sources import Live, Sources
+from entrepot.observe.reading import RecordReader
 
 _LOW_PRIORITY = 5
 _LIVE_SECONDS = 0.5
 _HELD_SECONDS = 15.0
+_RECORDED_SECONDS = 2.0
+_PATIENCE_SECONDS = 0.3
 _REST_SECONDS = 120.0
 """So long after it was last asked for, the inventory's memory is given back."""
 _CHANGING = frozenset({"remove", "pin", "unpin"})
@@ -30,6 +35,7 @@ class Reader:
 
     def __init__(self, sources: Sources) -> None:
         self.sources = sources
+        self.records = RecordReader(sources.config.data)
         self.recent = Recent(sources.clock)
         self._disk = ThreadPoolExecutor(2, "page-disk", initializer=_take_low_priority)
         self._rest: asyncio.TimerHandle | None = None
@@ -41,6 +47,18 @@ class Reader:
     async def _look(self) -> Live:
         asked = asyncio.run_coroutine_threadsafe(self.sources.look(), self.sources.loop)
         return await asyncio.wrap_future(asked)
+
+    async def figures(self, window: Window) -> Figures:
+        """What was served in a window. Raises ``RecordsUnreadableError``."""
+        # A point more or less is no reason to read again what was read a moment ago.
+        key = ("figures", window.span, window.step, window.since, window.until // 10)
+        return await self.recorded(key, lambda: read_figures(self.records, window))
+
+    async def recorded(self, key: Hashable, function: Callable[[], T]) -> T:
+        """Ask the records; an answer of some seconds ago will do."""
+        return await self.recent.get(
+            ("records", key), _RECORDED_SECONDS, lambda: self.on_disk(function)
+        )
 
     async def on_disk(self, function: Callable[[], T]) -> T:
         """Do what waits for the disk."""
@@ -54,10 +72,17 @@ class Reader:
             self.recent.forget()
         return answer
 
-    async def ask_recent(self, request: Mapping[str, object]) -> Document:
-        """The same, where an answer of some seconds ago will do."""
+    async def ask_soon(self, request: Mapping[str, object]) -> Document | None:
+        """The same, where an answer of some seconds ago will do; None where it takes a while.
+
+        A page is not held up by an inventory that must be read first: it asks again soon.
+        """
         key = ("ask", *sorted(request.items()))
-        return await self.recent.get(key, _HELD_SECONDS, lambda: self.ask(request))
+        asked = self.recent.get(key, _HELD_SECONDS, lambda: self.ask(request))
+        try:
+            return await asyncio.wait_for(asked, _PATIENCE_SECONDS)
+        except TimeoutError:
+            return None
 
     def _forget_later(self) -> None:
         if self._rest is not None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -55,6 +56,7 @@ class Rendering:
             "static": static.address,
             "pages": PAGES,
             "percent": words.percent,
+            "icon": icon,
         }
 
     def render(self, template: str, request: Request, **given: Any) -> str:
@@ -65,7 +67,7 @@ class Rendering:
             version=sources.version,
             started=sources.started,
             session=request.scope.get(SESSION),
-            place=request.headers.get("host", ""),
+            here=_address(request),
             **given,
         )
 
@@ -75,3 +77,16 @@ class Rendering:
         title = given.pop("title", titles.get(name, "Entrepôt"))
         text = self.render(f"{name}.html", request, page=name, title=title, **given)
         return HTMLResponse(text, status)
+
+
+def icon(name: str) -> Markup:
+    """A picture of the sprite; what it means is said beside it."""
+    return Markup(
+        '<svg class="icon" aria-hidden="true" focusable="false"><use href="#i-{}"/></svg>'
+    ).format(name)
+
+
+def _address(request: Request) -> str:
+    """Path and query, to come back to."""
+    query = request.url.query
+    return f"{request.url.path}?{query}" if query else request.url.path

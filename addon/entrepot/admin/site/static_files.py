@@ -1,4 +1,4 @@
-"""Style sheets, scripts and fonts: read from the package when first asked for, then from memory."""
+"""Style sheets, scripts and fonts: from the package."""
 
 import hashlib
 from pathlib import Path
@@ -18,34 +18,27 @@ _FOREVER = "public, max-age=31536000, immutable"
 
 
 class StaticFiles:
-    """The files by their names; an address names the content too, so a browser may keep it."""
+    """The files by their names. Their address has a hash of them all in it, so a browser may keep
+    each, and what a file names beside it is of the same version."""
 
     def __init__(self) -> None:
-        files = (file for file in _FOLDER.rglob("*") if file.suffix in _TYPES)
+        files = (file for file in sorted(_FOLDER.rglob("*")) if file.suffix in _TYPES)
         self._files = {file.relative_to(_FOLDER).as_posix(): file for file in files}
-        self._read: dict[str, tuple[bytes, str]] = {}
+        whole = hashlib.sha256()
+        for name, file in self._files.items():
+            whole.update(name.encode() + file.read_bytes())
+        self._version = whole.hexdigest()[:12]
 
     def address(self, name: str) -> str:
-        """Where a browser gets a file."""
-        return f"{PREFIX}{name}?v={self._content(name)[1]}"
-
-    def _content(self, name: str) -> tuple[bytes, str]:
-        """A file, and a short hash of it. Raises KeyError."""
-        if name not in self._read:
-            content = self._files[name].read_bytes()
-            self._read[name] = content, hashlib.sha256(content).hexdigest()[:12]
-        return self._read[name]
+        """Where a browser gets a file. Raises KeyError where there is none."""
+        return f"{PREFIX}{self._version}/{self._files[name].relative_to(_FOLDER).as_posix()}"
 
     async def answer(self, request: Request) -> Response:
-        """Give a file."""
-        name = str(request.path_params["name"])
-        if name not in self._files:
+        """Give a file; one of another version is not kept."""
+        file = self._files.get(str(request.path_params["name"]))
+        if file is None:
             return Response("no such file\n", 404, media_type="text/plain")
-        content, version = self._content(name)
-        fields = {"etag": f'"{version}"'}
-        if request.query_params.get("v") == version:
+        fields = {"content-type": _TYPES[file.suffix]}
+        if request.path_params["version"] == self._version:
             fields["cache-control"] = _FOREVER
-        if request.headers.get("if-none-match") == f'"{version}"':
-            return Response(status_code=304, headers=fields)
-        kind = _TYPES[self._files[name].suffix]
-        return Response(content, headers={**fields, "content-type": kind})
+        return Response(file.read_bytes(), headers=fields)
