@@ -135,9 +135,9 @@ class _Made:
 
 def make_demo(data: Path, now: float, scale: Scale = Scale(), seed: int = 7) -> None:
     """Make the folder, with its records."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 it makes a picture
     Store(data, 60 * GIB).close()
-    made = [_make(image, scale, copy) for image in IMAGES for copy in range(scale.copies)]
+    made = [_make(image, copy) for image in IMAGES for copy in range(scale.copies)]
     used = {one: now - chance.expovariate(one.image.weight / (2.2 * DAY)) for one in made}
     _write(data, made, used, now)
     with closing(Store(data, 60 * GIB)) as store:
@@ -150,7 +150,7 @@ def make_demo(data: Path, now: float, scale: Scale = Scale(), seed: int = 7) -> 
 # Images
 
 
-def _make(image: Image, scale: Scale, copy: int) -> _Made:
+def _make(image: Image, copy: int) -> _Made:
     if copy:
         image = replace(image, name=f"{image.name}-{copy:04}")
     layers = [
@@ -246,9 +246,7 @@ def _insert(database: Path, rows: list[tuple[object, ...]]) -> None:
 # Records
 
 
-def _record(
-    data: Path, made: list[_Made], now: float, scale: Scale, chance: random.Random
-) -> None:
+def _record(data: Path, made: list[_Made], now: float, scale: Scale, chance: random.Random) -> None:
     store = RecordStore(
         data, Events(), Retention(365 * DAY, 8 * GIB), clock=lambda: 0.0, wall=lambda: now
     )

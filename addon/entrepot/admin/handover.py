@@ -41,7 +41,8 @@ class PageRequest:
 
 async def hand_over(application: Application, request: PageRequest) -> Answer:
     """Ask the application. Raises what it raises."""
-    status, fields, chunks = 500, Fields(), list[bytes]()
+    status, chunks = 500, list[bytes]()
+    fields: Fields = ()
 
     async def receive() -> MutableMapping[str, Any]:
         return {"type": "http.request", "body": request.content, "more_body": False}
@@ -59,7 +60,7 @@ async def hand_over(application: Application, request: PageRequest) -> Answer:
 
     await application(scope_of(request), receive, send)
     content = b"".join(chunks)
-    length = (("Content-Length", str(len(content))),)
+    length: Fields = (("Content-Length", str(len(content))),)
     if request.method == "HEAD":  # what GET would send, as the application said
         length = tuple(one for one in fields if one[0] == "Content-Length")[:1]
         content = b""

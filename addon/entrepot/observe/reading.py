@@ -43,9 +43,7 @@ _SUMMED = (
 )
 
 
-_RANKED = (
-    "count(*), total(requests), total(failed), total(sent), total(from_upstream), max(ended)"
-)
+_RANKED = "count(*), total(requests), total(failed), total(sent), total(from_upstream), max(ended)"
 _TOP_IMAGES = (
     f"SELECT r.word, n.word, {_RANKED} FROM pulls JOIN words AS r ON r.id = registry"  # noqa: S608 no text of others
     " JOIN words AS n ON n.id = repository WHERE began >= ?"

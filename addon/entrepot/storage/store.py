@@ -152,7 +152,9 @@ class Store:
         )
         self.evicted = Evicted(self._events)
         self._size_limit = size_limit
-        self._eviction = eviction = Eviction(size_limit, self._blob_cache, self.evicted, self._clock)
+        self._eviction = eviction = Eviction(
+            size_limit, self._blob_cache, self.evicted, self._clock
+        )
         self.downloads = DownloadClaims(size_limit, eviction, health)
         self.drafts = DraftClaims(size_limit, eviction, health)
         blob_rows = BlobRows(self._blob_cache, self._clock, self._found_damaged)

@@ -1,6 +1,6 @@
 """Who may read the page: clients on this machine and in private networks, or those that are named.
 
-``--allow-client`` is asked before, as for every other request.
+Of them only those that ``--allow-client`` lets use the proxy at all, and this machine itself.
 """
 
 from collections.abc import Sequence
@@ -27,10 +27,17 @@ _PRIVATE = tuple(
 class Readers:
     """Clients that may read."""
 
-    def __init__(self, allowed: Sequence[Network]) -> None:
-        """``allowed`` are the networks of ``--admin-allow``; none stands for the private ones."""
+    def __init__(self, allowed: Sequence[Network], served: Sequence[Network] = ()) -> None:
+        """``allowed`` are the networks of ``--admin-allow``; none stands for the private ones.
+
+        ``served`` are those of ``--allow-client``; none stands for all.
+        """
         self._networks = tuple(allowed) or _PRIVATE
+        self._served = (*served, *_PRIVATE[:2]) if served else ()
 
     def include(self, client: str) -> bool:
         """Whether a client's address is in one of the networks."""
-        return is_in(client.partition("%")[0], self._networks)
+        address = client.partition("%")[0]
+        if self._served and not is_in(address, self._served):
+            return False
+        return is_in(address, self._networks)

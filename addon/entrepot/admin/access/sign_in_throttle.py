@@ -1,4 +1,4 @@
-"""The throttle of wrong tokens: a few tries a client, and some more of all, then a minute's rest."""
+"""The throttle of wrong tokens: some tries a client, some more of all, then a minute's rest."""
 
 from collections.abc import Callable
 

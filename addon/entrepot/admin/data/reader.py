@@ -88,9 +88,7 @@ class Reader:
         if self._rest is not None:
             self._rest.cancel()
         loop, end = asyncio.get_running_loop(), self.sources.administration.end
-        self._rest = loop.call_later(
-            _REST_SECONDS, lambda: loop.run_in_executor(self._disk, end)
-        )
+        self._rest = loop.call_later(_REST_SECONDS, lambda: loop.run_in_executor(self._disk, end))
 
 
 def _take_low_priority() -> None:

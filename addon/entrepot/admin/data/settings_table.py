@@ -56,8 +56,8 @@ def _setting(
 
 
 def _shown(option: Option, value: Any) -> str:
-    if value is None or value in ((), False):
-        return "no" if value is False else ""
+    if value is None or value == ():
+        return ""
     if option.name == "upstream_proxy":
         return str(value.url)
     if option.secret:
@@ -68,7 +68,9 @@ def _shown(option: Option, value: Any) -> str:
         return duration_text(value)
     if isinstance(value, tuple):
         return ", ".join(_text(one) for one in value)
-    return "yes" if value is True else _text(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return _text(value)
 
 
 def _text(value: Any) -> str:

@@ -24,10 +24,7 @@ def recipes(proxy: str, fingerprint: str) -> tuple[Recipe, ...]:
     certificate = f"curl -fsS http://{proxy}/ca.pem"
     bundle = "/usr/local/share/ca-certificates/entrepot.crt"
     trust = f"{certificate} | sudo tee {bundle} >/dev/null\nsudo update-ca-certificates"
-    check = (
-        f"openssl x509 -in {bundle} -noout -fingerprint -sha256\n"
-        f"# must say {fingerprint}"
-    )
+    check = f"openssl x509 -in {bundle} -noout -fingerprint -sha256\n# must say {fingerprint}"
     environment = f"export HTTPS_PROXY=http://{proxy} HTTP_PROXY=http://{proxy}"
 
     def unit(name: str) -> str:

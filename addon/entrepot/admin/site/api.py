@@ -188,5 +188,3 @@ def _request(found: StoredRequest) -> dict[str, Any]:
         "road": found.record.road.value,
         "outcome": found.record.outcome.value,
     }
-
-

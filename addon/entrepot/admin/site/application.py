@@ -28,7 +28,7 @@ def make_application(sources: Sources, token: AdminToken) -> Guard:
     names.learn_own()
     access = Access(
         names,
-        Readers(sources.config.admin_allow),
+        Readers(sources.config.admin_allow, sources.config.allow_client),
         token,
         Sessions(sources.clock),
         SignInThrottle(sources.clock),

@@ -18,8 +18,11 @@ _FOREVER = "public, max-age=31536000, immutable"
 
 
 class StaticFiles:
-    """The files by their names. Their address has a hash of them all in it, so a browser may keep
-    each, and what a file names beside it is of the same version."""
+    """The files by their names.
+
+    Their address has a hash of them all in it, so a browser may keep each, and what a file names
+    beside it is of the same version.
+    """
 
     def __init__(self) -> None:
         files = (file for file in sorted(_FOLDER.rglob("*")) if file.suffix in _TYPES)

@@ -9,6 +9,8 @@ from entrepot.config.units import size_text
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 _THIN = "\u202f"
 _SHORT = 12
+NOTHING = "\u2013"
+"""What stands where there is no value."""
 
 
 def number(value: float) -> str:
@@ -32,7 +34,7 @@ def size_parts(value: float) -> tuple[str, str]:
 def percent(part: float, whole: float) -> str:
     """A share: `94 %`; with a decimal near both ends."""
     if whole <= 0:
-        return "–"
+        return NOTHING
     share = 100 * part / whole
     digits = 1 if 0 < share < 1 or 99 <= share < 100 else 0
     return f"{share:.{digits}f} %"
@@ -41,7 +43,7 @@ def percent(part: float, whole: float) -> str:
 def duration(seconds: float | None) -> str:
     """A time in its largest unit: `3 d`, `5 min`."""
     if seconds is None:
-        return "–"
+        return NOTHING
     for length, unit in _UNITS:
         if seconds >= length:
             return f"{int(seconds // length)} {unit}"
@@ -61,7 +63,7 @@ def seconds_of(text: str) -> float:
 def ago(at: float | str | None, now: float) -> Markup:
     """How long ago something was, with the whole time for who points at it."""
     if at is None:
-        return Markup("–")
+        return escape(NOTHING)
     when = seconds_of(at) if isinstance(at, str) else at
     moment = datetime.fromtimestamp(when, UTC)
     passed = now - when

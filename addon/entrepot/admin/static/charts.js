@@ -121,7 +121,7 @@ function make(card) {
     select: { show: true },
     scales: { x: { time: true }, y: { range: (_, __, most) => [0, most > 0 ? most * 1.08 : 1] } },
     axes: [
-      { ...axis, values: ticks, space: 64, size: 34, grid: { show: false } },
+      { ...axis, values: ticks, space: 64, size: 28, grid: { show: false } },
       { ...axis, values: (_, splits) => splits.map(kind.axis), size: counts ? 44 : 66, incrs: counts ? WHOLE : BINARY },
     ],
     // The highest first, so that what lies below is painted over it.
