@@ -33,6 +33,8 @@ from entrepot.storage.store import Store
 GIB = 1024**3
 MIB = 1024**2
 DAY = 86400.0
+_LIMIT = 1 << 46
+"""Of the store that is made: nothing is to be evicted from it."""
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -139,11 +141,11 @@ class _Made:
 def make_demo(data: Path, now: float, scale: Scale = DEMO, seed: int = 7) -> None:
     """Make the folder, with its records."""
     chance = random.Random(seed)  # noqa: S311 it makes a picture
-    Store(data, 60 * GIB).close()
+    Store(data, _LIMIT).close()
     made = [_make(image, copy) for image in IMAGES for copy in range(scale.copies)]
     used = {one: now - chance.expovariate(one.image.weight / (2.2 * DAY)) for one in made}
     _write(data, made, used, now)
-    with closing(Store(data, 60 * GIB)) as store:
+    with closing(Store(data, _LIMIT)) as store:
         store.recover(lambda function: function(), lambda: None)
         administration = Administration(store, lambda function: function(), Events())
         administration.answer({"do": "pin", "names": list(PINNED)})

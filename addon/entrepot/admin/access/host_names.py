@@ -8,23 +8,32 @@ name all the same, so only names that are ours are answered: addresses (no name,
 
 import contextlib
 import socket
+import threading
 from collections.abc import Iterable
 
 from entrepot.protocol.identifiers import is_ip_address, parse_host
 
 
 class HostNames:
-    """The names that are ours; those of the machine are looked up once, on a thread."""
+    """The names that are ours."""
 
     def __init__(self, named: Iterable[str]) -> None:
-        self._names = {"localhost", *named}
+        self._names: frozenset[str] = frozenset({"localhost", *named})
 
-    def learn_own(self) -> None:
-        """Look up how this machine is called; may ask the DNS."""
+    def learn_own(self) -> threading.Thread:
+        """Find out how this machine is called; the thread that asks the DNS, which may hang."""
         name = socket.gethostname()
-        for own in (name, f"{name}.local", socket.getfqdn()):
-            with contextlib.suppress(ValueError):
-                self._names.add(parse_host(own))
+        self._add(name)
+        self._add(f"{name}.local")
+        asking = threading.Thread(
+            target=lambda: self._add(socket.getfqdn(name)), name="own-name", daemon=True
+        )
+        asking.start()
+        return asking
+
+    def _add(self, name: str) -> None:
+        with contextlib.suppress(ValueError):
+            self._names |= {parse_host(name)}
 
     def include(self, authority: str) -> bool:
         """Whether a value of ``Host`` names this proxy."""

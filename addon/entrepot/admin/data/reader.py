@@ -1,6 +1,6 @@
 """The reader: all that pages ask of the engine and the disk, from the page's own loop.
 
-What is the engine's is looked at in the engine's loop. What is on the disk is read on two threads
+What is the engine's is looked at in the engine's loop. What is on the disk is read on a few threads
 of low priority; none of it holds up a pull.
 """
 
@@ -37,7 +37,9 @@ class Reader:
         self.sources = sources
         self.records = RecordReader(sources.config.data)
         self.recent = Recent(sources.clock)
-        self._disk = ThreadPoolExecutor(2, "page-disk", initializer=_take_low_priority)
+        # Apart, so that no record waits for an inventory that is read, which takes a while.
+        self._inventory = ThreadPoolExecutor(1, "page-held", initializer=_take_low_priority)
+        self._records = ThreadPoolExecutor(2, "page-records", initializer=_take_low_priority)
         self._rest: asyncio.TimerHandle | None = None
 
     async def live(self) -> Live:
@@ -57,16 +59,18 @@ class Reader:
     async def recorded(self, key: Hashable, function: Callable[[], T]) -> T:
         """Ask the records; an answer of some seconds ago will do."""
         return await self.recent.get(
-            ("records", key), _RECORDED_SECONDS, lambda: self.on_disk(function)
+            ("records", key), _RECORDED_SECONDS, lambda: self.of_records(function)
         )
 
-    async def on_disk(self, function: Callable[[], T]) -> T:
-        """Do what waits for the disk."""
-        return await asyncio.get_running_loop().run_in_executor(self._disk, function)
+    async def of_records(self, function: Callable[[], T]) -> T:
+        """Ask the records as they are now. Raises ``RecordsUnreadableError``."""
+        return await asyncio.get_running_loop().run_in_executor(self._records, function)
 
     async def ask(self, request: Mapping[str, object]) -> Document:
         """Ask what ``control.administration`` answers."""
-        answer: Document = await self.on_disk(lambda: self.sources.administration.answer(request))
+        answer: Document = await asyncio.get_running_loop().run_in_executor(
+            self._inventory, self.sources.administration.answer, request
+        )
         self._forget_later()
         if request.get("do") in _CHANGING:
             self.recent.forget()
@@ -88,7 +92,9 @@ class Reader:
         if self._rest is not None:
             self._rest.cancel()
         loop, end = asyncio.get_running_loop(), self.sources.administration.end
-        self._rest = loop.call_later(_REST_SECONDS, lambda: loop.run_in_executor(self._disk, end))
+        self._rest = loop.call_later(
+            _REST_SECONDS, lambda: loop.run_in_executor(self._inventory, end)
+        )
 
 
 def _take_low_priority() -> None:

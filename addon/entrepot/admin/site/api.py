@@ -123,7 +123,7 @@ class Api:
         since = self._reader.sources.wall() - period_of(query.get("period")).seconds
         limit, records = number_of(query, "limit", _PAGE, _MOST), self._reader.records
         try:
-            found = await self._reader.on_disk(lambda: records.clients(since, limit))
+            found = await self._reader.of_records(lambda: records.clients(since, limit))
         except RecordsUnreadableError as error:
             return JSONResponse({"error": str(error)}, 503)
         clients = [
@@ -148,7 +148,7 @@ class Api:
         limit, wanted = number_of(query, "limit", _PAGE, _MOST), filter_of(query)
         records = self._reader.records
         try:
-            found = await self._reader.on_disk(
+            found = await self._reader.of_records(
                 lambda: records.requests(wanted, before=before, most=limit)
             )
         except RecordsUnreadableError as error:

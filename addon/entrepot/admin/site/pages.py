@@ -1,5 +1,6 @@
 """The pages, and the parts of each that are asked for again while somebody looks at it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -77,13 +78,12 @@ class Pages:
         return HTMLResponse(self._rendering.render("live.html", request, **given))
 
     async def _parts(self, name: str, request: Request) -> dict[str, str]:
-        """The HTML of each part."""
-        query = request.query_params
+        """The HTML of each part; what they wait for, they wait for at the same time."""
+        query, parts = request.query_params, LIVE[name]
+        given = await asyncio.gather(*(PARTS[part](self._reader, query) for part in parts))
         return {
-            part: self._rendering.render(
-                f"parts/{part}.html", request, query=query, **await PARTS[part](self._reader, query)
-            )
-            for part in LIVE[name]
+            part: self._rendering.render(f"parts/{part}.html", request, query=query, **its)
+            for part, its in zip(parts, given, strict=True)
         }
 
     async def _state(self) -> Context:

@@ -52,5 +52,5 @@ def test_not_ours(authority: str) -> None:
 def test_the_machines_own_name_is_learnt() -> None:
     """As people type it who know the machine."""
     names = HostNames([])
-    names.learn_own()
+    names.learn_own().join()
     assert names.include(f"{socket.gethostname()}:3128")

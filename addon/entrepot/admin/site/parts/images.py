@@ -1,5 +1,6 @@
 """The images that are held: a page of them, sorted and filtered, and sums by registry."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,11 +19,13 @@ async def images(reader: Reader, query: Mapping[str, str]) -> Context:
     sort = query.get("sort", "used")
     sort = sort if sort in SORTS else "used"
     offset = number_of(query, "offset", 0, 10**9)
-    answer = await reader.ask_soon(
-        {"do": "images", "filter": text, "sort": sort, "offset": offset, "limit": MOST}
+    answer, registries, live = await asyncio.gather(
+        reader.ask_soon(
+            {"do": "images", "filter": text, "sort": sort, "offset": offset, "limit": MOST}
+        ),
+        reader.ask_soon({"do": "registries", "limit": _MOST_REGISTRIES}),
+        reader.live(),
     )
-    registries = await reader.ask_soon({"do": "registries", "limit": _MOST_REGISTRIES})
-    live = await reader.live()
     return {
         "pending": answer is None,
         "answer": answer if answer is not None and answer.get("ok") else None,
