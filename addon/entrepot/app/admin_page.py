@@ -7,7 +7,8 @@ from collections.abc import Callable, Coroutine
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
-from entrepot.admin.data.sources import CertificateAuthority, Live, Sources
+from entrepot.admin.data.sources import Live, Sources
+from entrepot.app.authority_in_use import AuthorityInUse
 from entrepot.app.foundation import Foundation
 from entrepot.config.addresses import Listen
 from entrepot.control.administration import Administration
@@ -27,19 +28,18 @@ class Parts(Protocol):
     cache: Cache
     interception: Interception
     readiness: Readiness
+    authority: AuthorityInUse
     proxy_port: int | None
 
 
 def page_sources(parts: Parts, administration: Administration) -> Sources:
     """What the page may ask; to be called in the engine's loop."""
     foundation, context = parts.foundation, parts.context
-    authority = foundation.authority
     return Sources(
         asyncio.get_running_loop(),
         _looking(parts),
         administration,
         foundation.config,
-        CertificateAuthority(authority.fingerprint, authority.expires.timestamp()),
         lambda: parts.proxy_port,
         context.events,
         context.clock,
@@ -64,6 +64,7 @@ def _looking(parts: Parts) -> Callable[[], Coroutine[Any, Any, Live]]:
             [*problems, *upstream_problems(upstreams, now)],
             await context.store_thread.run(context.store.usage, None),
             dict(context.events.counts),
+            parts.authority.described(),
         )
 
     return look

@@ -15,15 +15,6 @@ from entrepot.upstream.host_outcomes import UpstreamState
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateAuthority:
-    """What clients compare of the authority."""
-
-    fingerprint: str
-    expires: float
-    """In seconds of the time of day."""
-
-
-@dataclass(frozen=True, slots=True)
 class Live:
     """How the proxy is at one moment."""
 
@@ -37,6 +28,8 @@ class Live:
     usage: Usage | None
     """None where the store does not answer."""
     counters: Mapping[str, int]
+    authority: Mapping[str, Any]
+    """How it stands with the authority, as ``/healthz`` has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +40,6 @@ class Sources:
     look: Callable[[], Coroutine[Any, Any, Live]]
     administration: Administration
     config: Config
-    authority: CertificateAuthority
     proxy_port: Callable[[], int | None]
     """Where clients of the forward proxy come, once it listens."""
     events: Events

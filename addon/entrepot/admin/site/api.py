@@ -158,15 +158,14 @@ class Api:
 
     async def setup(self, request: Request) -> Response:
         """What to run at clients."""
-        authority = self._reader.sources.authority
-        proxy = self._pages.proxy_address(request)
+        authority = (await self._reader.live()).authority
+        proxy, fingerprint = self._pages.proxy_address(request), str(authority["fingerprint"])
         return JSONResponse(
             {
                 "proxy": proxy,
-                "fingerprint": authority.fingerprint,
-                "expires": authority.expires,
-                "line": one_line(proxy, authority.fingerprint),
-                "recipes": {one.key: one.lines for one in recipes(proxy, authority.fingerprint)},
+                **authority,
+                "line": one_line(proxy, fingerprint),
+                "recipes": {one.key: one.lines for one in recipes(proxy, fingerprint)},
             }
         )
 

@@ -12,6 +12,7 @@ from entrepot.admin.data.settings_table import settings_table
 from entrepot.admin.data.setup_lines import one_line, recipes
 from entrepot.admin.site.parts import activity, images, overview
 from entrepot.admin.site.rendering import Rendering
+from entrepot.admin.site.words import seconds_of
 
 Context = dict[str, Any]
 Part = Callable[[Reader, Mapping[str, str]], Awaitable[Context]]
@@ -105,15 +106,17 @@ class Pages:
 
     async def setup(self, request: Request) -> Response:
         """The lines to run at clients."""
-        sources = self._reader.sources
-        proxy, fingerprint = self.proxy_address(request), sources.authority.fingerprint
+        live, sources = await self._reader.live(), self._reader.sources
+        proxy, fingerprint = self.proxy_address(request), str(live.authority["fingerprint"])
+        expires = seconds_of(str(live.authority["expires"]))
         return self._rendering.page(
             "setup",
             request,
             proxy=proxy,
             fingerprint=fingerprint,
-            expires=sources.authority.expires,
-            expires_soon=sources.authority.expires < sources.wall() + 30 * _DAY,
+            expires=expires,
+            expires_soon=expires < sources.wall() + 30 * _DAY,
+            rotation=live.authority["rotation"],
             line=one_line(proxy, fingerprint),
             recipes=recipes(proxy, fingerprint),
             **await self._state(),

@@ -32,6 +32,7 @@ _FILTERS = (
     words.ago,
     words.clock_time,
     words.date,
+    words.date_of,
     words.short_digest,
     words.short_reference,
     words.breakable,

@@ -89,6 +89,11 @@ def date(at: float) -> str:
     return f"{moment.day} {moment:%B %Y}"
 
 
+def date_of(text: str) -> str:
+    """The day of a text after ISO 8601."""
+    return date(seconds_of(text))
+
+
 def short_digest(text: str) -> str:
     """The beginning of a digest, as docker shows it."""
     return text.rpartition(":")[2][:_SHORT]

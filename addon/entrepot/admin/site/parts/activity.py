@@ -53,6 +53,7 @@ async def clients(reader: Reader, query: Mapping[str, str]) -> Context:
         "period": period,
         "periods": PERIODS,
         "untrusting": live.untrusting,
+        "rotation": live.authority["rotation"],
         "distrusting": {str(one["client"]) for one in live.untrusting},
         "problem": problem,
     }

@@ -76,7 +76,12 @@ async def attention(reader: Reader, query: Mapping[str, str]) -> Context:
     live = await reader.live()
     usage = live.usage
     tight = usage is not None and usage.free < usage.reserve
-    return {"problems": live.problems, "untrusting": live.untrusting, "tight": tight}
+    return {
+        "problems": live.problems,
+        "untrusting": live.untrusting,
+        "tight": tight,
+        "rotation": live.authority["rotation"],
+    }
 
 
 async def upstreams(reader: Reader, query: Mapping[str, str]) -> Context:
