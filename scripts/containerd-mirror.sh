@@ -84,8 +84,8 @@ split_host_port() {
     if [ "$port" -lt 1 ] || [ "$port" -gt 65535 ]; then die "got port '$port', want 1 to 65535"; fi
 }
 
-# Prints "key value" (a tab between) of what containerd's settings on stdin say, sections and
-# quotes resolved: plugins.io.containerd.grpc.v1.cri.registry.config_path "/etc/containerd/certs.d".
+# Prints "key value" (a tab between) of what settings in TOML on stdin say, such as containerd's or
+# podman's, sections and quotes resolved: plugins.io.containerd.grpc.v1.cri.registry.config_path "/etc/containerd/certs.d".
 settings() {
     # shellcheck disable=SC2016 # the dollars are awk's
     awk '

@@ -28,7 +28,7 @@ report_trust() {
         return
     fi
     say "The proxy's certificate, $shown,"
-    say "  is not in what $unit trusts: sh ca/install.sh install --url http://$address"
+    say "  is not in what $unit trusts: $(how_to_trust)"
     return 1
 }
 
