@@ -874,9 +874,7 @@ reload() {
     fi
 }
 
-unhow_to_trust() { say "sh ca/install.sh install --url http://$address"; }
-
-install_file() {
+uninstall_file() {
     if [ ! -f "$dropin" ]; then
         say "Nothing to remove."
         return

@@ -1548,7 +1548,7 @@ main() {
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     trap 'exit 1' HUP INT TERM
-    [ "$action" != install ] && [ "$action" != uninstall ] || need_rights
+    case $action in install | uninstall) need_rights ;; esac
     host='' late='' failed=''
     [ -z "$given" ] || parse_proxy "$given"
     find_engines
