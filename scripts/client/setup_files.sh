@@ -25,7 +25,7 @@ place() {
     fi
     replace_file "$1" "$2" <"$work/content"
     say "  $1"
-    changed=1
+    changed=1 written=1
 }
 
 is_ours() {

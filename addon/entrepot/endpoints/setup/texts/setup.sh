@@ -859,7 +859,7 @@ place() {
     fi
     replace_file "$1" "$2" <"$work/content"
     say "  $1"
-    changed=1
+    changed=1 written=1
 }
 
 is_ours() {
@@ -1532,9 +1532,10 @@ install_all() {
     plan
     say ''
     say "Writing:"
-    planning=0
+    planning=0 written=0
     place_certificate
     configure
+    [ "$written" = 1 ] || say "  Nothing had to be written."
     say ''
     restart_units
     say ''
