@@ -10,7 +10,7 @@ umask 022
 
 say() { printf '%s\n' "$*"; }
 die() {
-    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    printf '%s: %s\n' "${program:-${0##*/}}" "$*" >&2
     exit 1
 }
 need_root() { [ "$(id -u)" = 0 ] || die "$1 must be run as root"; }
@@ -86,7 +86,8 @@ unit_files() {
         /usr/lib/systemd/system /lib/systemd/system'
     for folder in $folders; do
         if [ -e "$folder/$unit.service" ]; then
-            say "$folder/$unit.service"
+            # A unit that is masked is a link to /dev/null.
+            [ ! -s "$folder/$unit.service" ] || say "$folder/$unit.service"
             break
         fi
     done

@@ -62,6 +62,11 @@ find_containerd() {
 }
 
 report_engines() {
+    for name in kind minikube; do
+        if is_named "$name" && ! say "$nodes" | grep -q "$name:"; then
+            die "no running nodes of $name (containers of docker or podman). Nothing was done."
+        fi
+    done
     if [ -z "$engines" ]; then
         say "No container engine is here: looked for $ENGINES." >&2
         ! command -v dockerd >/dev/null ||
@@ -69,11 +74,6 @@ report_engines() {
         die "to prepare a machine before its engine comes, name it: --for docker. Nothing was done."
     fi
     say "Found:$engines"
-    for name in kind minikube; do
-        if is_named "$name" && ! say "$nodes" | grep -q "$name:"; then
-            die "no running nodes of $name (containers of docker or podman). Nothing was done."
-        fi
-    done
 }
 
 # Writes, or while $planning names, what each engine needs.

@@ -6,7 +6,8 @@ unit_files() {
         /usr/lib/systemd/system /lib/systemd/system'
     for folder in $folders; do
         if [ -e "$folder/$unit.service" ]; then
-            say "$folder/$unit.service"
+            # A unit that is masked is a link to /dev/null.
+            [ ! -s "$folder/$unit.service" ] || say "$folder/$unit.service"
             break
         fi
     done

@@ -12,7 +12,7 @@ umask 022
 
 say() { printf '%s\n' "$*"; }
 die() {
-    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    printf '%s: %s\n' "${program:-${0##*/}}" "$*" >&2
     exit 1
 }
 need_root() { [ "$(id -u)" = 0 ] || die "$1 must be run as root"; }
@@ -29,6 +29,8 @@ help_if_asked() {
         case $word in -h | --help) usage && exit ;; esac
     done
 }
+
+program=setup
 
 SERVED_BY=''
 
@@ -243,7 +245,8 @@ unit_files() {
         /usr/lib/systemd/system /lib/systemd/system'
     for folder in $folders; do
         if [ -e "$folder/$unit.service" ]; then
-            say "$folder/$unit.service"
+            # A unit that is masked is a link to /dev/null.
+            [ ! -s "$folder/$unit.service" ] || say "$folder/$unit.service"
             break
         fi
     done
@@ -1072,6 +1075,11 @@ find_containerd() {
 }
 
 report_engines() {
+    for name in kind minikube; do
+        if is_named "$name" && ! say "$nodes" | grep -q "$name:"; then
+            die "no running nodes of $name (containers of docker or podman). Nothing was done."
+        fi
+    done
     if [ -z "$engines" ]; then
         say "No container engine is here: looked for $ENGINES." >&2
         ! command -v dockerd >/dev/null ||
@@ -1079,11 +1087,6 @@ report_engines() {
         die "to prepare a machine before its engine comes, name it: --for docker. Nothing was done."
     fi
     say "Found:$engines"
-    for name in kind minikube; do
-        if is_named "$name" && ! say "$nodes" | grep -q "$name:"; then
-            die "no running nodes of $name (containers of docker or podman). Nothing was done."
-        fi
-    done
 }
 
 # Writes, or while $planning names, what each engine needs.
@@ -1304,8 +1307,10 @@ prove_podman() {
     counted=$(count) again=$(count) asked=0
     said=$(
         unset HTTPS_PROXY HTTP_PROXY ALL_PROXY NO_PROXY https_proxy http_proxy all_proxy no_proxy
-        podman manifest inspect "docker://$name" 2>&1 >/dev/null
+        podman manifest inspect "$name" 2>&1 >/dev/null
     ) || asked=$?
+    # The manifest of a single image came, where it wants a list.
+    case $said in *'parsing manifest blob'*) asked=0 ;; esac
     if [ "$(count)" = "$again" ]; then
         say "podman: asked for $name, and it did not come to the cache at $address: $(say "$said" | tail -n 1)"
         return 1
