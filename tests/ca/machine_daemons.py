@@ -35,7 +35,7 @@ case $1 in
         # Not yet `env`, which has another environment.
         until [ "$(cat "/proc/$main/comm")" = "$name" ]; do :; done
         echo $main >"/run/$unit.main"
-        until $ready; do :; done
+        until $ready >/dev/null 2>&1; do :; done
         ;;
 esac
 exit 0

@@ -309,12 +309,18 @@ def test_without_root(client: Client) -> None:
 
 
 @pytest.mark.parametrize("machine", ["dash"], indirect=True)
-def test_podman_pulls_by_it(client: Client, upstreams: Upstreams, images: ImageFactory) -> None:
+def test_podman_pulls_by_it(
+    client: Client, upstreams: Upstreams, images: ImageFactory, tmp_path: Path
+) -> None:
     """podman has it by its own settings, asks the cache, and hands it to no container."""
     upstreams.push(images.image("setup"), "registry-1.docker.io/library/hello-world:latest")
     client.machine.offer("podman")
     client.machine.at("/etc/containers").mkdir()
-    client.machine.write("/etc/containers/policy.json", '{"default": [{"type": "insecureAcceptAnything"}]}')
+    client.machine.write(
+        "/etc/containers/storage.conf",
+        f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path}/graph"\nrunroot = "{tmp_path}/run"\n',
+    )
+    assert client.machine.inside("podman", "info").returncode == 0  # it makes folders of its own
     before = client.machine.listing()
     done = client.install("--for", "podman")
     assert done.returncode == 0, done.stdout + done.stderr
