@@ -96,15 +96,15 @@ restart_units() {
 
 # Proves for each engine that it uses the cache; status 1 where one does not.
 prove() {
-    wrong=''
+    wrong='' proven=0
     for unit in $units; do prove_unit || wrong="$wrong $unit"; done
     for owner in $rootless; do prove_rootless || wrong="$wrong docker(rootless)"; done
     if [ "$podman" = 1 ]; then prove_podman || wrong="$wrong podman"; fi
     if [ "$action" = check ]; then
-        for node in $nodes; do set_up_node check || wrong="$wrong ${node##*:}"; done
-    else
-        wrong="$wrong$failed"
+        for node in $nodes; do set_up_node check || failed="$failed ${node##*:}"; done
     fi
+    wrong="$wrong$failed"
+    [ -z "$nodes" ] || proven=1
     report_builders
     say ''
     if [ -n "$wrong" ]; then
@@ -113,6 +113,8 @@ prove() {
     fi
     if [ -n "$late" ]; then
         say "Done. It counts once these are restarted: systemctl restart$late"
+    elif [ "$proven" = 0 ]; then
+        say "Done. Nothing runs yet that would prove it; afterwards: --check"
     else
         say "All is well: pulls come by the cache at $address."
     fi

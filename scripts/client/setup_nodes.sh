@@ -4,6 +4,8 @@
 find_nodes() {
     for runtime in docker podman; do
         command -v "$runtime" >/dev/null || continue
+        # Asked before it ever ran anything, podman makes folders.
+        [ "$runtime" = docker ] || [ -d /run/libpod ] || continue
         for name in $("$runtime" ps --filter "label=$2" --format '{{.Names}}' 2>/dev/null || true); do
             case $name in *[!A-Za-z0-9_.-]*) continue ;; esac
             nodes="$nodes $1:$runtime:$name"

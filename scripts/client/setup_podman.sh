@@ -64,6 +64,7 @@ prove_podman() {
         say "podman: asked for $name, and was answered; others use the cache too, so it proves nothing"
         return
     fi
+    proven=1
     say "podman: asked for $name, and was answered by the cache at $address, which counted it"
 }
 
@@ -118,6 +119,7 @@ prove_rootless() {
     name=$(id -nu "$owner")
     pid=$(rootless_pid)
     if [ -n "$pid" ] && [ "$(bare "$(variable_of "$pid" HTTPS_PROXY)")" = "$(bare "$proxy")" ]; then
+        proven=1
         say "docker of $name: the running daemon has the proxy"
         return
     fi

@@ -285,6 +285,7 @@ def test_no_engine(client: Client) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert client.machine.at(dropin("docker")).exists()
     assert "docker does not run: it has this when it is started." in done.stdout
+    assert "Nothing runs yet that would prove it" in done.stdout.splitlines()[-1]
 
 
 def test_half_a_script_does_nothing(client: Client) -> None:

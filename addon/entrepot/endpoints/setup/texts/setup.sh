@@ -1109,15 +1109,15 @@ restart_units() {
 
 # Proves for each engine that it uses the cache; status 1 where one does not.
 prove() {
-    wrong=''
+    wrong='' proven=0
     for unit in $units; do prove_unit || wrong="$wrong $unit"; done
     for owner in $rootless; do prove_rootless || wrong="$wrong docker(rootless)"; done
     if [ "$podman" = 1 ]; then prove_podman || wrong="$wrong podman"; fi
     if [ "$action" = check ]; then
-        for node in $nodes; do set_up_node check || wrong="$wrong ${node##*:}"; done
-    else
-        wrong="$wrong$failed"
+        for node in $nodes; do set_up_node check || failed="$failed ${node##*:}"; done
     fi
+    wrong="$wrong$failed"
+    [ -z "$nodes" ] || proven=1
     report_builders
     say ''
     if [ -n "$wrong" ]; then
@@ -1126,6 +1126,8 @@ prove() {
     fi
     if [ -n "$late" ]; then
         say "Done. It counts once these are restarted: systemctl restart$late"
+    elif [ "$proven" = 0 ]; then
+        say "Done. Nothing runs yet that would prove it; afterwards: --check"
     else
         say "All is well: pulls come by the cache at $address."
     fi
@@ -1240,7 +1242,7 @@ prove_unit() {
     fi
     asked=$image
     [ "$unit" = docker ] || image=''
-    checked=0
+    checked=0 proven=1
     (check) >"$work/checked" 2>&1 || checked=$?
     image=$asked
     say "$unit:"
@@ -1321,6 +1323,7 @@ prove_podman() {
         say "podman: asked for $name, and was answered; others use the cache too, so it proves nothing"
         return
     fi
+    proven=1
     say "podman: asked for $name, and was answered by the cache at $address, which counted it"
 }
 
@@ -1375,6 +1378,7 @@ prove_rootless() {
     name=$(id -nu "$owner")
     pid=$(rootless_pid)
     if [ -n "$pid" ] && [ "$(bare "$(variable_of "$pid" HTTPS_PROXY)")" = "$(bare "$proxy")" ]; then
+        proven=1
         say "docker of $name: the running daemon has the proxy"
         return
     fi
@@ -1392,6 +1396,8 @@ displace_rootless() {
 find_nodes() {
     for runtime in docker podman; do
         command -v "$runtime" >/dev/null || continue
+        # Asked before it ever ran anything, podman makes folders.
+        [ "$runtime" = docker ] || [ -d /run/libpod ] || continue
         for name in $("$runtime" ps --filter "label=$2" --format '{{.Names}}' 2>/dev/null || true); do
             case $name in *[!A-Za-z0-9_.-]*) continue ;; esac
             nodes="$nodes $1:$runtime:$name"
