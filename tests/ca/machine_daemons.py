@@ -1,4 +1,4 @@
-"""What stands in for systemd on the tests' machines: `systemctl` starts daemons with what drop-ins say.
+"""What stands in for systemd on the tests' machines: a `systemctl` that starts daemons.
 
 The daemons are real processes (a `sleep`, or a real dockerd), started with the environment of the
 drop-ins that are there at that moment, as systemd does.
@@ -62,7 +62,9 @@ class Daemons:
         self._machine.write(f"/etc/systemd/system/{unit}.service", text)
 
     def restart(self, unit: str) -> None:
-        done = self._machine.inside("/bin/sh", str(self._machine.bin / "systemctl"), "restart", unit)
+        done = self._machine.inside(
+            "/bin/sh", str(self._machine.bin / "systemctl"), "restart", unit
+        )
         assert done.returncode == 0, done.stderr
 
     def environment(self, unit: str) -> dict[str, str]:

@@ -118,7 +118,7 @@ def test_what_it_would_do_is_said_and_not_done(client: Client) -> None:
 
 @pytest.mark.parametrize("option", [(), ("--fingerprint", ":".join(["AB"] * 32))])
 def test_a_certificate_that_nobody_vouches_for(client: Client, option: tuple[str, ...]) -> None:
-    """Without a fingerprint, or with another, nothing is done, and it is said why and what to do."""
+    """Without a fingerprint, or with another, nothing is done; it is said why, and what to do."""
     before = client.machine.listing()
     refused = client.setup(*option)
     assert (refused.returncode, client.machine.listing()) == (1, before)
@@ -129,9 +129,7 @@ def test_a_certificate_that_nobody_vouches_for(client: Client, option: tuple[str
     assert "Nothing was done." in refused.stderr
 
 
-def test_trust_on_first_use_is_for_the_first_use(
-    client: Client, answering: "Answering", tmp_path: Path
-) -> None:
+def test_trust_on_first_use_is_for_the_first_use(client: Client, tmp_path: Path) -> None:
     """With another certificate than the installed one it goes on only by its fingerprint."""
     done = client.setup("--trust-on-first-use")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -301,9 +299,17 @@ def test_half_a_script_does_nothing(client: Client) -> None:
 def test_without_root(client: Client) -> None:
     """Who is not root is told the line to type, with their own words in it."""
     before = client.machine.listing()
-    words = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *client.machine.words]
+    words = [
+        "/usr/bin/setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        *client.machine.words,
+    ]
     options = ["--fingerprint", client.fingerprint]
-    refused = client.machine.inside(*words, "-s", "--", *options, path="/usr/bin:/bin", stdin=client.script)
+    refused = client.machine.inside(
+        *words, "-s", "--", *options, path="/usr/bin:/bin", stdin=client.script
+    )
     assert (refused.returncode, client.machine.listing()) == (1, before)
     assert f"/setup | sudo sh -s -- {' '.join(options)}" in refused.stderr
     assert "must be run as root" in refused.stderr
@@ -313,7 +319,7 @@ def test_without_root(client: Client) -> None:
 def test_podman_pulls_by_it(
     client: Client, upstreams: Upstreams, images: ImageFactory, tmp_path: Path
 ) -> None:
-    """podman has it by its own settings, asks the cache, and hands it to no container."""
+    """Podman has it by its own settings, asks the cache, and hands it to no container."""
     upstreams.push(images.image("setup"), "registry-1.docker.io/library/hello-world:latest")
     client.machine.offer("podman")
     client.machine.at("/etc/containers").mkdir()

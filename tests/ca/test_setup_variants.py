@@ -18,7 +18,6 @@ import kubernetes_validate
 import pytest
 from ruamel.yaml import YAML
 
-from ca.machine_daemons import Daemons
 from ca.test_containerd_mirror import SCRIPT as CONTAINERD_MIRROR
 from ca.test_setup import BUNDLE, PODMAN, STORE, Client, dropin, script_of
 from rig.images import ImageFactory
@@ -160,7 +159,9 @@ def test_the_daemon_set_writes_a_nodes_file_and_takes_it_away(
     for name, content in config["data"].items():
         moved = content
         for path in ("/host/", "/entrepot/", "/tmp/ready"):  # noqa: S108 the container's
-            moved = moved.replace(f"{path}", f"{tmp_path}{path}") if name == "configure.sh" else moved
+            moved = (
+                moved.replace(f"{path}", f"{tmp_path}{path}") if name == "configure.sh" else moved
+            )
         (given / name).write_text(moved)
     file = node / "certs.d" / "_default" / "hosts.toml"
     command = ["busybox", "sh", str(given / "configure.sh")]
@@ -273,7 +274,7 @@ def command_in(text: str) -> list[str]:
 def test_a_builder_of_buildx_pulls_by_it(
     client: Client, upstreams: Upstreams, images: ImageFactory, folder: Path, tmp_path: Path
 ) -> None:
-    """What the builder's container gets is enough for a BuildKit (dockerd's own) to use the cache."""
+    """What its container gets is enough for a BuildKit, dockerd's own, to use the cache."""
     upstreams.push(images.image("base"), "registry-1.docker.io/library/base:1")
     machine, docker = client.machine, Docker(client, folder)
     docker.add_buildx()
@@ -281,10 +282,15 @@ def test_a_builder_of_buildx_pulls_by_it(
     machine.write(f"{CERTS}/entrepot.crt", client.entrepot.ca_pem)
     settings = tmp_path / "buildkitd.toml"
     settings.write_text(text_of(client.entrepot, "buildkitd.toml"))
-    words = [str(settings) if word == settings.name else word for word in command_in(settings.read_text())]
+    words = [
+        str(settings) if word == settings.name else word
+        for word in command_in(settings.read_text())
+    ]
     docker.run("import", "-", "none/buildkit:1", stdin="")
     # The image is empty, so that the container is made, but does not start.
-    made = machine.inside("docker", "buildx", "create", *words, "--driver-opt", "image=none/buildkit:1")
+    made = machine.inside(
+        "docker", "buildx", "create", *words, "--driver-opt", "image=none/buildkit:1"
+    )
     builder = "buildx_buildkit_entrepot0"
     variables = json.loads(docker.run("inspect", "--format={{json .Config.Env}}", builder))
     file = "/etc/buildkit/certs/docker.io/entrepot.crt"

@@ -53,9 +53,9 @@ def test_the_script_is_for_the_address_that_was_asked(
             answer = ask(entrepot.port, target, b"Host: " + host)
             assert answer.startswith(b"HTTP/1.1 200 ")
             assert SERVED.findall(answer) == [named]
-    answer = entrepot.local("/setup")
-    assert answer.headers["Content-Type"] == "text/x-shellscript; charset=utf-8"
-    assert answer.headers["Cache-Control"] == "no-store"
+    local = entrepot.local("/setup")
+    assert local.headers["Content-Type"] == "text/x-shellscript; charset=utf-8"
+    assert local.headers["Cache-Control"] == "no-store"
 
 
 def test_no_host_brings_anything_into_a_script(entrepot: Entrepot) -> None:
@@ -80,7 +80,9 @@ def test_a_mirror_and_a_proxied_request_give_it_too(start_entrepot: "StartEntrep
     assert SERVED.findall(at_mirror) == [own]
     proxied = ask(entrepot.port, b"http://" + own + b"/setup", b"Host: " + own)
     assert SERVED.findall(proxied) == [own]
-    assert f"127.0.0.1:{mirror}".encode() in ask(entrepot.port, b"/setup/kubernetes", b"Host: " + own)
+    assert f"127.0.0.1:{mirror}".encode() in ask(
+        entrepot.port, b"/setup/kubernetes", b"Host: " + own
+    )
     page = entrepot.local("/").body
     assert b"GET /setup/cloud-init" in page
     assert entrepot.local("/setup/").status == 404

@@ -1,6 +1,6 @@
 """``/setup`` and what is below it: scripts and settings for clients, for the address they ask by.
 
-All of it is the same for everybody but for that address, and says nothing that ``/ca.pem`` does not.
+All of it is the same for everybody but for that address, and tells no more than ``/ca.pem``.
 """
 
 import hashlib
@@ -37,7 +37,9 @@ class Variant:
 VARIANTS: Mapping[str, Variant] = {
     "cloud-init": Variant("cloud-init.yaml", _YAML, "user data for a new machine"),
     "ansible": Variant("ansible.yaml", _YAML, "a playbook that runs the script on many machines"),
-    "kubernetes": Variant("kubernetes.yaml", _YAML, "a DaemonSet for containerd's mirror", True),
+    "kubernetes": Variant(
+        "kubernetes.yaml", _YAML, "a DaemonSet for containerd's mirror", needs_mirror=True
+    ),
     "buildkitd.toml": Variant("buildkitd.toml", _TOML, "BuildKit, and buildx's builders"),
     "gitlab-runner": Variant("gitlab-runner.toml", _TOML, "config.toml of a GitLab runner"),
     "github-runner": Variant("github-runner.yaml", _YAML, "GitHub's runners, on Kubernetes too"),
@@ -69,8 +71,8 @@ class SetupPages:
             return error_answer(404, "NOT_FOUND", f"there is /setup, and {known}")
         try:
             address = CacheAddress.parse(host, proxy_port)
-        except ValueError as error:
-            return error_answer(400, "UNSUPPORTED", f"Host: {error}")
+        except ValueError:
+            return error_answer(400, "UNSUPPORTED", "Host must name this proxy: HOST:PORT")
         if name is None:
             return _text(_SCRIPT, texts.script(str(address)))
         variant, mirror = VARIANTS[name], self._mirror(address)
@@ -83,11 +85,10 @@ class SetupPages:
         """A mirror of all registries, at an address that leads to it from where the client is."""
         for mirror in self.mirrors:
             if mirror.registry is None and mirror.port:
-                place = CacheAddress(mirror.host or address.host, mirror.port)
                 if not mirror.host or _is_unspecified(mirror.host):
                     return address.at(mirror.port)
                 if _is_loopback(mirror.host) == _is_loopback(address.host):
-                    return place
+                    return CacheAddress(mirror.host, mirror.port)
         return None
 
     def _values(self, address: CacheAddress, mirror: CacheAddress | None) -> Mapping[str, str]:

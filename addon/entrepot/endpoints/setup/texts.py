@@ -6,6 +6,7 @@ addresses and fingerprints never do, a certificate comes as a string of JSON, wh
 and of TOML too.
 """
 
+import re
 import string
 from collections.abc import Mapping
 from functools import cache
@@ -18,7 +19,7 @@ class _Text(string.Template):
     delimiter = "@"
     idpattern = "(?-i:[a-z_]+)"
     braceidpattern = idpattern
-    flags = 0
+    flags = re.NOFLAG
 
 
 @cache
