@@ -78,6 +78,8 @@ report_engines() {
 
 # Writes, or while $planning names, what each engine needs.
 configure() {
+    # A node has a store of its own.
+    case $units$rootless$podman in 0) ;; *) place_certificate ;; esac
     for unit in $units; do place_unit; done
     [ -z "$rootless" ] || place_rootless
     [ "$podman" = 0 ] || place_podman
@@ -113,6 +115,8 @@ prove() {
     fi
     if [ -n "$late" ]; then
         say "Done. It counts once these are restarted: systemctl restart$late"
+    elif [ -n "$waiting" ]; then
+        say "Done. It counts once docker is restarted by its users."
     elif [ "$proven" = 0 ]; then
         say "Done. Nothing runs yet that would prove it; afterwards: --check"
     else

@@ -110,14 +110,20 @@ restart_rootless() {
         systemctl --user --machine="$name@.host" restart docker 2>/dev/null; then
         say "Restarted the docker of $name"
     else
-        say "The docker of $name is to be restarted, by $name: systemctl --user daemon-reload &&"
-        say "  systemctl --user restart docker"
+        say "The docker of $name is to be restarted, by $name:"
+        say "  systemctl --user daemon-reload && systemctl --user restart docker"
+        waiting="$waiting $owner"
     fi
 }
 
 prove_rootless() {
+    case " $waiting " in *" $owner "*) return ;; esac
     name=$(id -nu "$owner")
     pid=$(rootless_pid)
+    if [ -z "$pid" ] && [ "$action" = install ]; then
+        say "docker of $name: does not run, so nothing is proven yet"
+        return
+    fi
     if [ -n "$pid" ] && [ "$(bare "$(variable_of "$pid" HTTPS_PROXY)")" = "$(bare "$proxy")" ]; then
         proven=1
         say "docker of $name: the running daemon has the proxy"

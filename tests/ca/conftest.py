@@ -264,7 +264,14 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]
     shell: str = request.param
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
-    upper, programs = tmp_path / "upper", tmp_path / "bin"
+    with machine_at(tmp_path, shell) as made:
+        yield made
+
+
+@contextmanager
+def machine_at(folder: Path, shell: str) -> Iterator[Machine]:
+    """A machine that keeps what it changes in a folder, until the end."""
+    upper, programs = folder / "upper", folder / "bin"
     upper.mkdir()
     programs.mkdir()
     with subprocess.Popen(

@@ -1,7 +1,9 @@
 """`GET /setup`, piped into a shell on machines of the tests' own, with a real proxy."""
 
 import shutil
+import socket
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -9,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ca.conftest import machine_at
 from ca.machine_daemons import Daemons
 from rig.client import Answer
 from rig.images import ImageFactory
 from rig.ports import free_port
+from rig.process import eventually
 from rig.proxy import Entrepot
 from rig.upstreams import Upstreams
 
@@ -40,11 +44,13 @@ def script_of(entrepot: Entrepot) -> str:
 class Client:
     """A machine with engines, and the line that sets it up."""
 
-    def __init__(self, machine: "Machine", entrepot: Entrepot, script: str) -> None:
+    def __init__(
+        self, machine: "Machine", entrepot: Entrepot, daemons: Daemons, script: str
+    ) -> None:
         self.machine = machine
         self.entrepot = entrepot
+        self.daemons = daemons
         self.script = script
-        self.daemons = Daemons(machine)
 
     @property
     def fingerprint(self) -> str:
@@ -58,21 +64,26 @@ class Client:
         return self.setup("--fingerprint", self.fingerprint, *options)
 
 
-@pytest.fixture
-def client(machine: "Machine", entrepot: Entrepot, upstreams: Upstreams) -> Iterator[Client]:
-    """A machine with containerd as a service, and Debian's store in small."""
+def small_store(machine: "Machine") -> Daemons:
+    """Give a machine a trust store with one certificate, and containerd as a service that runs."""
     machine.offer("curl")
     for folder in (STORE, "/etc/entrepot", "/etc/docker", "/etc/containers"):
         shutil.rmtree(machine.at(folder), ignore_errors=True)
     machine.write(f"{STORE}/company.crt", "company\n")
-    machine.program("update-ca-certificates", f"cat {STORE}/*.crt >{BUNDLE}")
+    machine.program("update-ca-certificates", f"/bin/cat {STORE}/*.crt >{BUNDLE}")
     machine.inside("update-ca-certificates")
-    upstreams.authority  # noqa: B018 the rig runs
-    client = Client(machine, entrepot, script_of(entrepot))
-    client.daemons.add("containerd")
-    client.daemons.restart("containerd")
-    yield client
-    client.daemons.stop()
+    daemons = Daemons(machine)
+    daemons.add("containerd")
+    daemons.restart("containerd")
+    return daemons
+
+
+@pytest.fixture
+def client(machine: "Machine", entrepot: Entrepot) -> Iterator[Client]:
+    """A machine with containerd as a service, and Debian's store in small."""
+    daemons = small_store(machine)
+    yield Client(machine, entrepot, daemons, script_of(entrepot))
+    daemons.stop()
 
 
 def test_a_client_is_set_up_proven_and_left_as_it_was(client: Client) -> None:
@@ -335,3 +346,77 @@ def test_podman_pulls_by_it(
     assert "http_proxy = false" in client.machine.at(PODMAN).read_text()
     assert client.setup("--uninstall").returncode == 0
     assert client.machine.listing() == before
+
+
+NODES = """
+case "$1 $3" in
+    "ps label=io.x-k8s.kind.cluster") echo kind-worker ;;
+    "exec kind-worker") shift 3; exec %s --target=%d --mount /usr/bin/env PATH=%s "$@" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("machine", ["dash"], indirect=True)
+def test_nodes_that_are_containers_are_set_up_from_inside(client: Client, tmp_path: Path) -> None:
+    """The same script runs in each node of kind, by an address that leads there to the proxy."""
+    folder = tmp_path / "node"
+    folder.mkdir()
+    with machine_at(folder, "busybox") as node:
+        (node.bin / "sh").unlink()
+        (node.bin / "sh").symlink_to("/usr/bin/dash")
+        inner = small_store(node)
+        for one in (client.machine, node):
+            one.write("/etc/hosts", "127.0.0.1 localhost cache.example.test\n")
+        nsenter = (shutil.which("nsenter"), node.pid, node.bin)
+        client.machine.program("docker", NODES % nsenter)
+        outer = client.machine.listing()
+        before = node.listing()
+        address = f"cache.example.test:{client.entrepot.port}"
+
+        near = client.install("--for", "kind")
+        assert (near.returncode, node.listing()) == (1, before)
+        assert "in a node 127.0.0.1 is the node itself" in near.stdout
+
+        done = client.install("--for", "kind", "--proxy", address)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "kind-worker:\n  Found: containerd\n" in done.stdout
+        assert inner.environment("containerd")["HTTPS_PROXY"] == f"http://{address}"
+        assert "HTTPS_PROXY" not in client.daemons.environment("containerd")
+        assert client.setup("--for", "kind", "--proxy", address, "--check").returncode == 0
+
+        gone = client.setup("--uninstall", "--proxy", address)
+        assert gone.returncode == 0, gone.stderr
+        assert (client.machine.listing(), node.listing()) == (outer, before)
+        inner.stop()
+
+
+@pytest.mark.parametrize("machine", ["dash"], indirect=True)
+def test_docker_without_root(client: Client) -> None:
+    """One drop-in for the services of all users, with what the running one had as exceptions."""
+    machine = client.machine
+    place = machine.at("/run/user/65534")
+    place.mkdir(parents=True)
+    machine.inside("/bin/cp", shutil.which("sleep") or "", "/run/dockerd")
+    words = ("/usr/bin/setpriv", "--reuid=65534", "--clear-groups", "/usr/bin/env")
+    inside = ("nsenter", f"--target={machine.pid}", "--mount")
+    before = machine.listing()
+    command = [*inside, *words, "NO_PROXY=.corp.example", "/run/dockerd", "600"]
+    with (
+        socket.socket(socket.AF_UNIX) as listening,
+        subprocess.Popen(command) as daemon,
+    ):
+        listening.bind(str(place / "docker.sock"))
+        eventually(lambda: comm_of(daemon.pid) == "dockerd", within=10, what="dockerd runs")
+        done = client.install("--for", "docker", "--no-restart")
+        daemon.kill()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The docker of nobody is to be restarted, by nobody:" in done.stdout
+    text = machine.at("/etc/systemd/user/docker.service.d/zz-entrepot.conf").read_text()
+    assert f'Environment="HTTPS_PROXY={client.entrepot.url}"' in text
+    assert f'Environment="NO_PROXY={LOCAL},.corp.example"' in text
+    assert client.setup("--uninstall").returncode == 0
+    assert machine.listing() == before
+
+
+def comm_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()

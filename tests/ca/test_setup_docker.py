@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ca.machine_daemons import Daemons
+from ca.test_setup import small_store
 from rig.client import Answer
 from rig.images import ImageFactory
 from rig.needs import need
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-STORE = "/usr/local/share/ca-certificates"
-BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 OPTIONS = (
     *("--exec-root=/run/docker", "--pidfile=/run/docker.pid", "--host=unix:///run/docker.sock"),
     *("--storage-driver=vfs", "--bridge=none", "--iptables=false", "--ip6tables=false"),
@@ -34,12 +33,8 @@ def daemons(machine: "Machine", folder: "Path") -> Iterator[Daemons]:
     need("dockerd", "containerd", "docker")
     if machine.shell != "dash":
         pytest.skip("a dockerd is started once; the shells are compared in test_setup.py")
-    machine.offer("curl", "docker")
-    machine.inside("/bin/rm", "-rf", "/etc/docker", STORE)
-    machine.write(f"{STORE}/company.crt", "company\n")
-    machine.program("update-ca-certificates", f"cat {STORE}/*.crt >{BUNDLE}")
-    machine.inside("update-ca-certificates")
-    daemons = Daemons(machine)
+    machine.offer("docker")
+    daemons = small_store(machine)
     command = " ".join(("dockerd", f"--data-root={folder}/data", *OPTIONS))
     daemons.add("docker", command, "docker --host=unix:///run/docker.sock version")
     daemons.restart("docker")

@@ -19,7 +19,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from ca.test_containerd_mirror import SCRIPT as CONTAINERD_MIRROR
-from ca.test_setup import BUNDLE, PODMAN, STORE, Client, dropin, script_of
+from ca.test_setup import PODMAN, Client, dropin, script_of, small_store
 from rig.images import ImageFactory
 from rig.needs import need
 from rig.ports import free_port
@@ -62,15 +62,9 @@ def client(machine: "Machine", cache: Entrepot) -> Iterator[Client]:
     """A machine with a small trust store, and nothing that runs."""
     if machine.shell != "dash":
         pytest.skip("the shells are compared in test_setup.py")
-    machine.offer("curl")
-    for folder in (STORE, "/etc/entrepot", "/etc/docker", "/etc/containers"):
-        shutil.rmtree(machine.at(folder), ignore_errors=True)
-    machine.write(f"{STORE}/company.crt", "company\n")
-    machine.program("update-ca-certificates", f"cat {STORE}/*.crt >{BUNDLE}")
-    machine.inside("update-ca-certificates")
-    client = Client(machine, cache, script_of(cache))
-    yield client
-    client.daemons.stop()
+    daemons = small_store(machine)
+    yield Client(machine, cache, daemons, script_of(cache))
+    daemons.stop()
 
 
 def test_cloud_init_takes_it(cache: Entrepot) -> None:
@@ -99,8 +93,6 @@ def test_cloud_init_writes_what_the_script_writes(client: Client) -> None:
 
 def test_ansible_runs_it(client: Client, tmp_path: Path) -> None:
     """Checked, run, run again with nothing to change, and undone, by a real ansible-playbook."""
-    client.daemons.add("containerd")
-    client.daemons.restart("containerd")
     before = client.machine.listing()
     playbook = tmp_path / "entrepot.yaml"
     playbook.write_text(text_of(client.entrepot, "ansible"))

@@ -1,7 +1,7 @@
 """The proxy's own pages, for requests that are addressed to it instead of through it.
 
-``/ca.pem`` is the certificate (never the key) for ``ca/install.sh``, ``/setup`` is what sets a client
-up (:mod:`setup`); ``/livez`` and ``/readyz`` are for supervisors and load balancers, ``/healthz`` is
+``/ca.pem`` is the certificate (never the key) for ``ca/install.sh``, ``/setup`` sets a client up
+(:mod:`setup`); ``/livez`` and ``/readyz`` are for supervisors and load balancers, ``/healthz`` is
 for monitors (:mod:`healthz`).
 """
 

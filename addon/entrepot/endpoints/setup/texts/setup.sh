@@ -1091,6 +1091,8 @@ report_engines() {
 
 # Writes, or while $planning names, what each engine needs.
 configure() {
+    # A node has a store of its own.
+    case $units$rootless$podman in 0) ;; *) place_certificate ;; esac
     for unit in $units; do place_unit; done
     [ -z "$rootless" ] || place_rootless
     [ "$podman" = 0 ] || place_podman
@@ -1126,6 +1128,8 @@ prove() {
     fi
     if [ -n "$late" ]; then
         say "Done. It counts once these are restarted: systemctl restart$late"
+    elif [ -n "$waiting" ]; then
+        say "Done. It counts once docker is restarted by its users."
     elif [ "$proven" = 0 ]; then
         say "Done. Nothing runs yet that would prove it; afterwards: --check"
     else
@@ -1369,14 +1373,20 @@ restart_rootless() {
         systemctl --user --machine="$name@.host" restart docker 2>/dev/null; then
         say "Restarted the docker of $name"
     else
-        say "The docker of $name is to be restarted, by $name: systemctl --user daemon-reload &&"
-        say "  systemctl --user restart docker"
+        say "The docker of $name is to be restarted, by $name:"
+        say "  systemctl --user daemon-reload && systemctl --user restart docker"
+        waiting="$waiting $owner"
     fi
 }
 
 prove_rootless() {
+    case " $waiting " in *" $owner "*) return ;; esac
     name=$(id -nu "$owner")
     pid=$(rootless_pid)
+    if [ -z "$pid" ] && [ "$action" = install ]; then
+        say "docker of $name: does not run, so nothing is proven yet"
+        return
+    fi
     if [ -n "$pid" ] && [ "$(bare "$(variable_of "$pid" HTTPS_PROXY)")" = "$(bare "$proxy")" ]; then
         proven=1
         say "docker of $name: the running daemon has the proxy"
@@ -1531,7 +1541,6 @@ plan() {
     planning=1
     say ''
     say "To be written:"
-    place_certificate
     configure
 }
 
@@ -1544,7 +1553,6 @@ install_all() {
     say ''
     say "Writing:"
     planning=0 written=0
-    place_certificate
     configure
     [ "$written" = 1 ] || say "  Nothing had to be written."
     say ''
@@ -1561,7 +1569,7 @@ main() {
     trap 'rm -rf "$work"' EXIT
     trap 'exit 1' HUP INT TERM
     case $action in install | uninstall) need_rights ;; esac
-    host='' late='' failed=''
+    host='' late='' waiting='' failed=''
     [ -z "$given" ] || parse_proxy "$given"
     find_engines
     if [ "$action" = uninstall ]; then
