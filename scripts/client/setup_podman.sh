@@ -21,7 +21,11 @@ place_podman() {
   HTTPS_PROXY=$(say "$proxy" | redact) there, and use --for for the others. Nothing was done."
         fi
     done
-    exceptions=$(merge "$LOCAL" "$no_proxy")
+    had=''
+    if [ -z "$no_proxy" ] && [ -f "$PODMAN_FILE" ]; then
+        had=$(sed -n 's/.*"NO_PROXY=\([^"]*\)".*/\1/p' "$PODMAN_FILE")
+    fi
+    exceptions=$(merge "$LOCAL" "$no_proxy,$had")
     mode=644
     [ -z "$user" ] || mode=600
     podman_content >"$work/podman"
@@ -78,10 +82,11 @@ place_rootless() {
         pid=$(rootless_pid)
         [ -z "$pid" ] || had=$had,$(variable_of "$pid" NO_PROXY no_proxy | tr -cd 'A-Za-z0-9.,:/*_[]-')
     done
-    exceptions=$(merge "$LOCAL,$no_proxy" "$had")
+    prefix=''
+    exceptions=$(merge "$LOCAL,$no_proxy" "$(exceptions_of "$ROOTLESS_FILE"),$had")
     mode=644
     [ -z "$user" ] || mode=600
-    prefix='' rootless_exceptions=$exceptions
+    rootless_exceptions=$exceptions
     content >"$work/dropin"
     place "$ROOTLESS_FILE" $mode <"$work/dropin"
 }

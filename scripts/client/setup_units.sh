@@ -12,13 +12,19 @@ describe_unit() {
     case $unit in k3s* | rke2*) prefix=CONTAINERD_ exempt=$LOCAL,$CLUSTER ;; esac
 }
 
+# What the file $1 of our name exempts already; nothing where --no-proxy says it anew.
+exceptions_of() {
+    if [ ! -f "$1" ] || { [ -n "$no_proxy" ] && is_ours "$1"; }; then return 0; fi
+    value_of "$(say "$1" | environment)" "${prefix}NO_PROXY"
+}
+
 place_unit() {
     describe_unit
     before=$(others)
     said=$(check_order "$before") || exit 1
     [ "$planning" = 0 ] || [ -z "$said" ] || say "$said"
     asked=$no_proxy
-    no_proxy=$(merge "$exempt" "$asked")
+    no_proxy=$(merge "$exempt" "$asked,$(exceptions_of "$dropin")")
     keep_exceptions "$before"
     no_proxy=$asked
     mode=644

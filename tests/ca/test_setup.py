@@ -194,6 +194,13 @@ def test_the_exceptions_stay(client: Client) -> None:
     assert client.install("--no-proxy", "registry.lan").returncode == 0
     expected = f"{LOCAL},registry.lan,.corp.example,10.0.0.0/8"
     assert client.daemons.environment("containerd")["NO_PROXY"] == expected
+    restarts = client.daemons.told()
+    assert "Nothing had to be written." in client.install().stdout
+    assert client.daemons.told().count("restart containerd") == restarts.count("restart containerd")
+    assert client.install("--no-proxy", "other.lan").returncode == 0
+    assert client.daemons.environment("containerd")["NO_PROXY"] == (
+        f"{LOCAL},other.lan,.corp.example,10.0.0.0/8"
+    )
     client.setup("--uninstall")
     assert client.machine.listing() == before
 
@@ -227,8 +234,27 @@ def test_a_file_of_somebody_elses_comes_back(client: Client) -> None:
     client.machine.write(dropin("containerd"), "[Service]\nEnvironment=NO_PROXY=mine.example\n")
     before = client.machine.listing()
     assert client.install().returncode == 0
+    has = client.daemons.environment("containerd")
+    assert (has["HTTPS_PROXY"], has["NO_PROXY"]) == (client.entrepot.url, f"{LOCAL},mine.example")
     client.setup("--uninstall")
     assert client.machine.listing() == before
+
+
+def test_by_wget(client: Client) -> None:
+    """GNU's does all of it without curl; busybox's cannot ask through a proxy, and it is said."""
+    (client.machine.bin / "curl").unlink()
+    client.machine.offer_wget()
+    done = client.install()
+    assert done.returncode == 0, done.stdout + done.stderr
+    if client.machine.shell == "busybox":
+        assert "for want of curl or GNU's wget" in done.stdout
+    else:
+        assert "through the proxy: the cache answers, its certificate is trusted" in done.stdout
+    (client.machine.bin / "wget").unlink()
+    before = client.machine.listing()
+    refused = client.install()
+    assert (refused.returncode, client.machine.listing()) == (1, before)
+    assert "neither curl nor wget is installed" in refused.stderr
 
 
 def test_a_setting_that_would_beat_it(client: Client) -> None:
@@ -256,30 +282,28 @@ def test_a_password_is_for_root(client: Client) -> None:
     assert "s3cret" not in "".join(r.stdout + r.stderr for r in (shown, done, checked))
 
 
-@pytest.mark.parametrize(
-    ("options", "status", "told"),
-    [
-        (("--nothing",), 2, "there is no option '--nothing'"),
-        (("--fingerprint",), 2, "--fingerprint wants a value"),
-        (("--check", "--uninstall"), 2, "--uninstall and --check exclude each other"),
-        (("--fingerprint", "xyz"), 1, "want the 64 hex digits"),
-        (("--for", "lxc"), 1, "want some of: docker containerd podman"),
-        (("--no-proxy", "a;b"), 1, "want hosts between commas"),
-        (("--image", "$(id)"), 1, "want a name such as"),
-        (("--proxy", "http://a b"), 1, "want host, host:port"),
-        (("--for", "kind", "--trust-on-first-use"), 1, "no running nodes of kind"),
-    ],
-)
-def test_words_that_mean_nothing(
-    client: Client, options: tuple[str, ...], status: int, told: str
-) -> None:
+WORDS = [
+    (("--nothing",), 2, "there is no option '--nothing'"),
+    (("--fingerprint",), 2, "--fingerprint wants a value"),
+    (("--check", "--uninstall"), 2, "--uninstall and --check exclude each other"),
+    (("--fingerprint", "xyz"), 1, "want the 64 hex digits"),
+    (("--for", "lxc"), 1, "want some of: docker containerd podman"),
+    (("--no-proxy", "a;b"), 1, "want hosts between commas"),
+    (("--image", "$(id)"), 1, "want a name such as"),
+    (("--proxy", "http://a b"), 1, "want host, host:port"),
+    (("--for", "kind", "--trust-on-first-use"), 1, "no running nodes of kind"),
+]
+
+
+def test_words_that_mean_nothing(client: Client) -> None:
     """It says what is wrong and what there is, and does nothing."""
     before = client.machine.listing()
-    refused = client.setup(*options)
-    assert (refused.returncode, client.machine.listing()) == (status, before)
-    assert told in refused.stderr
-    if status == 2:
-        assert f"curl -fsS {client.entrepot.url}/setup | sudo sh -s -- " in refused.stderr
+    for options, status, told in WORDS:
+        refused = client.setup(*options)
+        assert (refused.returncode, client.machine.listing()) == (status, before), options
+        assert told in refused.stderr
+        if status == 2:
+            assert f"curl -fsS {client.entrepot.url}/setup | sudo sh -s -- " in refused.stderr
 
 
 def test_no_engine(client: Client) -> None:

@@ -1168,13 +1168,19 @@ describe_unit() {
     case $unit in k3s* | rke2*) prefix=CONTAINERD_ exempt=$LOCAL,$CLUSTER ;; esac
 }
 
+# What the file $1 of our name exempts already; nothing where --no-proxy says it anew.
+exceptions_of() {
+    if [ ! -f "$1" ] || { [ -n "$no_proxy" ] && is_ours "$1"; }; then return 0; fi
+    value_of "$(say "$1" | environment)" "${prefix}NO_PROXY"
+}
+
 place_unit() {
     describe_unit
     before=$(others)
     said=$(check_order "$before") || exit 1
     [ "$planning" = 0 ] || [ -z "$said" ] || say "$said"
     asked=$no_proxy
-    no_proxy=$(merge "$exempt" "$asked")
+    no_proxy=$(merge "$exempt" "$asked,$(exceptions_of "$dropin")")
     keep_exceptions "$before"
     no_proxy=$asked
     mode=644
@@ -1284,7 +1290,11 @@ place_podman() {
   HTTPS_PROXY=$(say "$proxy" | redact) there, and use --for for the others. Nothing was done."
         fi
     done
-    exceptions=$(merge "$LOCAL" "$no_proxy")
+    had=''
+    if [ -z "$no_proxy" ] && [ -f "$PODMAN_FILE" ]; then
+        had=$(sed -n 's/.*"NO_PROXY=\([^"]*\)".*/\1/p' "$PODMAN_FILE")
+    fi
+    exceptions=$(merge "$LOCAL" "$no_proxy,$had")
     mode=644
     [ -z "$user" ] || mode=600
     podman_content >"$work/podman"
@@ -1341,10 +1351,11 @@ place_rootless() {
         pid=$(rootless_pid)
         [ -z "$pid" ] || had=$had,$(variable_of "$pid" NO_PROXY no_proxy | tr -cd 'A-Za-z0-9.,:/*_[]-')
     done
-    exceptions=$(merge "$LOCAL,$no_proxy" "$had")
+    prefix=''
+    exceptions=$(merge "$LOCAL,$no_proxy" "$(exceptions_of "$ROOTLESS_FILE"),$had")
     mode=644
     [ -z "$user" ] || mode=600
-    prefix='' rootless_exceptions=$exceptions
+    rootless_exceptions=$exceptions
     content >"$work/dropin"
     place "$ROOTLESS_FILE" $mode <"$work/dropin"
 }
