@@ -39,6 +39,12 @@ OTHERS_OPTIONS = {
     "--unit",  # scripts/docker-proxy.sh
     "--no-proxy",
     "--image",
+    "--trust-on-first-use",  # /setup
+    "--for",
+    "--no-restart",
+    "--proxy",
+    "--uninstall",
+    "--driver-opt",  # docker buildx create
     "--from",  # scripts/redirect.sh
     "--local",
     "--registry-port",
@@ -191,6 +197,11 @@ def test_scripts_take_the_options_named() -> None:
         assert word in install
     for word in ("install", "check", "uninstall", "--unit", "--no-proxy", "--image"):
         assert word in docker
+    setup = (ROOT / "addon/entrepot/endpoints/setup/texts/setup.sh").read_text(encoding="utf-8")
+    for word in ("--fingerprint", "--trust-on-first-use", "--for", "--no-proxy", "--image"):
+        assert word in setup
+    for word in ("--no-restart", "--proxy", "--dry-run", "--check", "--uninstall"):
+        assert word in setup
     containerd = (ROOT / "scripts/containerd-mirror.sh").read_text(encoding="utf-8")
     for word in ("install", "check", "uninstall", "/etc/containerd/certs.d", "_default/hosts.toml"):
         assert word in containerd

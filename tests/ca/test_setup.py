@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ca.conftest import machine_at
+from ca.conftest import EngineSocket, machine_at
 from ca.machine_daemons import Daemons
 from rig.client import Answer
 from rig.images import ImageFactory
@@ -321,6 +321,21 @@ def test_no_engine(client: Client) -> None:
     assert "Nothing runs yet that would prove it" in done.stdout.splitlines()[-1]
 
 
+def test_it_says_whose_containers_a_restart_would_end(client: Client) -> None:
+    """Before it restarts docker, unless docker is told to let them live."""
+    client.daemons.add("docker")
+    client.daemons.restart("docker")
+    shown = ""
+    for live, told in (("false", True), ("true", False)):
+        info = f'{{"ContainersRunning":3,"LiveRestoreEnabled":{live},"HttpsProxy":""}}'
+        path = client.machine.at("/run/docker.sock")
+        path.unlink(missing_ok=True)
+        with EngineSocket(path, {"/info": info.encode()}).running():
+            shown = client.setup("--dry-run", "--for", "docker").stdout
+        assert ("a restart of docker ends its 3 running containers" in shown) == told
+    assert "then: systemctl restart docker" in shown
+
+
 def test_half_a_script_does_nothing(client: Client) -> None:
     """A script that was cut anywhere does nothing, however it was called."""
     before = client.machine.listing()
@@ -358,6 +373,8 @@ def test_podman_pulls_by_it(
     upstreams.push(images.image("setup"), "registry-1.docker.io/library/hello-world:latest")
     client.machine.offer("podman")
     client.machine.at("/etc/containers").mkdir()
+    policy = '{"default": [{"type": "insecureAcceptAnything"}]}'
+    client.machine.write("/etc/containers/policy.json", policy)
     client.machine.write(
         "/etc/containers/storage.conf",
         f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path}/graph"\nrunroot = "{tmp_path}/run"\n',
@@ -367,7 +384,12 @@ def test_podman_pulls_by_it(
     done = client.install("--for", "podman")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "was answered by the cache at" in done.stdout
-    assert "http_proxy = false" in client.machine.at(PODMAN).read_text()
+    name = "docker.io/library/hello-world:latest"
+    made = client.machine.inside("podman", "create", "--name=hello", name, "/hello")
+    assert made.returncode == 0, made.stderr
+    told = client.machine.inside("podman", "inspect", "--format={{.Config.Env}}", "hello").stdout
+    assert "PATH=" in told
+    assert "proxy" not in told.lower()
     assert client.setup("--uninstall").returncode == 0
     assert client.machine.listing() == before
 
