@@ -3,8 +3,9 @@
 #
 # Makes this machine trust the certificate of an Entrepôt proxy, says whether it does, or undoes it.
 #
-# Everything it writes is called entrepot.crt, so that it knows its own files and no others.
-# It needs no openssl: a certificate's digest, kind and expiry are read from its DER bytes.
+# Everything it writes is called entrepot.crt or entrepot-next.crt, so that it knows its own files and
+# no others. It needs no openssl: a certificate's digest, kind and expiry are read from its DER bytes.
+# Only whether one certificate vouches for another it asks openssl.
 
 set -eu
 umask 022
@@ -30,6 +31,8 @@ help_if_asked() {
 }
 
 NAME=entrepot.crt
+# The certificate that a proxy is about to change to.
+NEXT=entrepot-next.crt
 DOCKER_CERTS=/etc/docker/certs.d
 
 usage() {
@@ -41,11 +44,13 @@ usage: $0 install (--url http://PROXY:3128 | --file CA.pem) [--fingerprint SHA25
 
 install    puts the proxy's certificate into the system's trust store, which docker, containerd,
            podman, curl and most else read; with --docker-only into $DOCKER_CERTS/HOST alone.
+           While the proxy changes its authority, both certificates.
            With --fingerprint (run \`entrepot ca show\` on the proxy to see it) another
-           certificate is refused.
+           certificate is refused, unless the one that has it vouches for the other, which takes
+           openssl. The option can be given twice.
 check      says where the certificate is installed, and whether docker and containerd were
            started since; exit status 1 where something is wrong.
-           With --url, --file or --fingerprint it must be that certificate.
+           With --url, --file or --fingerprint it must be that certificate, or those.
 uninstall  removes what install wrote, and folders under $DOCKER_CERTS that are empty then.
 END
 }
@@ -57,15 +62,17 @@ body() { sed -n '/^-----BEGIN/,/^-----END/p' "$1" | sed '/^-----/d' | tr -d '\r\
 
 colons() { sed 's/../&:/g; s/:$//' | tr 'a-f' 'A-F'; }
 
-# Sets fingerprint (64 hex digits) and expires (YYYYMMDDHHMMSS, UTC), or problem and status 1.
+# Of the PEM file $1 (called $2 where that is given): sets fingerprint (64 hex digits), begins and
+# expires (YYYYMMDDHHMMSS, UTC), or problem and status 1.
 inspect() {
-    [ -r "$1" ] || { problem="$1 cannot be read"; return 1; }
+    set -- "$1" "${2:-$1}"
+    [ -r "$1" ] || { problem="$2 cannot be read"; return 1; }
     if grep -q 'PRIVATE KEY' "$1"; then
-        problem="$1 holds a private key, which must never leave the proxy"
+        problem="$2 holds a private key, which must never leave the proxy"
         return 1
     fi
     if [ "$(grep -c '^-----BEGIN ' "$1")" != 1 ] || ! grep -q '^-----BEGIN CERTIFICATE-----' "$1"; then
-        problem="$1 is not exactly one PEM certificate"
+        problem="$2 is not exactly one PEM certificate"
         return 1
     fi
     hex=$(body "$1" | base64 -d 2>/dev/null | od -An -v -tx1 | tr -d ' \n')
@@ -75,14 +82,14 @@ inspect() {
         *) length=0 ;;
     esac
     if [ "${#hex}" != $(((0x$length + 4) * 2)) ]; then
-        problem="$1 is not a whole certificate"
+        problem="$2 is not a whole certificate"
         return 1
     fi
     # The extension basicConstraints (2.5.29.19) with CA:TRUE, marked critical or not.
     case $hex in
         *0603551d130101ff04??30??0101ff* | *0603551d1304??30??0101ff*) ;;
         *)
-            problem="the certificate in $1 is not a certificate authority"
+            problem="the certificate in $2 is not a certificate authority"
             return 1
             ;;
     esac
@@ -91,20 +98,122 @@ inspect() {
     expires=$(say "$hex" | sed -n \
         -e 's/.*301e170d[0-9a-f]\{24\}5a170d\([0-9a-f]\{24\}\)5a.*/3230\1/p' \
         -e 's/.*3020170d[0-9a-f]\{24\}5a180f\([0-9a-f]\{28\}\)5a.*/\1/p' | sed 's/3\(.\)/\1/g')
-    [ -n "$expires" ] || { problem="the certificate in $1 does not say when it expires"; return 1; }
+    [ -n "$expires" ] || { problem="the certificate in $2 does not say when it expires"; return 1; }
     begins=$(say "$hex" | sed -n \
         's/.*30\(1e\|20\)170d\([0-9a-f]\{24\}\)5a1\(70d\|80f\).*/3230\2/p' | sed 's/3\(.\)/\1/g')
     if [ "$begins" -gt "$(date -u +%Y%m%d%H%M%S)" ]; then
-        problem="the certificate in $1 is not valid before $(day "$begins"): is this machine's clock right?"
+        problem="the certificate in $2 is not valid before $(day "$begins"): is this machine's clock right?"
         return 1
     fi
     if [ "$expires" -le "$(date -u +%Y%m%d%H%M%S)" ]; then
-        problem="the certificate in $1 expired on $(day "$expires")"
+        problem="the certificate in $2 expired on $(day "$expires")"
         return 1
     fi
 }
 
 day() { say "$1" | sed 's/^\(....\)\(..\)\(..\).*/\1-\2-\3/'; }
+
+# What a proxy gives as /ca.pem, in the file $1 (called $2 where that is given), is taken apart:
+# $work/ca.pem is the certificate that it signs by now. While it changes its authority there is another:
+# $work/next.pem is the one that it will sign by, or $work/previous.pem the one that it did.
+# Sets fingerprint of the first and other of the second, or problem and status 1.
+take_certificates() {
+    set -- "$1" "${2:-$1}"
+    rm -f "$work/ca.pem" "$work/other.pem" "$work/next.pem" "$work/previous.pem" "$work/said.pem"
+    other=''
+    if [ "$(grep -c '^-----BEGIN CERTIFICATE-----' "$1" 2>/dev/null)" = 2 ] && ! grep -q 'PRIVATE' "$1"; then
+        tr -d '\r' <"$1" | awk -v first="$work/ca.pem" -v second="$work/other.pem" '
+            /^-----BEGIN/ { inside = 1; file = (file == "" ? first : second) }
+            inside { print >file }
+            /^-----END/ { inside = 0 }'
+        inspect "$work/other.pem" "$2" || return 1
+        other=$fingerprint since=$begins
+    else
+        tr -d '\r' <"$1" 2>/dev/null | sed -n '/^-----BEGIN/,/^-----END/p' >"$work/ca.pem"
+        [ -r "$1" ] || { problem="$2 cannot be read"; return 1; }
+    fi
+    inspect "$work/ca.pem" "$2" || return 1
+    [ -n "$other" ] || return 0
+    if [ "$other" = "$fingerprint" ]; then
+        problem="$2 is not exactly one PEM certificate, or two that are not the same"
+        return 1
+    fi
+    # What follows begins later.
+    if [ "$since" -gt "$begins" ]; then which=next; else which=previous; fi
+    mv -f "$work/other.pem" "$work/$which.pem"
+    # What they say of one another, which stands beside them.
+    tr -d '\r' <"$1" | grep '^# [12]>[12]: ' >"$work/said.pem" || true
+}
+
+# Which certificates of a proxy are trusted: by their fingerprint, or since one vouches for another.
+
+# Whether one of the fingerprints $trusted is $1.
+is_trusted() { case " $trusted " in *" $1 "*) ;; *) return 1 ;; esac }
+
+# Whether the certificate $1 vouches for the certificate $2, by the word marked $3 (1>2: the first's for
+# the second). Status 1: it does not; 2: nothing here can tell.
+vouches() (
+    command -v openssl >/dev/null || exit 2
+    {
+        say '-----BEGIN CERTIFICATE-----'
+        sed -n "s/^# $3: //p" "$work/said.pem"
+        say '-----END CERTIFICATE-----'
+    } >"$work/word.pem"
+    # No other authority than $1 counts: without these, openssl trusts the system's store as well.
+    # shellcheck disable=SC2030 # the function is a subshell
+    export SSL_CERT_DIR="$work/none" SSL_CERT_FILE="$work/none"
+    key=$(openssl x509 -noout -pubkey -in "$2" 2>/dev/null) || exit 1
+    # What is vouched for is a key, so the certificate must be by that key itself.
+    [ -n "$key" ] && [ "$(openssl x509 -noout -pubkey -in "$work/word.pem" 2>/dev/null)" = "$key" ] &&
+        openssl verify -no-CApath -CAfile "$1" "$work/word.pem" >/dev/null 2>&1 &&
+        openssl verify -no-CApath -check_ss_sig -CAfile "$2" "$2" >/dev/null 2>&1 || exit 1
+)
+
+# Keeps of what take_certificates took apart that for which one of the fingerprints $trusted stands: a
+# certificate that has it, or for which one vouches that has it. Status 1: the certificate that the
+# proxy signs by now is not among them; 2: neither, and problem says more. Sets left_out to the next
+# certificate's fingerprint where that was removed, since nothing here can tell.
+keep_trusted() {
+    left_out='' problem=''
+    if ! is_trusted "$fingerprint"; then
+        [ -n "$other" ] && is_trusted "$other" || return 1
+        which=next
+        [ -f "$work/next.pem" ] || which=previous
+        by=0
+        vouches "$work/$which.pem" "$work/ca.pem" '2>1' || by=$?
+        case $by in
+            0) return ;;
+            2) problem="to see whether one vouches for the other takes openssl: give both fingerprints" ;;
+            *) problem="the certificate with the right fingerprint does not vouch for it" ;;
+        esac
+        return 2
+    fi
+    if [ ! -f "$work/next.pem" ] || is_trusted "$other"; then return; fi
+    by=0
+    vouches "$work/ca.pem" "$work/next.pem" '1>2' || by=$?
+    case $by in
+        0) return ;;
+        2) left_out=$other && rm -f "$work/next.pem" ;;
+        *)
+            problem="the certificate that it is said to change to,
+  $(say "$other" | colons),
+is not vouched for by the one with the right fingerprint"
+            return 2
+            ;;
+    esac
+}
+
+# The fingerprint of each word, bare; dies where one is none.
+fingerprints() {
+    for word; do
+        word=$(say "${word##*=}" | tr -d ': ' | tr 'A-F' 'a-f')
+        case $word in
+            *[!0-9a-f]*) die "got --fingerprint '$word', want the 64 hex digits of a SHA-256" ;;
+            *) [ "${#word}" = 64 ] || die "got a --fingerprint of ${#word} hex digits, want 64" ;;
+        esac
+        say "$word"
+    done
+}
 
 DEBIAN=/usr/local/share/ca-certificates
 
@@ -200,7 +309,8 @@ variable_of() {
     done
 }
 
-# Brings the certificate of --url or --file to $work/ca.pem, without the text around it.
+# Brings the certificates of --url or --file to $work/ca.pem and next.pem, without the text around them.
+# Of an address the page is asked with $1 behind it: who does not install does not count as ready.
 obtain() {
     given=$file
     if [ -n "$url" ]; then
@@ -208,37 +318,68 @@ obtain() {
         command -v curl >/dev/null || command -v wget >/dev/null ||
             die "neither curl nor wget is installed: copy the certificate here and use --file"
         # 20 tries are wget's own default.
-        fetch "${url%/}/ca.pem" "$given" 60 20 || die "cannot fetch ${url%/}/ca.pem: is the proxy running?"
+        fetch "${url%/}/ca.pem$1" "$given" 60 20 || die "cannot fetch ${url%/}/ca.pem: is the proxy running?"
     fi
     [ -f "$given" ] || die "there is no file $given"
-    inspect "$given" || die "$problem"
-    tr -d '\r' <"$given" | sed -n '/^-----BEGIN/,/^-----END/p' >"$work/ca.pem"
+    take_certificates "$given" || die "$problem"
 }
 
 # Compares with --fingerprint; without it, says that nobody has compared.
 verify() {
-    if [ -n "$expected" ]; then
-        [ "$fingerprint" = "$expected" ] || die "the certificate has the fingerprint
+    trusted=$expected judged=0
+    if [ -z "$expected" ]; then
+        say "SHA-256 fingerprint: $(say "$fingerprint" | colons)"
+        [ ! -f "$work/next.pem" ] || say "and of the certificate to come: $(say "$other" | colons)"
+        say "NOT VERIFIED: whoever answers on this network could have sent another certificate."
+        say "Compare it with what \`entrepot ca show\` prints on the proxy, or give it as --fingerprint."
+        return
+    fi
+    keep_trusted || judged=$?
+    case $judged in
+        1) die "the certificate has the fingerprint
   $(say "$fingerprint" | colons)
 and not, as --fingerprint wants,
   $(say "$expected" | colons)
-Nothing was done."
+Nothing was done." ;;
+        2) die "the proxy signs by the certificate with the fingerprint
+  $(say "$fingerprint" | colons);
+$problem. Nothing was done." ;;
+    esac
+    if is_trusted "$fingerprint"; then
         say "The fingerprint is as expected."
-        return
+    else
+        say "The certificate with that fingerprint vouches for the one that the proxy signs by:"
+        say "  $(say "$fingerprint" | colons)"
     fi
-    say "SHA-256 fingerprint: $(say "$fingerprint" | colons)"
-    say "NOT VERIFIED: whoever answers on this network could have sent another certificate."
-    say "Compare it with what \`entrepot ca show\` prints on the proxy, or give it as --fingerprint."
+    if [ -n "$left_out" ]; then
+        say "LEFT OUT: the certificate that the proxy is about to change to, with the fingerprint"
+        say "  $(say "$left_out" | colons),"
+        say "since there is no openssl to see whether the other vouches for it. Give --fingerprint twice,"
+        say "for both, before the proxy changes (run \`entrepot ca show\` there)."
+    elif [ -f "$work/next.pem" ]; then
+        say "The certificate that the proxy is about to change to is vouched for as well:"
+        say "  $(say "$other" | colons)"
+    fi
 }
 
-# Writes the certificate to $1 and says so.
+# Writes the certificates into the folder $1 and says so.
 put() {
-    if [ -f "$1" ] && cmp -s "$work/ca.pem" "$1"; then
-        say "$1 is there already."
+    put_file "$work/ca.pem" "$1/$NAME"
+    if [ -f "$work/next.pem" ]; then
+        put_file "$work/next.pem" "$1/$NEXT"
+    elif [ -f "$1/$NEXT" ] && [ -z "$left_out" ]; then
+        rm -f "$1/$NEXT"
+        say "Removed $1/$NEXT: the proxy does not announce it any more"
+    fi
+}
+
+put_file() {
+    if [ -f "$2" ] && cmp -s "$1" "$2"; then
+        say "$2 is there already."
         return
     fi
-    replace_file "$1" 644 <"$work/ca.pem"
-    say "Wrote $1"
+    replace_file "$2" 644 <"$1"
+    say "Wrote $2"
 }
 
 install_system() {
@@ -246,8 +387,15 @@ install_system() {
     [ -n "$found" ] || die "no trust store that I know: install the package ca-certificates first"
     # shellcheck disable=SC2086 # three words without blanks in them
     set -- $found
-    put "$1/$NAME"
-    refresh "$2"
+    # Without --fresh Debian's links to a file that is gone stay.
+    had_next=0
+    [ ! -f "$1/$NEXT" ] || had_next=1
+    put "$1"
+    if [ "$had_next" = 1 ] && [ ! -f "$1/$NEXT" ] && [ "$1" = "$DEBIAN" ]; then
+        refresh "$2" --fresh
+    else
+        refresh "$2"
+    fi
     say "Next:"
     if command -v dockerd >/dev/null; then
         say "  docker reads the store once, when it starts: systemctl restart docker"
@@ -274,23 +422,42 @@ install_docker_only() {
     for host; do
         folder=$DOCKER_CERTS/$host
         mkdir -p "$folder"
-        put "$folder/$NAME"
+        put "$folder"
     done
     say "docker reads it at the next pull. It does so for these hosts alone, never for Docker Hub;"
     say "with docker's containerd image store, not for token servers on other hosts either."
 }
 
-# One line about an installed certificate $1; status 1 where it is not as it should be.
+# One line about an installed certificate $1, whose fingerprint is added to installed; status 1 where
+# it is not as it should be.
 report() {
     if ! inspect "$1"; then
         say "$1: $problem"
         return 1
     fi
+    installed="$installed $fingerprint"
     say "$1: $(say "$fingerprint" | colons), expires $(day "$expires")"
-    if [ -n "$expected" ] && [ "$fingerprint" != "$expected" ]; then
-        say "$1: is not the certificate asked for: $(say "$expected" | colons)"
-        return 1
-    fi
+}
+
+# Status 1 where one of the fingerprints $expected is not among those that are installed in folder $1.
+report_missing() {
+    trusted=$installed missing=0
+    for fingerprint in $expected; do
+        is_trusted "$fingerprint" && continue
+        missing=1
+        if [ "$fingerprint" = "$next" ]; then
+            say "$1: lacks the certificate that the proxy is about to change to: $(say "$next" | colons)"
+        else
+            say "$1: is not the certificate asked for: $(say "$fingerprint" | colons)"
+        fi
+    done
+    trusted=$expected
+    for fingerprint in $installed; do
+        if [ "$missing" = 0 ] && [ -n "$expected" ] && ! is_trusted "$fingerprint"; then
+            say "$1: not needed any more, install again removes it: $(say "$fingerprint" | colons)"
+        fi
+    done
+    return $missing
 }
 
 # One line about the bundle $1, which must hold the certificate $2.
@@ -321,48 +488,57 @@ report_daemons() {
 }
 
 check() {
+    next=''
     if [ -n "$url$file" ]; then
-        obtain
+        obtain '?check'
         [ -z "$expected" ] || verify
         expected=$fingerprint
+        [ ! -f "$work/next.pem" ] || next=$other
+        expected="$expected${next:+ $next}"
     fi
     stores >"$work/stores"
     anywhere=0 system=0 wrong=0
     while read -r folder command bundle; do
-        [ -d "$folder" ] && command -v "$command" >/dev/null || [ -f "$folder/$NAME" ] || continue
-        if [ -f "$folder/$NAME" ]; then
-            anywhere=1 system=1
-            report "$folder/$NAME" || wrong=1
-            report_bundle "$bundle" "$folder/$NAME" "$command" || wrong=1
-            report_daemons "$folder/$NAME" || wrong=1
-        else
+        has_ours "$folder" || { [ -d "$folder" ] && command -v "$command" >/dev/null; } || continue
+        if ! has_ours "$folder"; then
             say "$folder/$NAME: not installed"
+            continue
         fi
+        anywhere=1 system=1 installed=''
+        for path in "$folder/$NAME" "$folder/$NEXT"; do
+            [ -f "$path" ] || continue
+            report "$path" || wrong=1
+            report_bundle "$bundle" "$path" "$command" || wrong=1
+            report_daemons "$path" || wrong=1
+        done
+        report_missing "$folder/$NAME" || wrong=1
     done <"$work/stores"
-    for path in "$DOCKER_CERTS"/*/"$NAME"; do
-        [ -f "$path" ] || continue
-        anywhere=1
-        report "$path" || wrong=1
-        folder=${path%/*} && host=${folder##*/}
+    for folder in "$DOCKER_CERTS"/*; do
+        has_ours "$folder" || continue
+        anywhere=1 installed='' host=${folder##*/}
+        for path in "$folder/$NAME" "$folder/$NEXT"; do
+            [ ! -f "$path" ] || report "$path" || wrong=1
+        done
+        report_missing "$folder/$NAME" || wrong=1
         if is_hub "$host"; then
-            say "$path: dockerd ignores it: for Docker Hub only the system's store counts"
+            say "$folder/$NAME: dockerd ignores it: for Docker Hub only the system's store counts"
             wrong=1
         elif [ "$system" = 0 ]; then
-            say "$path: docker trusts it for $host alone; Docker Hub is not cached"
+            say "$folder/$NAME: docker trusts it for $host alone; Docker Hub is not cached"
         fi
     done
     [ "$anywhere" = 1 ] || say "No certificate of an Entrepôt proxy is installed here."
     [ "$anywhere$wrong" = 10 ]
 }
 
+has_ours() { [ -f "$1/$NAME" ] || [ -f "$1/$NEXT" ]; }
+
 uninstall() {
     removed=0
     stores >"$work/stores"
     while read -r folder command bundle; do
-        [ -f "$folder/$NAME" ] || continue
-        removed=1
-        rm -f "$folder/$NAME"
-        say "Removed $folder/$NAME"
+        has_ours "$folder" || continue
+        remove_from "$folder"
         if [ "$folder" = "$DEBIAN" ]; then
             # Without --fresh the links to a file that is gone stay.
             refresh "$command" --fresh
@@ -371,12 +547,10 @@ uninstall() {
         fi
         forget_java "$folder"
     done <"$work/stores"
-    for path in "$DOCKER_CERTS"/*/"$NAME"; do
-        [ -f "$path" ] || continue
-        removed=1
-        rm -f "$path"
-        say "Removed $path"
-        rmdir "${path%/*}" "$DOCKER_CERTS" "${DOCKER_CERTS%/*}" 2>/dev/null || true
+    for folder in "$DOCKER_CERTS"/*; do
+        has_ours "$folder" || continue
+        remove_from "$folder"
+        rmdir "$folder" "$DOCKER_CERTS" "${DOCKER_CERTS%/*}" 2>/dev/null || true
     done
     if [ "$removed" = 0 ]; then
         say "Nothing to remove."
@@ -385,12 +559,22 @@ uninstall() {
     fi
 }
 
+# Removes what is ours from the folder $1.
+remove_from() {
+    removed=1
+    for path in "$1/$NAME" "$1/$NEXT"; do
+        [ -f "$path" ] || continue
+        rm -f "$path"
+        say "Removed $path"
+    done
+}
+
 main() {
     help_if_asked "$@"
     [ $# -gt 0 ] || misuse
     action=$1
     shift
-    url='' file='' expected='' docker_only=0 hosts=''
+    url='' file='' words='' docker_only=0 hosts='' left_out=''
     while [ $# -gt 0 ]; do
         case $1 in
             --url | --file | --fingerprint)
@@ -398,7 +582,7 @@ main() {
                 case $1 in
                     --url) url=$2 ;;
                     --file) file=$2 ;;
-                    *) expected=$(say "${2##*=}" | tr -d ': ' | tr 'A-F' 'a-f') ;;
+                    *) words="$words $(say "$2" | tr -d ' ')" ;;
                 esac
                 shift
                 ;;
@@ -419,11 +603,9 @@ main() {
         '' | http://?* | https://?*) ;;
         *) die "got --url '$url', want http://PROXY:3128" ;;
     esac
-    case $expected in
-        '') ;;
-        *[!0-9a-f]*) die "got --fingerprint '$expected', want the 64 hex digits of a SHA-256" ;;
-        *) [ "${#expected}" = 64 ] || die "got a --fingerprint of ${#expected} hex digits, want 64" ;;
-    esac
+    # shellcheck disable=SC2086 # words without blanks in them
+    expected=$(fingerprints $words) || exit
+    expected=$(say "$expected" | paste -s -d ' ' -)
     [ "$docker_only" = 0 ] || [ "$action$hosts" != install ] || misuse
 
     work=$(mktemp -d)
@@ -434,7 +616,7 @@ main() {
             [ -n "$url$file" ] || misuse
             for host in $hosts; do refuse_hub "$host"; done
             need_root install
-            obtain
+            obtain ''
             verify
             # shellcheck disable=SC2086 # names without blanks in them
             if [ "$docker_only" = 1 ]; then install_docker_only $hosts; else install_system; fi

@@ -244,15 +244,17 @@ body() { sed -n '/^-----BEGIN/,/^-----END/p' "$1" | sed '/^-----/d' | tr -d '\r\
 
 colons() { sed 's/../&:/g; s/:$//' | tr 'a-f' 'A-F'; }
 
-# Sets fingerprint (64 hex digits) and expires (YYYYMMDDHHMMSS, UTC), or problem and status 1.
+# Of the PEM file $1 (called $2 where that is given): sets fingerprint (64 hex digits), begins and
+# expires (YYYYMMDDHHMMSS, UTC), or problem and status 1.
 inspect() {
-    [ -r "$1" ] || { problem="$1 cannot be read"; return 1; }
+    set -- "$1" "${2:-$1}"
+    [ -r "$1" ] || { problem="$2 cannot be read"; return 1; }
     if grep -q 'PRIVATE KEY' "$1"; then
-        problem="$1 holds a private key, which must never leave the proxy"
+        problem="$2 holds a private key, which must never leave the proxy"
         return 1
     fi
     if [ "$(grep -c '^-----BEGIN ' "$1")" != 1 ] || ! grep -q '^-----BEGIN CERTIFICATE-----' "$1"; then
-        problem="$1 is not exactly one PEM certificate"
+        problem="$2 is not exactly one PEM certificate"
         return 1
     fi
     hex=$(body "$1" | base64 -d 2>/dev/null | od -An -v -tx1 | tr -d ' \n')
@@ -262,14 +264,14 @@ inspect() {
         *) length=0 ;;
     esac
     if [ "${#hex}" != $(((0x$length + 4) * 2)) ]; then
-        problem="$1 is not a whole certificate"
+        problem="$2 is not a whole certificate"
         return 1
     fi
     # The extension basicConstraints (2.5.29.19) with CA:TRUE, marked critical or not.
     case $hex in
         *0603551d130101ff04??30??0101ff* | *0603551d1304??30??0101ff*) ;;
         *)
-            problem="the certificate in $1 is not a certificate authority"
+            problem="the certificate in $2 is not a certificate authority"
             return 1
             ;;
     esac
@@ -278,20 +280,52 @@ inspect() {
     expires=$(say "$hex" | sed -n \
         -e 's/.*301e170d[0-9a-f]\{24\}5a170d\([0-9a-f]\{24\}\)5a.*/3230\1/p' \
         -e 's/.*3020170d[0-9a-f]\{24\}5a180f\([0-9a-f]\{28\}\)5a.*/\1/p' | sed 's/3\(.\)/\1/g')
-    [ -n "$expires" ] || { problem="the certificate in $1 does not say when it expires"; return 1; }
+    [ -n "$expires" ] || { problem="the certificate in $2 does not say when it expires"; return 1; }
     begins=$(say "$hex" | sed -n \
         's/.*30\(1e\|20\)170d\([0-9a-f]\{24\}\)5a1\(70d\|80f\).*/3230\2/p' | sed 's/3\(.\)/\1/g')
     if [ "$begins" -gt "$(date -u +%Y%m%d%H%M%S)" ]; then
-        problem="the certificate in $1 is not valid before $(day "$begins"): is this machine's clock right?"
+        problem="the certificate in $2 is not valid before $(day "$begins"): is this machine's clock right?"
         return 1
     fi
     if [ "$expires" -le "$(date -u +%Y%m%d%H%M%S)" ]; then
-        problem="the certificate in $1 expired on $(day "$expires")"
+        problem="the certificate in $2 expired on $(day "$expires")"
         return 1
     fi
 }
 
 day() { say "$1" | sed 's/^\(....\)\(..\)\(..\).*/\1-\2-\3/'; }
+
+# What a proxy gives as /ca.pem, in the file $1 (called $2 where that is given), is taken apart:
+# $work/ca.pem is the certificate that it signs by now. While it changes its authority there is another:
+# $work/next.pem is the one that it will sign by, or $work/previous.pem the one that it did.
+# Sets fingerprint of the first and other of the second, or problem and status 1.
+take_certificates() {
+    set -- "$1" "${2:-$1}"
+    rm -f "$work/ca.pem" "$work/other.pem" "$work/next.pem" "$work/previous.pem" "$work/said.pem"
+    other=''
+    if [ "$(grep -c '^-----BEGIN CERTIFICATE-----' "$1" 2>/dev/null)" = 2 ] && ! grep -q 'PRIVATE' "$1"; then
+        tr -d '\r' <"$1" | awk -v first="$work/ca.pem" -v second="$work/other.pem" '
+            /^-----BEGIN/ { inside = 1; file = (file == "" ? first : second) }
+            inside { print >file }
+            /^-----END/ { inside = 0 }'
+        inspect "$work/other.pem" "$2" || return 1
+        other=$fingerprint since=$begins
+    else
+        tr -d '\r' <"$1" 2>/dev/null | sed -n '/^-----BEGIN/,/^-----END/p' >"$work/ca.pem"
+        [ -r "$1" ] || { problem="$2 cannot be read"; return 1; }
+    fi
+    inspect "$work/ca.pem" "$2" || return 1
+    [ -n "$other" ] || return 0
+    if [ "$other" = "$fingerprint" ]; then
+        problem="$2 is not exactly one PEM certificate, or two that are not the same"
+        return 1
+    fi
+    # What follows begins later.
+    if [ "$since" -gt "$begins" ]; then which=next; else which=previous; fi
+    mv -f "$work/other.pem" "$work/$which.pem"
+    # What they say of one another, which stands beside them.
+    tr -d '\r' <"$1" | grep '^# [12]>[12]: ' >"$work/said.pem" || true
+}
 
 DEBIAN=/usr/local/share/ca-certificates
 
@@ -468,6 +502,7 @@ holds() { tr -d '\r\n' <"$1" | grep -qF -- "$whole"; }
 ask_through() (
     unset HTTPS_PROXY HTTP_PROXY ALL_PROXY NO_PROXY no_proxy all_proxy CURL_CA_BUNDLE
     unset SSL_CERT_FILE SSL_CERT_DIR
+    # shellcheck disable=SC2031 # the function is a subshell
     [ -z "$3" ] || export SSL_CERT_FILE="$3"
     # Not among the arguments, which every user can see.
     export https_proxy="$2"
@@ -741,12 +776,7 @@ report_trust() {
     shown=$(say "$fingerprint" | colons)
     found=$(root_file "$work/ca.pem" "$cert_file" "$cert_folders")
     if [ -n "$found" ]; then
-        # A bundle is made anew at each update, so the date of our own file says more.
-        stores | while read -r folder _; do say "$folder/entrepot.crt"; done >"$work/anchors"
-        since=$found
-        while read -r anchor; do
-            if [ -f "$anchor" ] && [ "$(body "$anchor")" = "$(body "$work/ca.pem")" ]; then since=$anchor; fi
-        done <"$work/anchors"
+        since=$(came_by "$work/ca.pem" "$found")
         if [ -n "$pid" ] && is_newer "$pid" "$since"; then
             say "$unit: the running daemon was started before the proxy's certificate came ($since),"
             say "  and reads what it trusts once: systemctl restart $unit"
@@ -756,7 +786,7 @@ report_trust() {
         return
     fi
     docker_only=''
-    [ "$unit" != docker ] || docker_only=$(docker_folder)
+    [ "$unit" != docker ] || docker_only=$(docker_folder "$work/ca.pem")
     if [ -n "$docker_only" ]; then
         say "docker trusts the proxy's certificate for ${registry%:443} ($docker_only)."
         cert_file=$docker_only
@@ -767,11 +797,46 @@ report_trust() {
     return 1
 }
 
-# Docker's folder for the registry alone, if a file in it is the proxy's certificate.
+# The file by which the certificate $1 came into $2: a bundle is made anew at each update, so the date
+# of our own file says more.
+came_by() {
+    stores | while read -r folder _; do
+        for anchor in "$folder/entrepot.crt" "$folder/entrepot-next.crt"; do
+            if [ -f "$anchor" ] && [ "$(body "$anchor")" = "$(body "$1")" ]; then say "$anchor"; fi
+        done
+    done >"$work/anchors"
+    [ -s "$work/anchors" ] || say "$2" >"$work/anchors"
+    sed -n '$p' "$work/anchors"
+}
+
+# The same for the certificate that the proxy is about to change to, in two lines where it is not
+# trusted: status 1.
+report_next() {
+    [ -f "$work/next.pem" ] || return 0
+    found=$(root_file "$work/next.pem" "$cert_file" "$cert_folders") since=''
+    if [ -n "$found" ]; then
+        since=$(came_by "$work/next.pem" "$found")
+    elif [ "$unit" = docker ]; then
+        found=$(docker_folder "$work/next.pem")
+    fi
+    if [ -z "$found" ]; then
+        say "The proxy is about to change to another certificate, $(say "$other" | colons),"
+        say "  which is not in what $unit trusts yet: $(how_to_trust)"
+        return 1
+    fi
+    if [ -n "$since" ] && [ -n "$pid" ] && is_newer "$pid" "$since"; then
+        say "The proxy is about to change to another certificate, which came after the running $unit was"
+        say "  started ($since): systemctl restart $unit"
+        return 1
+    fi
+    say "The certificate that the proxy is about to change to is trusted as well ($found)."
+}
+
+# Docker's folder for the registry alone, if a file in it is the certificate $1.
 docker_folder() {
     case $registry in *docker.io:443) return ;; esac
     for path in "/etc/docker/certs.d/${registry%:443}"/*.crt "/etc/docker/certs.d/$registry"/*.crt; do
-        if [ -f "$path" ] && [ "$(body "$path")" = "$(body "$work/ca.pem")" ]; then
+        if [ -f "$path" ] && [ "$(body "$path")" = "$(body "$1")" ]; then
             say "$path"
             break
         fi
@@ -797,6 +862,7 @@ check() {
     report_proxy || return 1
     registry=${registry:-registry-1.docker.io:443}
     distrust=0
+    report_next || wrong=1
     report_trust || distrust=$?
     # Without the certificate it would be a refusal, which the proxy remembers.
     [ "$distrust" = 1 ] || report_handshake "$registry" "$proxy" "$cert_file" || wrong=1
@@ -836,7 +902,8 @@ report_proxy() {
     fi
     say "http://$address/healthz: answers"
     problem="it cannot be fetched"
-    if ! fetch "http://$address/ca.pem" "$work/ca.pem" 10 1 || ! inspect "$work/ca.pem"; then
+    # Who does not install the certificates does not count as ready for new ones.
+    if ! fetch "http://$address/ca.pem?check" "$work/fetched" 10 1 || ! take_certificates "$work/fetched"; then
         say "http://$address/ca.pem: $problem: that is no Entrepôt"
         return 1
     fi

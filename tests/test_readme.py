@@ -31,7 +31,7 @@ SOURCE = "\n".join(
 )
 SPANS = [span for page in PAGES for span in page.spans]
 FOLDERS = ("addon", "ca", "docs", "scripts", "tests", ".ci", ".")
-IN_DATA = {"ca", "ca/mitmproxy-ca.pem"}
+IN_DATA = {"ca", "ca/mitmproxy-ca.pem", "ca/previous-ca.pem"}
 OTHERS_OPTIONS = {
     "--fingerprint",  # ca/install.sh
     "--url",
@@ -49,7 +49,10 @@ OTHERS_OPTIONS = {
     "--local",
     "--registry-port",
     "--user",
-    "--force",  # entrepot ca create
+    "--force",  # entrepot ca create, and rotate
+    "--until",
+    "--in",
+    "--abort",
     "--help",
     "--hosts-dir",  # ctr
     "--listen-port",  # mitmdump

@@ -51,6 +51,11 @@ class Authority:
         """The certificate in PEM, without the key, for clients to trust."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
+    @property
+    def certificate_der(self) -> bytes:
+        """The same in DER."""
+        return self.certificate.public_bytes(serialization.Encoding.DER)
+
     def permits(self, host: str) -> bool:
         """Whether clients accept its certificate for `host`: a DNS name or a bare IP address."""
         return self.constraints.permits(host)
@@ -102,11 +107,18 @@ def load(folder: Path, *, now: datetime | None = None) -> Authority:
     return authority
 
 
-def ensure(folder: Path, *, permit: Iterable[str] = (), now: datetime) -> tuple[Authority, bool]:
+def ensure(
+    folder: Path,
+    *,
+    permit: Iterable[str] = (),
+    now: datetime,
+    also: Constraints | None = None,
+) -> tuple[Authority, bool]:
     """Load the authority in `folder`, or create it on the first start; say whether it was created.
 
     Raises AuthorityError for one that cannot be used or whose constraints are not those that
-    `permit` asks for; without `permit` the constraints of an existing one stand. Raises ValueError
+    `permit` asks for; without `permit` the constraints of an existing one stand. In a rotation
+    `permit` may ask for those of the other authority as well, which are `also`. Raises ValueError
     for an unusable name in `permit`.
     """
     wanted = Constraints.parse(permit).permitted
@@ -115,12 +127,14 @@ def ensure(folder: Path, *, permit: Iterable[str] = (), now: datetime) -> tuple[
         with suppress(FileExistsError):
             return create(folder, permit=wanted, now=now), True
     authority = load(folder, now=now)
-    if wanted and wanted != authority.permitted:
+    known = {authority.permitted} if also is None else {authority.permitted, also.permitted}
+    if wanted and wanted not in known:
         options = " ".join(f"--permit {name}" for name in wanted)
         raise AuthorityError(
             f"the authority in {authority.path} permits {_names(authority)}, not "
             f"{', '.join(wanted)}: run `entrepot ca create {options} --force` and install the new "
-            "certificate on the clients"
+            "certificate on the clients, or leave --permit away and let `entrepot ca rotate` "
+            "change it without downtime"
         )
     return authority, False
 
@@ -131,7 +145,7 @@ def describe(authority: Authority, now: datetime) -> str:
     if authority.expires <= now:
         remark = " (EXPIRED)"
     elif authority.expires_within(now):
-        remark = f" (in {(authority.expires - now).days} days: replace it)"
+        remark = f" (in {(authority.expires - now).days} days: run `entrepot ca rotate`)"
     return "\n".join(
         (
             f"path:         {authority.path}",

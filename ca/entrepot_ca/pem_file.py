@@ -26,7 +26,7 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 class AuthorityError(Exception):
-    """The authority cannot be used; the message is one line that says why and what to do."""
+    """The authority cannot be used, or not so; one line that says why and what to do."""
 
 
 @contextmanager
@@ -47,18 +47,26 @@ def write(
     path: Path,
     key: ec.EllipticCurvePrivateKey,
     certificate: x509.Certificate,
-    old: Path,
+    old: Path | None = None,
 ) -> None:
     """Put key and certificate into `path`, down to the disk; what was there is renamed to `old`.
 
     `folder` is the descriptor that `locked` yields.
     """
-    temporary = path.with_name(path.name + ".new")
     pem = serialization.Encoding.PEM
     plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    _write_secret(temporary, key.private_bytes(pem, *plain) + certificate.public_bytes(pem))
-    if path.exists():
+    if old is not None and path.exists():
         old.hardlink_to(path)
+    replace(folder, path, key.private_bytes(pem, *plain) + certificate.public_bytes(pem))
+
+
+def replace(folder: int, path: Path, data: bytes) -> None:
+    """Make `data` what is in the file, down to the disk, in one step, and private.
+
+    `folder` is the descriptor that `locked` yields.
+    """
+    temporary = path.with_name(path.name + ".new")
+    _write_secret(temporary, data)
     temporary.rename(path)
     os.fsync(folder)
 
@@ -73,6 +81,11 @@ def read(path: Path) -> x509.Certificate:
     if _private_key(raw, path).public_key() != certificate.public_key():
         raise AuthorityError(f"the key in {path} is not the key of the certificate in it")
     return certificate
+
+
+def read_key(path: Path) -> PrivateKey:
+    """Read the private key of a file that `read` accepts. Raises AuthorityError."""
+    return _private_key(_read_secret(path), path)
 
 
 def _write_secret(path: Path, data: bytes) -> None:

@@ -38,9 +38,19 @@ def new_key() -> ec.EllipticCurvePrivateKey:
 
 
 def self_signed(
-    key: ec.EllipticCurvePrivateKey, constraints: Constraints, now: datetime
+    key: ec.EllipticCurvePrivateKey,
+    constraints: Constraints,
+    now: datetime,
+    after: datetime | None = None,
 ) -> x509.Certificate:
-    """Make a root certificate as RFC 5280 section 4.2.1 wants it of a conforming authority."""
+    """Make a root certificate as RFC 5280 section 4.2.1 wants it of a conforming authority.
+
+    It is valid from a moment later than `after` on: by that one knows which of two roots followed
+    the other.
+    """
+    begin = now - BACKDATED
+    if after is not None:
+        begin = max(begin, after + timedelta(seconds=1))
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     name = _subject(identifier)
     builder = (
@@ -49,7 +59,7 @@ def self_signed(
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED)
+        .not_valid_before(begin)
         .not_valid_after(now + LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_SIGNING_ONLY, critical=True)

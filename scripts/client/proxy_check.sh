@@ -17,6 +17,7 @@ check() {
     report_proxy || return 1
     registry=${registry:-registry-1.docker.io:443}
     distrust=0
+    report_next || wrong=1
     report_trust || distrust=$?
     # Without the certificate it would be a refusal, which the proxy remembers.
     [ "$distrust" = 1 ] || report_handshake "$registry" "$proxy" "$cert_file" || wrong=1
@@ -56,7 +57,8 @@ report_proxy() {
     fi
     say "http://$address/healthz: answers"
     problem="it cannot be fetched"
-    if ! fetch "http://$address/ca.pem" "$work/ca.pem" 10 1 || ! inspect "$work/ca.pem"; then
+    # Who does not install the certificates does not count as ready for new ones.
+    if ! fetch "http://$address/ca.pem?check" "$work/fetched" 10 1 || ! take_certificates "$work/fetched"; then
         say "http://$address/ca.pem: $problem: that is no Entrepôt"
         return 1
     fi

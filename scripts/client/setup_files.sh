@@ -30,7 +30,7 @@ place() {
 
 is_ours() {
     case $1 in
-        */entrepot.crt | "$FOLDERS") ;;
+        */entrepot.crt | */entrepot-next.crt | "$FOLDERS") ;;
         *) sed -n 1p "$1" | grep -q '^# Written .*Entrep' ;;
     esac
 }

@@ -32,8 +32,10 @@ set_up_node() {
         say "$name: http://$address/setup does not answer"
         return 1
     }
+    coming=''
+    [ ! -f "$work/next.pem" ] || coming=$other
     case $1 in
-        install) set -- --fingerprint "$fingerprint" --image "$image" ${no_proxy:+--no-proxy "$no_proxy"} ;;
+        install) set -- --fingerprint "$fingerprint" ${coming:+--fingerprint "$coming"} --image "$image" ${no_proxy:+--no-proxy "$no_proxy"} ;;
         check) set -- --check --image "$image" ;;
         *) set -- --uninstall ;;
     esac

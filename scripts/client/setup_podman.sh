@@ -108,7 +108,7 @@ restart_rootless() {
     if [ -z "$pid" ]; then
         say "The docker of $name does not run: it has this when it is started."
     elif [ "$(variable_of "$pid" HTTPS_PROXY)$(variable_of "$pid" NO_PROXY)" = "$proxy$rootless_exceptions" ] &&
-        ! is_newer "$pid" "$(store | cut -d ' ' -f 1)/$CERTIFICATE"; then
+        ! is_older_than_certificates "$pid"; then
         say "The docker of $name has all of it already: not restarted."
     elif [ "$restart" = 1 ] && has_systemd &&
         systemctl --user --machine="$name@.host" daemon-reload 2>/dev/null &&

@@ -65,7 +65,7 @@ is_stale() {
         variable=$prefix$variable
         [ "$(value_of "$now" "$variable")" = "$(variable_of "$pid" "$variable")" ] || return 0
     done
-    is_newer "$pid" "$(store | cut -d ' ' -f 1)/$CERTIFICATE"
+    is_older_than_certificates "$pid"
 }
 
 restart_unit() {

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ca.conftest import EngineSocket
-from rig.proxy import Entrepot
+from rig.process import clean_environment
+from rig.proxy import PYTHON, Entrepot
 from rig.upstreams import Upstreams
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ FOLDER = "/etc/systemd/system/docker.service.d"
 DROPIN = f"{FOLDER}/zz-entrepot.conf"
 LOCAL = "localhost,127.0.0.0/8,::1"
 ANCHOR = "/usr/local/share/ca-certificates/entrepot.crt"
+NEXT = ANCHOR.replace("entrepot", "entrepot-next")
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 ANSWERS = "https://registry-1.docker.io/v2/ through the proxy: the cache answers"
 
@@ -316,3 +318,30 @@ def test_no_image(clean: "Machine", words: tuple[str, ...]) -> None:
     refused = clean.run(SCRIPT, "check", *words)
     assert refused.returncode == 1
     assert refused.stderr
+
+
+def test_a_certificate_to_come(installed: "Machine", entrepot: Entrepot, running: Running) -> None:
+    """While the proxy changes its authority, docker is to trust both certificates: else status 1.
+
+    It trusts the one that is to come by the bundle, once it was started after that came.
+    """
+    words = [PYTHON, "-m", "entrepot.cli", "ca", "rotate", "--data", str(entrepot.data)]
+    environment = clean_environment(entrepot.folder)
+    subprocess.run(words, check=True, capture_output=True, timeout=60, env=environment)
+    new = entrepot.ca_pem.rpartition(b"-----BEGIN")
+    with running(variables(entrepot)):
+        without = installed.run(SCRIPT, "check")
+        trust(installed, b"".join(new[1:]), NEXT, hours=1)
+        too_late = installed.run(SCRIPT, "check")
+        trust(installed, b"", NEXT)
+        installed.write(NEXT, b"".join(new[1:]))
+        os.utime(installed.at(NEXT), (0, time.time() - 3600))
+        checked = installed.run(SCRIPT, "check")
+    assert without.returncode == 1
+    assert "is about to change to another certificate" in without.stdout
+    assert "which is not in what docker trusts yet" in without.stdout
+    assert ANSWERS in without.stdout
+    assert too_late.returncode == 1
+    assert "came after the running docker was" in too_late.stdout
+    assert "about to change to is trusted as well" in checked.stdout
+    assert (checked.returncode, checked.stderr) == (0, "")

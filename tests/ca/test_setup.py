@@ -156,7 +156,7 @@ def test_trust_on_first_use_is_for_the_first_use(client: Client, tmp_path: Path)
     assert "is installed here" in refused.stderr
     done = client.install()
     assert done.returncode == 0, done.stderr
-    assert "It takes the place of " in done.stdout
+    assert "It takes the place of:" in done.stdout
     assert client.machine.at(ANCHOR).read_bytes() == older.read_bytes()
 
 

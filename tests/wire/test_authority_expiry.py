@@ -20,11 +20,11 @@ def test_an_expiring_authority_warns_from_30_days_ahead(
     days_left: int,
     warned: bool,  # noqa: FBT001 a column of the table
 ) -> None:
-    """The administrator hears of it at every start, with the command that makes a new one."""
+    """The administrator hears of it at every start, with the command that replaces it."""
     data = folder / "data"
     data.mkdir(mode=0o700)
     age = create(folder / "probe", now=datetime.now(UTC)).expires - datetime.now(UTC)
     create(data / "ca", now=datetime.now(UTC) - age + timedelta(days=days_left))
     log = start_entrepot(data=str(data)).log
     assert ("authority_expires" in log) is warned
-    assert ("entrepot ca create --force" in log) is warned
+    assert ('hint="entrepot ca rotate"' in log) is warned

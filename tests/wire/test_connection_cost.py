@@ -97,6 +97,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.tools.dump import DumpMaster
 from OpenSSL import SSL
 from entrepot.mitm.hooks.tls_contexts import TlsContexts
+from entrepot.mitm.state import ProxyState
 
 def connect(server):
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -117,7 +118,7 @@ async def main():
     DumpMaster(options.Options(), with_termlog=False, with_dumper=False)
     ctx.options.update(confdir=sys.argv[1])
     now = datetime.now(UTC)
-    handshakes = TlsContexts(lambda: now)
+    handshakes = TlsContexts(ProxyState(), lambda: now)
 
     def begin():
         client = connection.Client(peername=("127.0.0.1", 1), sockname=("127.0.0.1", 2))

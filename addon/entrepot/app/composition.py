@@ -9,8 +9,9 @@ intercepted; pings, tokens, mirrors and own pages; the recorder and maintenance 
 import asyncio
 import secrets
 import time
-from datetime import UTC, datetime
 
+from entrepot.app.authority_in_use import AuthorityInUse
+from entrepot.app.authority_watch import AuthorityWatch
 from entrepot.app.clock import steady
 from entrepot.app.foundation import Foundation
 from entrepot.auth.client_allowlist import ClientAllowlist
@@ -44,9 +45,6 @@ from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.interception import Interception
 from entrepot.upstream.discovery.registry_hosts import RegistryHosts
 
-WARN_DAYS = 30
-"""So long before the authority expires, each start says so."""
-
 
 class Engine:
     """The parts of one proxy, running from when they are made until they are closed.
@@ -58,6 +56,7 @@ class Engine:
         config, events = foundation.config, foundation.events
         self.foundation = foundation
         self.events = events
+        self.authority = AuthorityInUse(config.data / "ca", foundation.standing, events, time.time)
         # Who may come, and where connections may lead
         self.admission = ClientAllowlist(config.allow_client, events)
         self.destinations = _destinations(config)
@@ -74,7 +73,7 @@ class Engine:
         realms = Realms()
         self.hosts = RegistryHosts(context, listed=config.registry, only_listed=config.only_listed)
         self.interception = Interception(
-            context.health, context.clock, realms, self.hosts, events, foundation.authority.permits
+            context.health, context.clock, realms, self.hosts, events, self.authority.permits
         )
         # The other endpoints
         accounts = foundation.accounts
@@ -85,19 +84,32 @@ class Engine:
         self.mirrors = Mirrors(context, self.cache, self.hosts, config.mirror, accounts)
         self.readiness = Readiness(context.store_thread, context.clock)
         self.pages = Pages(
-            foundation.authority.certificate_pem,
+            lambda: self.authority.announcement,
             lambda: dict(events.counts),
             context.gateway.upstreams,
             self.readiness,
             context.wall,
             lambda: described(self.interception.untrusting_clients(), context.wall()),
+            self.authority.described,
             config.mirror,
         )
         # What is known of all that
         self.recorder = _recorder(foundation)
         # Maintenance, and what the administrator asks
         self._housekeeping = Housekeeping(context.store_thread, context.events)
-        administration = Administration(context.store, context.store_thread.run_from_thread, events)
+        self._authority_watch = AuthorityWatch(
+            self.authority,
+            config.data,
+            events,
+            context.clock,
+            keep_addresses=config.record is Recorded.CLIENTS,
+        )
+        administration = Administration(
+            context.store,
+            context.store_thread.run_from_thread,
+            events,
+            self.authority.refreshed,
+        )
         self._control = ControlSocket(context.store.folder, administration, events)
         self._eviction_log = EvictionLog(context.store.evicted, events)
         self._scrubber = (
@@ -112,6 +124,7 @@ class Engine:
         self.recorder.start()
         self._housekeeping.start()
         self._eviction_log.start()
+        self._authority_watch.start()
         self._control.start()
         if self._scrubber is not None:
             self._scrubber.start()
@@ -120,6 +133,7 @@ class Engine:
         """Stop downloads and threads, and close the store."""
         self._control.stop()
         self._housekeeping.stop()
+        self._authority_watch.stop()
         if self._scrubber is not None:
             self._scrubber.stop()
         await self.cache.close()
@@ -179,8 +193,8 @@ def _context(foundation: Foundation, upstream: HttpClient) -> Context:
 
 
 def _log_what_was_read(foundation: Foundation) -> None:
-    """Say what an administrator should know of the configuration and the authority."""
-    config, events, authority = foundation.config, foundation.events, foundation.authority
+    """Say what an administrator should know of the configuration."""
+    config, events = foundation.config, foundation.events
     if config.registry_config is not None:
         unused = ",".join(config.unused)
         events.log(Event.REGISTRY_CONFIG_READ, file=config.registry_config, unused=unused)
@@ -192,12 +206,6 @@ def _log_what_was_read(foundation: Foundation) -> None:
             no_proxy=",".join(map(str, config.no_proxy)) or None,
         )
     _log_disk(foundation)
-    if authority.expires_within(datetime.now(UTC), WARN_DAYS):
-        events.log(
-            Event.AUTHORITY_EXPIRES,
-            expires=authority.expires.isoformat(),
-            hint="entrepot ca create --force",
-        )
 
 
 def _log_disk(foundation: Foundation) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from entrepot.app.authority_in_use import Standing, log_change
 from entrepot.app.clock import steady
 from entrepot.app.process_limits import set_limits
 from entrepot.app.self_proxy_check import without_loops
@@ -23,7 +24,7 @@ from entrepot.events.table import Event
 from entrepot.http_client.connect.trust_store import Roots
 from entrepot.storage.errors import StoreError, storage_reason
 from entrepot.storage.store import Store
-from entrepot_ca import Authority, AuthorityError, ensure
+from entrepot_ca import AuthorityError, Rotation, advance, ensure
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class Foundation:
     config: Config
     events: Events
     store: Store
-    authority: Authority
+    standing: Standing
+    """The authority and its rotation, as the folder had it."""
     roots: Roots
     bundle: Path
     """A file of all roots, for mitmproxy's own connections."""
@@ -49,7 +51,7 @@ class Foundation:
         try:
             roots = Roots.find(config.upstream_ca)
             store = Store(config.data, config.size, events=events)
-            authority, _ = ensure(config.data / "ca", permit=config.permit, now=datetime.now(UTC))
+            standing = _find_authority(config, events)
             bundle = config.data / "upstream-ca.pem"
             bundle.write_bytes(roots.pem())
             accounts = _find_accounts(config, events)
@@ -57,7 +59,28 @@ class Foundation:
             raise StartError(f"cannot start: {storage_reason(error)}") from error
         except (ValueError, StoreError, AuthorityError) as error:
             raise StartError(str(error)) from error
-        return cls(config, events, store, authority, roots, bundle, accounts)
+        return cls(config, events, store, standing, roots, bundle, accounts)
+
+
+def _find_authority(config: Config, events: Events) -> Standing:
+    """Open the authority or make one, once what is due of a rotation is done."""
+    folder, now = config.data / "ca", datetime.now(UTC)
+    before: Rotation | None = None
+    rotation: Rotation | None = None
+    try:
+        before = Rotation.read(folder)
+        rotation = advance(folder, now)
+    except (AuthorityError, OSError) as error:
+        events.log(Event.ROTATION_FAILED, reason=error)
+    also = None
+    if rotation is not None:
+        other = rotation.predecessor if rotation.switched else rotation.successor
+        also = other.constraints
+    authority, _ = ensure(folder, permit=config.permit, now=now, also=also)
+    standing = Standing(authority, rotation)
+    if before != rotation:
+        log_change(events, before, standing, None)
+    return standing
 
 
 def _find_accounts(config: Config, events: Events) -> Accounts:

@@ -29,4 +29,16 @@ COMMANDS = (
         "Set-up",
     ),
     Command("ca create", "entrepot.cli.ca.create:create", "make a new authority", "Set-up"),
+    Command(
+        "ca rotate",
+        "entrepot.cli.ca.rotate:rotate",
+        "replace the authority without downtime",
+        "Set-up",
+    ),
+    Command(
+        "ca export",
+        "entrepot.cli.ca.export:export",
+        "write the certificates that clients are to trust",
+        "Set-up",
+    ),
 )

@@ -35,7 +35,14 @@ class Turn(Protocol):
 class Administration:
     """Answers requests, each on whichever thread it comes."""
 
-    def __init__(self, store: Store, turn: Turn, events: Events) -> None:
+    def __init__(
+        self,
+        store: Store,
+        turn: Turn,
+        events: Events,
+        authority: Callable[[], Document] | None = None,
+    ) -> None:
+        """``authority`` says how it stands with the authority of a proxy that runs."""
         self._inventory = store.inventory
         self._turn = turn
         self._events = events
@@ -48,6 +55,8 @@ class Administration:
             "pin": bind(self._pin, pin=True),
             "unpin": bind(self._pin, pin=False),
         }
+        if authority is not None:
+            self._answers["authority"] = lambda _: {"authority": authority()}
 
     def answer(self, request: object) -> Document:
         """Answer a request, whatever it is."""

@@ -34,6 +34,7 @@ def state(
     upstreams: Mapping[Origin, UpstreamState],
     problems: Iterable[Problem],
     untrusting_clients: Sequence[Mapping[str, object]] = (),
+    authority: Mapping[str, object] | None = None,
     *,
     takes_pulls: bool,
     now: float,
@@ -42,7 +43,8 @@ def state(
 
     ``counters`` are the numbers of events since the start (``entrepot.events``), ``problems`` those
     of readiness, ``untrusting_clients`` those that refused our certificate
-    (:mod:`untrusting_clients`); ``now`` is the time of day.
+    (:mod:`untrusting_clients`), ``authority`` says how it stands with the authority; ``now`` is the
+    time of day.
     """
     reasons = [*problems, *_upstream_problems(upstreams, now)]
     status = "failing" if not takes_pulls else "degraded" if reasons else "ok"
@@ -53,6 +55,7 @@ def state(
             "counters": dict(sorted(counters.items())),
             "upstreams": {str(origin): asdict(one) for origin, one in upstreams.items()},
             "untrusting_clients": list(untrusting_clients),
+            "authority": dict(authority or {}),
         }
     )
 

@@ -22,7 +22,7 @@ _HELP = f"""\
 This is an Entrepot registry cache. It is an HTTP proxy: set HTTPS_PROXY to its address.
 On the address of a mirror (--mirror) it is a registry to pull from.
 
-GET /ca.pem    the certificate to trust (install it with ca/install.sh)
+GET /ca.pem    the certificate to trust, two while it changes (install it with ca/install.sh)
 GET /livez     200: the process answers
 GET /readyz    200: it listens, is not stopping, and can store; else 503, and why
 GET /healthz   state, counters, upstreams and how each does, clients without the CA
@@ -37,12 +37,14 @@ _JSON = "application/json"
 class Pages:
     """Answers for the proxy's own address; ``wall`` is the time of day."""
 
-    certificate: bytes
+    certificates: Callable[[], bytes]
+    """What clients are given to trust, in PEM."""
     counters: Callable[[], Mapping[str, int]]
     upstreams: Callable[[], Mapping[Origin, UpstreamState]]
     readiness: Readiness
     wall: Callable[[], float]
     untrusting_clients: Callable[[], Sequence[Mapping[str, object]]] = tuple
+    authority: Callable[[], Mapping[str, object]] = dict
     mirrors: Sequence[Mirror] = ()
 
     async def answer(
@@ -59,7 +61,7 @@ class Pages:
         path = path.partition("?")[0]
         match path:
             case "/ca.pem":
-                return _page(method, "application/x-pem-file", self.certificate)
+                return _page(method, "application/x-pem-file", self.certificates())
             case "/livez":
                 return _page(method, _JSON, healthz.live())
             case "/readyz":
@@ -70,7 +72,7 @@ class Pages:
                 return _page(method, "text/plain; charset=utf-8", _HELP.encode())
             case _ if path == "/setup" or path.startswith("/setup/"):
                 name = None if path == "/setup" else path.removeprefix("/setup/")
-                setup = SetupPages(self.certificate, self.mirrors)
+                setup = SetupPages(self.certificates(), self.mirrors)
                 answer = setup.answer(name, host, proxy_port)
                 return answer if method == "GET" else replace(answer, content=b"")
             case _:
@@ -87,6 +89,7 @@ class Pages:
             self.upstreams(),
             problems,
             self.untrusting_clients(),
+            self.authority(),
             takes_pulls=takes_pulls,
             now=self.wall(),
         )

@@ -25,3 +25,42 @@ CONTROL_FAILED = warning(
     "the proxy runs.",
     "By the reason; a restart tries again.",
 )
+# The authority, and its replacement by a successor
+AUTHORITY_EXPIRES = warning(
+    "expires hint",
+    "The authority's certificate ends within 30 days; logged at each start and each day.",
+    "`entrepot ca rotate` replaces it [without downtime]"
+    "(operations.md#rotating-the-authority-on-a-fleet).",
+)
+AUTHORITY_ANNOUNCED = info(
+    "ca_sha256 until",
+    "`entrepot ca rotate`: the successor with this fingerprint is announced to clients, or its "
+    "date was moved; the authority in use signs `until` then.",
+    "Let [every client install both](operations.md#rotating-the-authority-on-a-fleet).",
+)
+AUTHORITY_ROTATING = info(
+    "ca_sha256 until waiting hint",
+    "A rotation is under way; logged at each start and each day. `waiting` are the clients that "
+    "were seen within a week and have not fetched the successor.",
+    "Install it on those clients, which `entrepot ca show` names.",
+)
+AUTHORITY_SWITCHED = info(
+    "ca_sha256 waiting",
+    "From now on the successor signs; for clients that are not ready (`waiting`) the one before "
+    "does, for 30 days.",
+    "Install it on the clients that are left.",
+)
+ROTATION_ABORTED = info(
+    "ca_sha256",
+    "`entrepot ca rotate --abort`: the successor is not announced any more, and never signs.",
+)
+ROTATION_ENDED = info(
+    "ca_sha256 hint",
+    "30 days after the switch: the authority before is not told of any more.",
+    "Delete its key, which is `mitmproxy-ca.pem.….old` in the folder `ca`.",
+)
+ROTATION_FAILED = warning(
+    "reason suppressed",
+    "What is kept of a rotation cannot be read or written; the authority in use goes on to sign.",
+    "By the reason.",
+)

@@ -139,4 +139,8 @@ class EventFields(TypedDict, total=False):
     data: object
     """The data folder."""
     ca_sha256: object
-    """The fingerprint of the authority's certificate."""
+    """The fingerprint of an authority's certificate."""
+    until: object
+    """When something ends or changes, after ISO 8601."""
+    waiting: object
+    """How many clients are not ready, as far as is known."""

@@ -5,7 +5,12 @@ The list of events in ``docs/operations.md`` is made from it (``documentation.py
 
 from enum import Enum
 
-from entrepot.events import administration_rows, disk_rows, process_rows, record_rows
+from entrepot.events import (
+    administration_rows,
+    disk_rows,
+    process_rows,
+    record_rows,
+)
 from entrepot.events.row import EventRow, error, info, warning
 
 
@@ -42,11 +47,13 @@ class Event(Enum):
         "The environment names this proxy as its own upstream proxy, which is left out.",
         "Nothing; or unset the variable for the service.",
     )
-    AUTHORITY_EXPIRES = warning(
-        "expires hint",
-        "The authority's certificate ends within 30 days.",
-        "`entrepot ca create --force` makes a new one, which the clients must install.",
-    )
+    AUTHORITY_EXPIRES = administration_rows.AUTHORITY_EXPIRES
+    AUTHORITY_ANNOUNCED = administration_rows.AUTHORITY_ANNOUNCED
+    AUTHORITY_ROTATING = administration_rows.AUTHORITY_ROTATING
+    AUTHORITY_SWITCHED = administration_rows.AUTHORITY_SWITCHED
+    ROTATION_ABORTED = administration_rows.ROTATION_ABORTED
+    ROTATION_ENDED = administration_rows.ROTATION_ENDED
+    ROTATION_FAILED = administration_rows.ROTATION_FAILED
     DRAIN_BEGUN = info(
         "connections hint",
         "The proxy was told to stop, and lets what is under way end, for at most `--drain`.",

@@ -92,7 +92,7 @@ class Entrepot:
             connections,
             IdleTimeout(self._state, connections),
             self._drain,
-            TlsContexts(),
+            TlsContexts(self._state),
             Requests(self._state, self._drain),
             ConnectTimeout(self._state),
             Passthrough(self._state),
@@ -130,11 +130,12 @@ class Entrepot:
             logger.error("%s", error)  # noqa: TRY400 one clear line; mitmproxy ends on it
             return
         self._foundation = foundation
-        self._state.engine = Engine(foundation)
+        self._state.engine = engine = Engine(foundation)
         self._state.mirror_modes = mitmproxy_options.mirror_modes(foundation.config.mirror)
         loop = asyncio.get_running_loop()
+        engine.authority.on_switch = lambda: loop.call_soon_threadsafe(_sign_anew)
         override_resolution(loop, foundation.config.resolve)
-        guard(loop, self._state.engine.destinations)
+        guard(loop, engine.destinations)
         ctx.options.update(
             **mitmproxy_options.needed(foundation.config, ctx.options),
             **mitmproxy_options.trusted_roots(foundation.bundle, foundation.roots.folder),
@@ -181,7 +182,7 @@ class Entrepot:
             mirrors=roads.get("mirrors"),
             data=foundation.config.data,
             limit=size_text(foundation.store.limit),
-            ca_sha256=foundation.authority.fingerprint,
+            ca_sha256=parts.authority.standing.authority.fingerprint,
         )
         parts.readiness.phase = Phase.RUNNING
 
@@ -208,6 +209,11 @@ class Entrepot:
     def stop_at_once(self) -> None:
         """Let a stop that has begun wait no longer."""
         self._drain.give_up()
+
+
+def _sign_anew() -> None:
+    """Have mitmproxy read the authority again, and forget the leaves of the one before."""
+    ctx.options.update(confdir=ctx.options.confdir)
 
 
 def _listeners(

@@ -1,5 +1,7 @@
 """The state that the hooks share: the running engine, and what listens and connects."""
 
+from pathlib import Path
+
 from mitmproxy import connection
 
 from entrepot.app.composition import Engine
@@ -17,6 +19,8 @@ class ProxyState:
         """The mirror of each listener, by what mitmproxy calls its mode."""
         self.roles: dict[str, Role] = {}
         """As what each intercepted connection is, by the client connection's id."""
+        self.predecessors: dict[str, Path] = {}
+        """By the client connection's id: the authority before, where that one signs for it."""
         self.proxy_port: int | None = None
         """The port of the proxy, once it listens."""
 

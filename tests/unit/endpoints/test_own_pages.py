@@ -55,7 +55,7 @@ def pages(readiness: Readiness) -> Pages:
     outcomes.failed(BAD, "connection refused")
     readiness.phase = Phase.RUNNING
     return Pages(
-        CERTIFICATE,
+        lambda: CERTIFICATE,
         lambda: {"blob_stored": 2, "blob_hits": 1},
         lambda: upstream_states(outcomes.known(), {}, {}),
         readiness,

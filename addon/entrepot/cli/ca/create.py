@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from entrepot.cli.data_owner import become_owner
 from entrepot.cli.frame.definition import FOLDER, command
 from entrepot.config.settings import Config
 from entrepot_ca import create as create_authority
@@ -28,6 +29,7 @@ def create(
     ] = False,
 ) -> None:
     """Make it, and print it. Raises ``FileExistsError`` where there is one, unless ``force``."""
+    become_owner(config.data)
     now = datetime.now(UTC)
     authority = create_authority(config.data / "ca", permit=config.permit, now=now, force=force)
     print(describe(authority, now))

@@ -1,13 +1,13 @@
 """Who answers a command about images: the running proxy, else its folder, opened for a moment."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from entrepot.app.start_error import StartError
+from entrepot.cli.data_owner import become_owner
 from entrepot.control.client import Ask, connected
 
 IMAGE = (
@@ -44,7 +44,7 @@ def _opened(folder: Path) -> Iterator[Ask]:
     from entrepot.storage.store import Store  # noqa: PLC0415
 
     events = Events()
-    _become_its_owner(folder)
+    become_owner(folder)
     try:
         store = Store(folder, _MOST, events=events, trims=False)
     except StoreError as error:
@@ -52,11 +52,3 @@ def _opened(folder: Path) -> Iterator[Ask]:
     with contextlib.closing(store):
         administration = Administration(store, lambda function: function(), events)
         yield administration.answer
-
-
-def _become_its_owner(folder: Path) -> None:
-    """As root, write as the user whose folder it is: else its proxy could not read that."""
-    owner = folder.stat()
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        os.setegid(owner.st_gid)
-        os.seteuid(owner.st_uid)

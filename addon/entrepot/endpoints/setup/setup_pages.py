@@ -5,6 +5,7 @@ All of it is the same for everybody but for that address, and tells no more than
 
 import hashlib
 import json
+import re
 import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ NO_PROXY = "localhost,127.0.0.0/8,::1"
 """What is never asked for by the proxy; as `LOCAL` in ``scripts/client/proxy_dropin.sh``."""
 
 _YAML, _TOML, _PLAIN = ("application/yaml", "application/toml", "text/plain; charset=utf-8")
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\n[^-]*-----END CERTIFICATE-----\n")
 _SCRIPT = "text/x-shellscript; charset=utf-8"
 
 
@@ -49,15 +51,24 @@ VARIANTS: Mapping[str, Variant] = {
 
 @dataclass(frozen=True, slots=True)
 class SetupPages:
-    """The texts; ``certificate`` is the authority's, in PEM."""
+    """The texts; ``announcement`` is what clients are given to trust, in PEM.
 
-    certificate: bytes
+    The first certificate in it is the one that is signed by. While the authority is changed there
+    is another.
+    """
+
+    announcement: bytes
     mirrors: Collection[Mirror] = ()
 
     @property
+    def certificates(self) -> list[str]:
+        """The certificates alone, in PEM, without the text around them."""
+        return _CERTIFICATE.findall(self.announcement.decode())
+
+    @property
     def fingerprint(self) -> str:
-        """The certificate's SHA-256, as ``entrepot ca show`` prints it."""
-        der = ssl.PEM_cert_to_DER_cert(self.certificate.decode())
+        """The first certificate's SHA-256, as ``entrepot ca show`` prints it."""
+        der = ssl.PEM_cert_to_DER_cert(self.certificates[0])
         return hashlib.sha256(der).digest().hex(":").upper()
 
     def answer(self, name: str | None, host: str, proxy_port: int | None = None) -> Answer:
@@ -92,14 +103,14 @@ class SetupPages:
         return None
 
     def _values(self, address: CacheAddress, mirror: CacheAddress | None) -> Mapping[str, str]:
-        pem = self.certificate.decode()
         return {
             "proxy": address.url,
             "host": address.host,
             "mirror": str(mirror or ""),
             "no_proxy": NO_PROXY,
             "fingerprint": self.fingerprint,
-            "certificate": json.dumps(pem),
+            "certificate": json.dumps("".join(self.certificates)),
+            "certificates": json.dumps(self.certificates),
             "script_digest": hashlib.sha256(texts.script(str(address)).encode()).hexdigest(),
             "line": setup_line(address, self.fingerprint),
         }

@@ -4,13 +4,16 @@ docker opens a connection for every request, so handshakes are most of what a sm
 mitmproxy reads the leaf and its key into each connection anew, and lets OpenSSL make tickets that
 these clients never use: 0.17 of 0.38 ms of CPU (measured).
 
-The leaf itself is mitmproxy's (``TlsConfig.get_cert``). Where one of mitmproxy's own options says
-how a handshake shall be, the context is mitmproxy's too.
+The leaf itself is mitmproxy's (``TlsConfig.get_cert``). After a change of the authority the one
+before signs for some clients (``upstream.discovery.authority_clients``). Where one of mitmproxy's
+own options says how a handshake shall be, the context is mitmproxy's too.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -20,6 +23,7 @@ from mitmproxy.proxy.context import Context
 from OpenSSL import SSL
 
 from entrepot.bounded_map import BoundedMap
+from entrepot.mitm.state import ProxyState
 
 CIPHERS_12 = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: forward secret and authenticated only."""
@@ -44,16 +48,22 @@ _ORDINARY = ("Client TLS handshake failed", "TLS Error", "Server TLS handshake f
 """Warnings of mitmproxy's for what any client may do, a port scan for one, and for what is told in
 a line of ours."""
 
-Names = tuple[str, str]
-"""What a leaf is made for: the name that the client asks for, and the host of its CONNECT."""
+Key = tuple[str, str, Path | None]
+"""What a leaf is made for: the name that the client asks for, the host of its CONNECT, and the file
+of the authority before, where that signs."""
 
 
 class TlsContexts:
     """Gives TLS connections of clients a context that is kept for the host."""
 
-    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, state: ProxyState, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._state = state
         self._now = now
-        self._contexts: BoundedMap[Names, tuple[SSL.Context, datetime]] = BoundedMap(_MOST_HOSTS)
+        self._contexts: BoundedMap[Key, tuple[SSL.Context, datetime]] = BoundedMap(_MOST_HOSTS)
+        self._before: certs.CertStore | None = None
+        """Of the authority before."""
         self._mitmproxys = False
 
     def running(self) -> None:
@@ -64,6 +74,7 @@ class TlsContexts:
         """Take in what mitmproxy's options say; another authority needs other leaves."""
         if updated.intersection((*_THEIR_OPTIONS, "certs", "confdir")):
             self._contexts.clear()
+            self._before = None
             self._mitmproxys = any(ctx.options.has_changed(name) for name in _THEIR_OPTIONS)
 
     def tls_start_client(self, data: tls.TlsData) -> None:
@@ -74,14 +85,32 @@ class TlsContexts:
 
     def _context(self, connection: Context) -> SSL.Context:
         client, server = connection.client, connection.server
-        names = (client.sni or client.sockname[0], server.address[0] if server.address else "")
-        known = self._contexts.get(names)
+        host = server.address[0] if server.address else ""
+        key = client.sni or client.sockname[0], host, self._state.predecessors.get(client.id)
+        known = self._contexts.get(key)
         if known is not None and self._now() - known[1] < RENEWED_AFTER:
-            self._contexts.use(names)
+            self._contexts.use(key)
             return known[0]
-        context = _make(_leaf(connection, renewed=known is not None))
-        self._contexts.put(names, (context, self._now()))
+        with self._signing(key[2]):
+            context = _make(_leaf(connection, renewed=known is not None))
+        self._contexts.put(key, (context, self._now()))
         return context
+
+    @contextmanager
+    def _signing(self, predecessor: Path | None) -> Iterator[None]:
+        """Have mitmproxy make leaves of another authority meanwhile, if there is one."""
+        if predecessor is None:
+            yield
+            return
+        tlsconfig: TlsConfig = ctx.master.addons.get("tlsconfig")
+        if self._before is None:
+            parameters = Path(ctx.options.confdir) / "mitmproxy-dhparam.pem"
+            self._before = certs.CertStore.from_files(predecessor, parameters)
+        tlsconfig.certstore, kept = self._before, tlsconfig.certstore
+        try:
+            yield
+        finally:
+            tlsconfig.certstore = kept
 
 
 class _Connection(SSL.Connection):

@@ -129,15 +129,17 @@ body() { sed -n '/^-----BEGIN/,/^-----END/p' "$1" | sed '/^-----/d' | tr -d '\r\
 
 colons() { sed 's/../&:/g; s/:$//' | tr 'a-f' 'A-F'; }
 
-# Sets fingerprint (64 hex digits) and expires (YYYYMMDDHHMMSS, UTC), or problem and status 1.
+# Of the PEM file $1 (called $2 where that is given): sets fingerprint (64 hex digits), begins and
+# expires (YYYYMMDDHHMMSS, UTC), or problem and status 1.
 inspect() {
-    [ -r "$1" ] || { problem="$1 cannot be read"; return 1; }
+    set -- "$1" "${2:-$1}"
+    [ -r "$1" ] || { problem="$2 cannot be read"; return 1; }
     if grep -q 'PRIVATE KEY' "$1"; then
-        problem="$1 holds a private key, which must never leave the proxy"
+        problem="$2 holds a private key, which must never leave the proxy"
         return 1
     fi
     if [ "$(grep -c '^-----BEGIN ' "$1")" != 1 ] || ! grep -q '^-----BEGIN CERTIFICATE-----' "$1"; then
-        problem="$1 is not exactly one PEM certificate"
+        problem="$2 is not exactly one PEM certificate"
         return 1
     fi
     hex=$(body "$1" | base64 -d 2>/dev/null | od -An -v -tx1 | tr -d ' \n')
@@ -147,14 +149,14 @@ inspect() {
         *) length=0 ;;
     esac
     if [ "${#hex}" != $(((0x$length + 4) * 2)) ]; then
-        problem="$1 is not a whole certificate"
+        problem="$2 is not a whole certificate"
         return 1
     fi
     # The extension basicConstraints (2.5.29.19) with CA:TRUE, marked critical or not.
     case $hex in
         *0603551d130101ff04??30??0101ff* | *0603551d1304??30??0101ff*) ;;
         *)
-            problem="the certificate in $1 is not a certificate authority"
+            problem="the certificate in $2 is not a certificate authority"
             return 1
             ;;
     esac
@@ -163,20 +165,122 @@ inspect() {
     expires=$(say "$hex" | sed -n \
         -e 's/.*301e170d[0-9a-f]\{24\}5a170d\([0-9a-f]\{24\}\)5a.*/3230\1/p' \
         -e 's/.*3020170d[0-9a-f]\{24\}5a180f\([0-9a-f]\{28\}\)5a.*/\1/p' | sed 's/3\(.\)/\1/g')
-    [ -n "$expires" ] || { problem="the certificate in $1 does not say when it expires"; return 1; }
+    [ -n "$expires" ] || { problem="the certificate in $2 does not say when it expires"; return 1; }
     begins=$(say "$hex" | sed -n \
         's/.*30\(1e\|20\)170d\([0-9a-f]\{24\}\)5a1\(70d\|80f\).*/3230\2/p' | sed 's/3\(.\)/\1/g')
     if [ "$begins" -gt "$(date -u +%Y%m%d%H%M%S)" ]; then
-        problem="the certificate in $1 is not valid before $(day "$begins"): is this machine's clock right?"
+        problem="the certificate in $2 is not valid before $(day "$begins"): is this machine's clock right?"
         return 1
     fi
     if [ "$expires" -le "$(date -u +%Y%m%d%H%M%S)" ]; then
-        problem="the certificate in $1 expired on $(day "$expires")"
+        problem="the certificate in $2 expired on $(day "$expires")"
         return 1
     fi
 }
 
 day() { say "$1" | sed 's/^\(....\)\(..\)\(..\).*/\1-\2-\3/'; }
+
+# What a proxy gives as /ca.pem, in the file $1 (called $2 where that is given), is taken apart:
+# $work/ca.pem is the certificate that it signs by now. While it changes its authority there is another:
+# $work/next.pem is the one that it will sign by, or $work/previous.pem the one that it did.
+# Sets fingerprint of the first and other of the second, or problem and status 1.
+take_certificates() {
+    set -- "$1" "${2:-$1}"
+    rm -f "$work/ca.pem" "$work/other.pem" "$work/next.pem" "$work/previous.pem" "$work/said.pem"
+    other=''
+    if [ "$(grep -c '^-----BEGIN CERTIFICATE-----' "$1" 2>/dev/null)" = 2 ] && ! grep -q 'PRIVATE' "$1"; then
+        tr -d '\r' <"$1" | awk -v first="$work/ca.pem" -v second="$work/other.pem" '
+            /^-----BEGIN/ { inside = 1; file = (file == "" ? first : second) }
+            inside { print >file }
+            /^-----END/ { inside = 0 }'
+        inspect "$work/other.pem" "$2" || return 1
+        other=$fingerprint since=$begins
+    else
+        tr -d '\r' <"$1" 2>/dev/null | sed -n '/^-----BEGIN/,/^-----END/p' >"$work/ca.pem"
+        [ -r "$1" ] || { problem="$2 cannot be read"; return 1; }
+    fi
+    inspect "$work/ca.pem" "$2" || return 1
+    [ -n "$other" ] || return 0
+    if [ "$other" = "$fingerprint" ]; then
+        problem="$2 is not exactly one PEM certificate, or two that are not the same"
+        return 1
+    fi
+    # What follows begins later.
+    if [ "$since" -gt "$begins" ]; then which=next; else which=previous; fi
+    mv -f "$work/other.pem" "$work/$which.pem"
+    # What they say of one another, which stands beside them.
+    tr -d '\r' <"$1" | grep '^# [12]>[12]: ' >"$work/said.pem" || true
+}
+
+# Which certificates of a proxy are trusted: by their fingerprint, or since one vouches for another.
+
+# Whether one of the fingerprints $trusted is $1.
+is_trusted() { case " $trusted " in *" $1 "*) ;; *) return 1 ;; esac }
+
+# Whether the certificate $1 vouches for the certificate $2, by the word marked $3 (1>2: the first's for
+# the second). Status 1: it does not; 2: nothing here can tell.
+vouches() (
+    command -v openssl >/dev/null || exit 2
+    {
+        say '-----BEGIN CERTIFICATE-----'
+        sed -n "s/^# $3: //p" "$work/said.pem"
+        say '-----END CERTIFICATE-----'
+    } >"$work/word.pem"
+    # No other authority than $1 counts: without these, openssl trusts the system's store as well.
+    # shellcheck disable=SC2030 # the function is a subshell
+    export SSL_CERT_DIR="$work/none" SSL_CERT_FILE="$work/none"
+    key=$(openssl x509 -noout -pubkey -in "$2" 2>/dev/null) || exit 1
+    # What is vouched for is a key, so the certificate must be by that key itself.
+    [ -n "$key" ] && [ "$(openssl x509 -noout -pubkey -in "$work/word.pem" 2>/dev/null)" = "$key" ] &&
+        openssl verify -no-CApath -CAfile "$1" "$work/word.pem" >/dev/null 2>&1 &&
+        openssl verify -no-CApath -check_ss_sig -CAfile "$2" "$2" >/dev/null 2>&1 || exit 1
+)
+
+# Keeps of what take_certificates took apart that for which one of the fingerprints $trusted stands: a
+# certificate that has it, or for which one vouches that has it. Status 1: the certificate that the
+# proxy signs by now is not among them; 2: neither, and problem says more. Sets left_out to the next
+# certificate's fingerprint where that was removed, since nothing here can tell.
+keep_trusted() {
+    left_out='' problem=''
+    if ! is_trusted "$fingerprint"; then
+        [ -n "$other" ] && is_trusted "$other" || return 1
+        which=next
+        [ -f "$work/next.pem" ] || which=previous
+        by=0
+        vouches "$work/$which.pem" "$work/ca.pem" '2>1' || by=$?
+        case $by in
+            0) return ;;
+            2) problem="to see whether one vouches for the other takes openssl: give both fingerprints" ;;
+            *) problem="the certificate with the right fingerprint does not vouch for it" ;;
+        esac
+        return 2
+    fi
+    if [ ! -f "$work/next.pem" ] || is_trusted "$other"; then return; fi
+    by=0
+    vouches "$work/ca.pem" "$work/next.pem" '1>2' || by=$?
+    case $by in
+        0) return ;;
+        2) left_out=$other && rm -f "$work/next.pem" ;;
+        *)
+            problem="the certificate that it is said to change to,
+  $(say "$other" | colons),
+is not vouched for by the one with the right fingerprint"
+            return 2
+            ;;
+    esac
+}
+
+# The fingerprint of each word, bare; dies where one is none.
+fingerprints() {
+    for word; do
+        word=$(say "${word##*=}" | tr -d ': ' | tr 'A-F' 'a-f')
+        case $word in
+            *[!0-9a-f]*) die "got --fingerprint '$word', want the 64 hex digits of a SHA-256" ;;
+            *) [ "${#word}" = 64 ] || die "got a --fingerprint of ${#word} hex digits, want 64" ;;
+        esac
+        say "$word"
+    done
+}
 
 DEBIAN=/usr/local/share/ca-certificates
 
@@ -461,6 +565,7 @@ holds() { tr -d '\r\n' <"$1" | grep -qF -- "$whole"; }
 ask_through() (
     unset HTTPS_PROXY HTTP_PROXY ALL_PROXY NO_PROXY no_proxy all_proxy CURL_CA_BUNDLE
     unset SSL_CERT_FILE SSL_CERT_DIR
+    # shellcheck disable=SC2031 # the function is a subshell
     [ -z "$3" ] || export SSL_CERT_FILE="$3"
     # Not among the arguments, which every user can see.
     export https_proxy="$2"
@@ -734,12 +839,7 @@ report_trust() {
     shown=$(say "$fingerprint" | colons)
     found=$(root_file "$work/ca.pem" "$cert_file" "$cert_folders")
     if [ -n "$found" ]; then
-        # A bundle is made anew at each update, so the date of our own file says more.
-        stores | while read -r folder _; do say "$folder/entrepot.crt"; done >"$work/anchors"
-        since=$found
-        while read -r anchor; do
-            if [ -f "$anchor" ] && [ "$(body "$anchor")" = "$(body "$work/ca.pem")" ]; then since=$anchor; fi
-        done <"$work/anchors"
+        since=$(came_by "$work/ca.pem" "$found")
         if [ -n "$pid" ] && is_newer "$pid" "$since"; then
             say "$unit: the running daemon was started before the proxy's certificate came ($since),"
             say "  and reads what it trusts once: systemctl restart $unit"
@@ -749,7 +849,7 @@ report_trust() {
         return
     fi
     docker_only=''
-    [ "$unit" != docker ] || docker_only=$(docker_folder)
+    [ "$unit" != docker ] || docker_only=$(docker_folder "$work/ca.pem")
     if [ -n "$docker_only" ]; then
         say "docker trusts the proxy's certificate for ${registry%:443} ($docker_only)."
         cert_file=$docker_only
@@ -760,11 +860,46 @@ report_trust() {
     return 1
 }
 
-# Docker's folder for the registry alone, if a file in it is the proxy's certificate.
+# The file by which the certificate $1 came into $2: a bundle is made anew at each update, so the date
+# of our own file says more.
+came_by() {
+    stores | while read -r folder _; do
+        for anchor in "$folder/entrepot.crt" "$folder/entrepot-next.crt"; do
+            if [ -f "$anchor" ] && [ "$(body "$anchor")" = "$(body "$1")" ]; then say "$anchor"; fi
+        done
+    done >"$work/anchors"
+    [ -s "$work/anchors" ] || say "$2" >"$work/anchors"
+    sed -n '$p' "$work/anchors"
+}
+
+# The same for the certificate that the proxy is about to change to, in two lines where it is not
+# trusted: status 1.
+report_next() {
+    [ -f "$work/next.pem" ] || return 0
+    found=$(root_file "$work/next.pem" "$cert_file" "$cert_folders") since=''
+    if [ -n "$found" ]; then
+        since=$(came_by "$work/next.pem" "$found")
+    elif [ "$unit" = docker ]; then
+        found=$(docker_folder "$work/next.pem")
+    fi
+    if [ -z "$found" ]; then
+        say "The proxy is about to change to another certificate, $(say "$other" | colons),"
+        say "  which is not in what $unit trusts yet: $(how_to_trust)"
+        return 1
+    fi
+    if [ -n "$since" ] && [ -n "$pid" ] && is_newer "$pid" "$since"; then
+        say "The proxy is about to change to another certificate, which came after the running $unit was"
+        say "  started ($since): systemctl restart $unit"
+        return 1
+    fi
+    say "The certificate that the proxy is about to change to is trusted as well ($found)."
+}
+
+# Docker's folder for the registry alone, if a file in it is the certificate $1.
 docker_folder() {
     case $registry in *docker.io:443) return ;; esac
     for path in "/etc/docker/certs.d/${registry%:443}"/*.crt "/etc/docker/certs.d/$registry"/*.crt; do
-        if [ -f "$path" ] && [ "$(body "$path")" = "$(body "$work/ca.pem")" ]; then
+        if [ -f "$path" ] && [ "$(body "$path")" = "$(body "$1")" ]; then
             say "$path"
             break
         fi
@@ -790,6 +925,7 @@ check() {
     report_proxy || return 1
     registry=${registry:-registry-1.docker.io:443}
     distrust=0
+    report_next || wrong=1
     report_trust || distrust=$?
     # Without the certificate it would be a refusal, which the proxy remembers.
     [ "$distrust" = 1 ] || report_handshake "$registry" "$proxy" "$cert_file" || wrong=1
@@ -829,7 +965,8 @@ report_proxy() {
     fi
     say "http://$address/healthz: answers"
     problem="it cannot be fetched"
-    if ! fetch "http://$address/ca.pem" "$work/ca.pem" 10 1 || ! inspect "$work/ca.pem"; then
+    # Who does not install the certificates does not count as ready for new ones.
+    if ! fetch "http://$address/ca.pem?check" "$work/fetched" 10 1 || ! take_certificates "$work/fetched"; then
         say "http://$address/ca.pem: $problem: that is no Entrepôt"
         return 1
     fi
@@ -867,7 +1004,7 @@ place() {
 
 is_ours() {
     case $1 in
-        */entrepot.crt | "$FOLDERS") ;;
+        */entrepot.crt | */entrepot-next.crt | "$FOLDERS") ;;
         *) sed -n 1p "$1" | grep -q '^# Written .*Entrep' ;;
     esac
 }
@@ -898,27 +1035,41 @@ remove_folders() {
     while read -r folder; do rmdir "$folder" 2>/dev/null || true; done <"$work/folders"
 }
 
-# The proxy and its certificate: whether it answers, and whether the certificate is the right one.
+# The proxy and its certificate: whether it answers, and whether the certificate is the right one. While
+# the proxy changes its authority there are two.
 
 CERTIFICATE=entrepot.crt
-OWN_COPY=$OURS/certs/$CERTIFICATE
+# The certificate that a proxy is about to change to.
+NEXT=entrepot-next.crt
+OWN_STORE=$OURS/certs
 
-# Brings the certificate to $work/ca.pem, and asks a registry through the proxy by it, before anything
-# is written. Sets fingerprint.
+# Brings the certificates to $work/ca.pem and next.pem, compares them, and asks a registry through the
+# proxy by them, before anything is written.
 reach_proxy() {
     command -v curl >/dev/null || command -v wget >/dev/null ||
         die "neither curl nor wget is installed: install one of them. Nothing was done."
-    fetch "http://$address/ca.pem" "$work/fetched" 20 1 ||
-        die "http://$address/ca.pem does not answer: is the proxy running, and does a firewall let \
-this machine to it? Nothing was done."
-    inspect "$work/fetched" || die "$problem: that is no Entrepôt. Nothing was done."
-    tr -d '\r' <"$work/fetched" | sed -n '/^-----BEGIN/,/^-----END/p' >"$work/ca.pem"
+    url=http://$address/ca.pem
+    # Who does not install the certificates does not count as ready for new ones.
+    asked=$url
+    [ "$action" = install ] || asked="$url?check"
+    fetch "$asked" "$work/fetched" 20 1 ||
+        die "$url does not answer: is the proxy running, and does a firewall let this machine to it? \
+Nothing was done."
+    take_certificates "$work/fetched" "$url" || die "$problem: that is no Entrepôt. Nothing was done."
     say "The cache at $address answers. Its certificate, SHA-256:"
     say "  $(say "$fingerprint" | colons), expires $(day "$expires")"
-    found=$fingerprint
-    [ -z "$expected" ] || [ "$found" = "$expected" ] || refuse "--fingerprint wants" "$expected"
+    [ ! -f "$work/next.pem" ] || say "  and the one that it is about to change to: $(say "$other" | colons)"
+    left_out=''
+    if [ "$action" = install ] || [ -n "$expected" ]; then verify_certificate; fi
+    ask_registry
+}
+
+ask_registry() {
     status=0
-    ask_through "${registry%:443}" "$proxy" "$work/ca.pem" || status=$?
+    for path in "$work/ca.pem" "$work/next.pem" "$work/previous.pem"; do
+        [ ! -f "$path" ] || cat "$path"
+    done >"$work/roots.pem"
+    ask_through "${registry%:443}" "$proxy" "$work/roots.pem" || status=$?
     case $status in
         1)
             die "https://${registry%:443}/v2/ through the proxy: somebody else's certificate: \
@@ -928,6 +1079,7 @@ $(grep . "$work/said" | sed -n '$p'). Nothing was done."
             die "https://${registry%:443}/v2/ through the proxy: $(grep . "$work/said" | sed -n '$p'). \
 Where the proxy wants a password, give --proxy http://user:password@$address. Nothing was done."
             ;;
+        3) say "Not asked for ${registry%:443} through the proxy, for want of curl or GNU's wget." ;;
         0)
             if tr -d '\r' <"$work/head" | grep -qi '^ *cache-status: *entrepot'; then
                 say "It answers for ${registry%:443} through the proxy."
@@ -935,77 +1087,123 @@ Where the proxy wants a password, give --proxy http://user:password@$address. No
                 say "It tunnels ${registry%:443}: this registry is not cached (see --image)."
             fi
             ;;
-        3) say "Not asked for ${registry%:443} through the proxy, for want of curl or GNU's wget." ;;
     esac
 }
 
-# What a wrong fingerprint means, for the one who is to decide: $1 and $2 are what it is not.
+# What a wrong fingerprint means, for the one who is to decide: it is none of $trusted, which are as $1.
 refuse() {
-    die "the certificate that http://$address/ca.pem gives has the fingerprint
-  $(say "$found" | colons)
+    die "the certificate that $url gives has the fingerprint
+  $(say "$fingerprint" | colons)
 and not, as $1,
-  $(say "$2" | colons)
+$(for word in $trusted; do say "  $(say "$word" | colons)"; done)
 Who has the key of this certificate can pretend to be any website to this machine. So it may be that
 the proxy's authority was made anew, or that another machine answers in its place. Run \`entrepot ca
 show\` on the proxy: if it prints the first one, run this again with --fingerprint and that one.
 Nothing was done."
 }
 
-# Refuses a certificate that nobody has compared, or that is another than the one that is installed.
+# Refuses a certificate that nobody has compared, or that is another than those that are installed,
+# unless one of those vouches for it.
 verify_certificate() {
-    earlier=$(earlier_fingerprint)
-    if [ -n "$expected" ]; then
-        say "The fingerprint is as expected."
-        if [ -n "$earlier" ] && [ "$earlier" != "$found" ]; then
-            say "It takes the place of $(say "$earlier" | colons)."
+    earlier=$(earlier_fingerprints)
+    trusted=$expected as="--fingerprint wants" judged=0
+    [ -n "$trusted" ] || { trusted=$earlier as="is installed here"; }
+    if [ -n "$trusted" ]; then
+        keep_trusted || judged=$?
+        case $judged in
+            1) refuse "$as" ;;
+            2) die "the proxy signs by $(say "$fingerprint" | colons); $problem. Nothing was done." ;;
+        esac
+        if ! is_trusted "$fingerprint"; then
+            say "The certificate with the fingerprint that is known vouches for it."
+        elif [ -n "$expected" ]; then
+            say "The fingerprint is as expected."
+        else
+            say "The fingerprint is that of the certificate that is installed here."
         fi
-    elif [ -n "$earlier" ]; then
-        [ "$earlier" = "$found" ] || refuse "is installed here" "$earlier"
-        say "The fingerprint is that of the certificate that is installed here."
+        report_earlier
     elif [ "$first_use" = 1 ]; then
         say "NOT VERIFIED: whoever answers on this network could have sent another certificate."
     else
         say "Nobody has compared this fingerprint. Who has the key of this certificate can pretend to be"
         say "any website to this machine, and whoever answers on this network could have sent it."
         say "Compare it with what \`entrepot ca show\` prints on the proxy, then run"
-        say "  curl -fsS http://$address/setup | sudo sh -s -- --fingerprint $(say "$found" | colons)"
+        say "  curl -fsS http://$address/setup | sudo sh -s -- --fingerprint $(say "$fingerprint" | colons)"
         die "want --fingerprint, or --trust-on-first-use if this network is trusted. Nothing was done."
     fi
-    fingerprint=$found
 }
 
-# The fingerprint of the certificate that an earlier run installed; nothing where there is none.
-earlier_fingerprint() {
-    for path in "$OWN_COPY" "$(store | cut -d ' ' -f 1)/$CERTIFICATE"; do
-        if [ -f "$path" ]; then
-            body "$path" | base64 -d 2>/dev/null | sha256sum | cut -c 1-64
-            break
-        fi
-    done
+report_earlier() {
+    trusted=$earlier
+    if [ -n "$earlier" ] && ! is_trusted "$fingerprint"; then
+        say "It takes the place of:"
+        for word in $earlier; do say "  $(say "$word" | colons)"; done
+    fi
+    if [ -n "$left_out" ]; then
+        say "LEFT OUT: the one that it is about to change to, since there is no openssl to see whether the"
+        say "other vouches for it. Give --fingerprint twice, for both (\`entrepot ca show\` on the proxy)."
+    fi
 }
 
-# Writes the certificate to the system's trust store and to a place that is the same everywhere.
+# The fingerprints of the certificates that an earlier run installed.
+earlier_fingerprints() {
+    for folder in "$OWN_STORE" "$(store | cut -d ' ' -f 1)"; do
+        for path in "$folder/$CERTIFICATE" "$folder/$NEXT"; do
+            [ ! -f "$path" ] || body "$path" | base64 -d 2>/dev/null | sha256sum | cut -c 1-64
+        done
+    done | sort -u | tr '\n' ' ' | sed 's/ $//'
+}
+
+# Writes the certificates into the system's trust store, and to a place that is the same everywhere.
 place_certificate() {
     stored=$(store)
     [ -n "$stored" ] || die "no trust store that I know: install the package ca-certificates first"
     # shellcheck disable=SC2086 # three words without blanks in them
     set -- $stored
-    place "$OWN_COPY" 644 <"$work/ca.pem"
-    changed=0
-    place "$1/$CERTIFICATE" 644 <"$work/ca.pem"
+    place_into "$OWN_STORE"
+    changed=0 fresh=''
+    place_into "$1"
     [ "$planning" = 0 ] || return 0
     if [ "$changed" = 1 ] || ! tr -d '\r\n' <"$3" 2>/dev/null | grep -qF -- "$(body "$work/ca.pem")"; then
-        refresh "$2"
+        refresh "$2" $fresh
     fi
 }
 
+# Writes them into the folder $1; one that the proxy does not announce any more goes.
+place_into() {
+    place "$1/$CERTIFICATE" 644 <"$work/ca.pem"
+    if [ -f "$work/next.pem" ]; then
+        place "$1/$NEXT" 644 <"$work/next.pem"
+    elif [ -f "$1/$NEXT" ] && [ -z "$left_out" ]; then
+        if [ "$planning" = 1 ]; then
+            say "  $1/$NEXT: to be removed, the proxy does not announce it any more"
+        else
+            rm -f "$1/$NEXT"
+            say "  $1/$NEXT: removed, the proxy does not announce it any more"
+            changed=1 written=1
+            # Without it Debian's links to a file that is gone stay.
+            [ "$1" != "$DEBIAN" ] || fresh=--fresh
+        fi
+    fi
+}
+
+# Whether one of our certificates in the store is newer than process $1.
+is_older_than_certificates() {
+    folder=$(store | cut -d ' ' -f 1)
+    for path in "$folder/$CERTIFICATE" "$folder/$NEXT"; do
+        if [ -f "$path" ] && is_newer "$1" "$path"; then return; fi
+    done
+    return 1
+}
+
 displace_certificate() {
-    displace "$OWN_COPY"
+    displace "$OWN_STORE/$CERTIFICATE"
+    displace "$OWN_STORE/$NEXT"
     stores >"$work/stores"
     while read -r folder command _; do
-        [ -f "$folder/$CERTIFICATE" ] || continue
+        [ -f "$folder/$CERTIFICATE" ] || [ -f "$folder/$NEXT" ] || continue
         displace "$folder/$CERTIFICATE"
-        # Without --fresh Debian's links to a file that is gone stay.
+        displace "$folder/$NEXT"
         if [ "$folder" = "$DEBIAN" ]; then refresh "$command" --fresh; else refresh "$command"; fi
         forget_java "$folder"
     done <"$work/stores"
@@ -1221,7 +1419,7 @@ is_stale() {
         variable=$prefix$variable
         [ "$(value_of "$now" "$variable")" = "$(variable_of "$pid" "$variable")" ] || return 0
     done
-    is_newer "$pid" "$(store | cut -d ' ' -f 1)/$CERTIFICATE"
+    is_older_than_certificates "$pid"
 }
 
 restart_unit() {
@@ -1377,7 +1575,7 @@ restart_rootless() {
     if [ -z "$pid" ]; then
         say "The docker of $name does not run: it has this when it is started."
     elif [ "$(variable_of "$pid" HTTPS_PROXY)$(variable_of "$pid" NO_PROXY)" = "$proxy$rootless_exceptions" ] &&
-        ! is_newer "$pid" "$(store | cut -d ' ' -f 1)/$CERTIFICATE"; then
+        ! is_older_than_certificates "$pid"; then
         say "The docker of $name has all of it already: not restarted."
     elif [ "$restart" = 1 ] && has_systemd &&
         systemctl --user --machine="$name@.host" daemon-reload 2>/dev/null &&
@@ -1445,8 +1643,10 @@ set_up_node() {
         say "$name: http://$address/setup does not answer"
         return 1
     }
+    coming=''
+    [ ! -f "$work/next.pem" ] || coming=$other
     case $1 in
-        install) set -- --fingerprint "$fingerprint" --image "$image" ${no_proxy:+--no-proxy "$no_proxy"} ;;
+        install) set -- --fingerprint "$fingerprint" ${coming:+--fingerprint "$coming"} --image "$image" ${no_proxy:+--no-proxy "$no_proxy"} ;;
         check) set -- --check --image "$image" ;;
         *) set -- --uninstall ;;
     esac
@@ -1474,7 +1674,7 @@ usage: curl -fsS http://${SERVED_BY:-CACHE:3128}/setup | sudo sh -s -- --fingerp
 Makes the container engines of this machine pull by the cache, and proves that they do.
 
   --fingerprint SHA256   the certificate must be this one (\`entrepot ca show\` on the proxy prints it);
-                         colons or not
+                         colons or not; twice, for both, while the proxy changes its authority
   --trust-on-first-use   without a fingerprint: take the certificate that comes, if there is none yet
   --for LIST             these alone, between commas: $ENGINES;
                          unless given, those that are found
@@ -1512,7 +1712,9 @@ read_options() {
             --fingerprint | --for | --no-proxy | --image | --proxy)
                 [ $# -gt 1 ] || misunderstood "$1 wants a value"
                 case $1 in
-                    --fingerprint) expected=$(say "${2##*=}" | tr -d ': ' | tr 'A-F' 'a-f') ;;
+                    --fingerprint)
+                        expected="${expected:+$expected }$(fingerprints "$2")" || exit 1
+                        ;;
                     --for) only=$only,$2 ;;
                     --no-proxy) no_proxy=$2 ;;
                     --image) image=$2 ;;
@@ -1530,11 +1732,6 @@ read_options() {
         esac
         shift
     done
-    case $expected in
-        '') ;;
-        *[!0-9a-f]*) die "got --fingerprint '$expected', want the 64 hex digits of a SHA-256" ;;
-        *) [ "${#expected}" = 64 ] || die "got a --fingerprint of ${#expected} hex digits, want 64" ;;
-    esac
     case $no_proxy in
         *[!A-Za-z0-9.,:/*_\ \[\]-]*) die "got --no-proxy '$no_proxy', want hosts between commas" ;;
     esac
@@ -1559,7 +1756,6 @@ how_to_trust() { say "run the set-up, http://$address/setup"; }
 
 install_all() {
     reach_proxy
-    verify_certificate
     plan
     say ''
     say "Writing:"
@@ -1596,7 +1792,6 @@ main() {
             ;;
         dry-run)
             reach_proxy
-            [ -z "$expected" ] || verify_certificate
             plan
             say ''
             say "Nothing was done (--dry-run)."
