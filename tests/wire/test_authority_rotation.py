@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from rig.client import Client
 from rig.clients import Skopeo
 from rig.images import ImageFactory
+from rig.json_schema import problems
 from rig.needs import need
 from rig.process import clean_environment, eventually
 from rig.proxy import PYTHON, Entrepot
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 HUB = "hub.example.test"
 PING = f"https://{HUB}/v2/"
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/healthz.schema.json").read_text())
 NAME = f"{HUB}/rotated/app:1"
 
 
@@ -51,7 +53,10 @@ def done(entrepot: Entrepot, *words: str) -> str:
 
 
 def rotation(entrepot: Entrepot) -> dict[str, Any] | None:
-    authority = entrepot.local("/healthz").json()["authority"]
+    """What `/healthz` says of one, by its schema."""
+    health = entrepot.local("/healthz").json()
+    assert list(problems(health, SCHEMA)) == []
+    authority = health["authority"]
     assert isinstance(authority, dict)
     found: dict[str, Any] | None = authority["rotation"]
     return found
