@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from ca.conftest import Machine
 
-pytestmark = pytest.mark.e2e
+# The shells are compared in test_setup.py.
+pytestmark = [pytest.mark.e2e, pytest.mark.parametrize("machine", ["dash"], indirect=True)]
 
 OPTIONS = (
     *("--exec-root=/run/docker", "--pidfile=/run/docker.pid", "--host=unix:///run/docker.sock"),
@@ -31,8 +32,6 @@ OPTIONS = (
 def daemons(machine: "Machine", folder: "Path") -> Iterator[Daemons]:
     """A machine on which docker runs, as a service that knows nothing of the proxy."""
     need("dockerd", "containerd", "docker")
-    if machine.shell != "dash":
-        pytest.skip("a dockerd is started once; the shells are compared in test_setup.py")
     machine.offer("docker")
     daemons = small_store(machine)
     command = " ".join(("dockerd", f"--data-root={folder}/data", *OPTIONS))

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 CLIENTS = Path(__file__).parents[2] / ".clients"
 CERTS = "/etc/entrepot/certs"
+WITH_DASH = pytest.mark.parametrize("machine", ["dash"], indirect=True)
+"""The shells are compared in test_setup.py."""
 HUB_IMAGE = "registry-1.docker.io/library/hello-world:latest"
 DOCKERD = (
     *("--exec-root=/run/docker", "--pidfile=/run/docker.pid", "--host=unix:///run/docker.sock"),
@@ -60,8 +62,6 @@ def documents(text: str) -> list[Any]:
 @pytest.fixture
 def client(machine: "Machine", cache: Entrepot) -> Iterator[Client]:
     """A machine with a small trust store, and nothing that runs."""
-    if machine.shell != "dash":
-        pytest.skip("the shells are compared in test_setup.py")
     daemons = small_store(machine)
     yield Client(machine, cache, daemons, script_of(cache))
     daemons.stop()
@@ -78,6 +78,7 @@ def test_cloud_init_takes_it(cache: Entrepot) -> None:
     assert [error.message for error in checker.iter_errors(documents(text)[0])] == []
 
 
+@WITH_DASH
 def test_cloud_init_writes_what_the_script_writes(client: Client) -> None:
     """File by file; so either may undo what the other did."""
     (config,) = documents(text_of(client.entrepot, "cloud-init"))
@@ -91,6 +92,7 @@ def test_cloud_init_writes_what_the_script_writes(client: Client) -> None:
     assert config["ca_certs"]["trusted"] == [client.entrepot.ca_pem.decode()]
 
 
+@WITH_DASH
 def test_ansible_runs_it(client: Client, tmp_path: Path) -> None:
     """Checked, run, run again with nothing to change, and undone, by a real ansible-playbook."""
     before = client.machine.listing()
@@ -135,6 +137,7 @@ def test_kubernetes_takes_it(cache: Entrepot) -> None:
     assert mirror.startswith("http://127.0.0.1:")
 
 
+@WITH_DASH
 def test_the_daemon_set_writes_a_nodes_file_and_takes_it_away(
     client: Client, tmp_path: Path
 ) -> None:
@@ -239,6 +242,7 @@ class Docker:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("runner", [gitlab, github])
+@WITH_DASH
 def test_docker_in_docker_pulls_by_it(
     client: Client, upstreams: Upstreams, images: ImageFactory, folder: Path, runner: Any
 ) -> None:
@@ -263,6 +267,7 @@ def command_in(text: str) -> list[str]:
 
 
 @pytest.mark.e2e
+@WITH_DASH
 def test_a_builder_of_buildx_pulls_by_it(
     client: Client, upstreams: Upstreams, images: ImageFactory, folder: Path, tmp_path: Path
 ) -> None:
