@@ -144,7 +144,8 @@ def test_what_one_looks_for_is_where_it_is_said_to_be(row: list[str]) -> None:
     _, files, names = (re.findall(r"`([^`]+)`", cell) for cell in row)
     assert len(files) == len(names) > 0
     for file, name in zip(files, names, strict=True):
-        having = [one for one in (ROOT / "addon").rglob("*.py") if name in _defined(one)]
+        code = [one for top in ("addon", "ca") for one in (ROOT / top).rglob("*.py")]
+        having = [one for one in code if name in _defined(one)]
         assert ROOT / file in having, f"{file} has no {name}; these have: {having}"
 
 
