@@ -69,8 +69,12 @@ report_engines() {
     done
     if [ -z "$engines" ]; then
         say "No container engine is here: looked for $ENGINES." >&2
-        ! command -v dockerd >/dev/null ||
+        if command -v dockerd >/dev/null; then
             say "(dockerd is here, but is no service of systemd: see docs/clients.md.)" >&2
+        elif command -v docker >/dev/null; then
+            say "(docker is here, but not its daemon: for Docker Desktop see" >&2
+            say "http://$served/setup/docker-desktop.)" >&2
+        fi
         die "to prepare a machine before its engine comes, name it: --for docker. Nothing was done."
     fi
     say "Found:$engines"

@@ -42,7 +42,8 @@ set_up_node() {
     done=0
     "$runtime" exec -i "$name" sh -s -- "$@" <"$work/setup.sh" >"$work/node" 2>&1 || done=$?
     say "$name:"
-    sed 's/^/  /' "$work/node"
+    # Of what a container says only text, and nothing that moves a terminal.
+    LC_ALL=C tr -d '\000-\010\013-\037\177' <"$work/node" | sed 's/^/  /'
     return $done
 }
 

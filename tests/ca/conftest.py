@@ -43,7 +43,7 @@ read -r _
 # All that the scripts call: no openssl among them.
 TOOLS = (
     *("awk", "base64", "cat", "chmod", "cmp", "cut", "date", "grep", "id", "mkdir", "mktemp", "mv"),
-    *("od", "paste", "rm", "rmdir", "sed", "sh", "sha256sum", "sort", "tail", "tr"),
+    *("od", "paste", "rm", "rmdir", "sed", "sh", "sha256sum", "sort", "tail", "tr", "uname"),
 )
 SHELLS = ("dash", "busybox")
 

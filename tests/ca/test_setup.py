@@ -314,7 +314,9 @@ def test_no_engine(client: Client) -> None:
     refused = client.install()
     assert (refused.returncode, client.machine.listing()) == (1, before)
     assert "--for docker" in refused.stderr
-    done = client.install("--for", "docker")
+    client.machine.program("docker", "exit 1")
+    assert "/setup/docker-desktop" in client.install().stderr
+    done = client.setup(f"--fingerprint={client.fingerprint}", "--for=docker")
     assert done.returncode == 0, done.stdout + done.stderr
     assert client.machine.at(dropin("docker")).exists()
     assert "docker does not run: it has this when it is started." in done.stdout
@@ -344,6 +346,16 @@ def test_half_a_script_does_nothing(client: Client) -> None:
         client.machine.pipe("".join(lines[:count]), "--fingerprint", client.fingerprint)
     client.machine.pipe(client.script[: -len('"$@" </dev/null\n')], "--trust-on-first-use")
     assert client.machine.listing() == before
+
+
+def test_another_system(client: Client) -> None:
+    """On macOS it says where to look."""
+    (client.machine.bin / "uname").unlink()
+    client.machine.program("uname", "echo Darwin")
+    before = client.machine.listing()
+    refused = client.install()
+    assert (refused.returncode, client.machine.listing()) == (1, before)
+    assert f"{client.entrepot.url}/setup/docker-desktop" in refused.stderr
 
 
 def test_without_root(client: Client) -> None:

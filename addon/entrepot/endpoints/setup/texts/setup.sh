@@ -1280,8 +1280,12 @@ report_engines() {
     done
     if [ -z "$engines" ]; then
         say "No container engine is here: looked for $ENGINES." >&2
-        ! command -v dockerd >/dev/null ||
+        if command -v dockerd >/dev/null; then
             say "(dockerd is here, but is no service of systemd: see docs/clients.md.)" >&2
+        elif command -v docker >/dev/null; then
+            say "(docker is here, but not its daemon: for Docker Desktop see" >&2
+            say "http://$served/setup/docker-desktop.)" >&2
+        fi
         die "to prepare a machine before its engine comes, name it: --for docker. Nothing was done."
     fi
     say "Found:$engines"
@@ -1653,7 +1657,8 @@ set_up_node() {
     done=0
     "$runtime" exec -i "$name" sh -s -- "$@" <"$work/setup.sh" >"$work/node" 2>&1 || done=$?
     say "$name:"
-    sed 's/^/  /' "$work/node"
+    # Of what a container says only text, and nothing that moves a terminal.
+    LC_ALL=C tr -d '\000-\010\013-\037\177' <"$work/node" | sed 's/^/  /'
     return $done
 }
 
@@ -1708,6 +1713,13 @@ read_options() {
     action=install expected='' first_use=0 only='' no_proxy='' image=$IMAGE restart=1 given=$SERVED_BY
     words=$*
     while [ $# -gt 0 ]; do
+        case $1 in
+            --*=*)
+                word=$1
+                shift
+                set -- "${word%%=*}" "${word#*=}" "$@"
+                ;;
+        esac
         case $1 in
             --fingerprint | --for | --no-proxy | --image | --proxy)
                 [ $# -gt 1 ] || misunderstood "$1 wants a value"
@@ -1775,6 +1787,8 @@ main() {
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     trap 'exit 1' HUP INT TERM
+    [ "$(uname -s)" = Linux ] ||
+        die "this is for Linux; for Docker Desktop: http://$served/setup/docker-desktop"
     case $action in install | uninstall) need_rights ;; esac
     host='' late='' waiting='' failed=''
     [ -z "$given" ] || parse_proxy "$given"
