@@ -39,6 +39,12 @@ OTHERS_OPTIONS = {
     "--unit",  # scripts/docker-proxy.sh
     "--no-proxy",
     "--image",
+    "--trust-on-first-use",  # /setup
+    "--for",
+    "--no-restart",
+    "--proxy",
+    "--uninstall",
+    "--driver-opt",  # docker buildx create
     "--from",  # scripts/redirect.sh
     "--local",
     "--registry-port",
@@ -138,7 +144,8 @@ def test_what_one_looks_for_is_where_it_is_said_to_be(row: list[str]) -> None:
     _, files, names = (re.findall(r"`([^`]+)`", cell) for cell in row)
     assert len(files) == len(names) > 0
     for file, name in zip(files, names, strict=True):
-        having = [one for one in (ROOT / "addon").rglob("*.py") if name in _defined(one)]
+        code = [one for top in ("addon", "ca") for one in (ROOT / top).rglob("*.py")]
+        having = [one for one in code if name in _defined(one)]
         assert ROOT / file in having, f"{file} has no {name}; these have: {having}"
 
 
@@ -194,6 +201,11 @@ def test_scripts_take_the_options_named() -> None:
         assert word in install
     for word in ("install", "check", "uninstall", "--unit", "--no-proxy", "--image"):
         assert word in docker
+    setup = (ROOT / "addon/entrepot/endpoints/setup/texts/setup.sh").read_text(encoding="utf-8")
+    for word in ("--fingerprint", "--trust-on-first-use", "--for", "--no-proxy", "--image"):
+        assert word in setup
+    for word in ("--no-restart", "--proxy", "--dry-run", "--check", "--uninstall"):
+        assert word in setup
     containerd = (ROOT / "scripts/containerd-mirror.sh").read_text(encoding="utf-8")
     for word in ("install", "check", "uninstall", "/etc/containerd/certs.d", "_default/hosts.toml"):
         assert word in containerd

@@ -91,6 +91,7 @@ class Engine:
             context.wall,
             lambda: described(self.interception.untrusting_clients(), context.wall()),
             self.authority.described,
+            config.mirror,
         )
         # What is known of all that
         self.recorder = _recorder(foundation)

@@ -1,20 +1,24 @@
 """The proxy's own pages, for requests that are addressed to it instead of through it.
 
-``/ca.pem`` is the certificate (never the key) for ``ca/install.sh``; ``/livez`` and ``/readyz`` are
-for supervisors and load balancers, ``/healthz`` is for monitors (:mod:`healthz`).
+``/ca.pem`` is the certificate (never the key) for ``ca/install.sh``, ``/setup`` sets a client up
+(:mod:`setup`); ``/livez`` and ``/readyz`` are for supervisors and load balancers, ``/healthz`` is
+for monitors (:mod:`healthz`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from entrepot.config.mirror_spec import Mirror
 from entrepot.endpoints import healthz
 from entrepot.endpoints.readiness import Readiness
+from entrepot.endpoints.setup.setup_pages import VARIANTS, SetupPages
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer, Fields, error_answer
 from entrepot.protocol.routes import READS
 from entrepot.upstream.host_outcomes import UpstreamState
 
-_HELP = """\
+_VARIANTS = "\n".join(f"GET /setup/{name:<16} {variant.use}" for name, variant in VARIANTS.items())
+_HELP = f"""\
 This is an Entrepot registry cache. It is an HTTP proxy: set HTTPS_PROXY to its address.
 On the address of a mirror (--mirror) it is a registry to pull from.
 
@@ -22,6 +26,9 @@ GET /ca.pem    the certificate to trust, two while it changes (install it with c
 GET /livez     200: the process answers
 GET /readyz    200: it listens, is not stopping, and can store; else 503, and why
 GET /healthz   state, counters, upstreams and how each does, clients without the CA
+
+GET /setup     sets a client up: curl -fsS http://CACHE:3128/setup | sudo sh -s -- --help
+{_VARIANTS}
 """
 _JSON = "application/json"
 
@@ -38,13 +45,21 @@ class Pages:
     wall: Callable[[], float]
     untrusting_clients: Callable[[], Sequence[Mapping[str, object]]] = tuple
     authority: Callable[[], Mapping[str, object]] = dict
+    mirrors: Sequence[Mirror] = ()
 
-    async def answer(self, method: str, path: str) -> Answer:
-        """Answer a request for one of the pages."""
+    async def answer(
+        self, method: str, path: str, host: str = "", proxy_port: int | None = None
+    ) -> Answer:
+        """Answer a request for one of the pages.
+
+        ``host`` is the request's ``Host``, by which its client knows this machine; ``proxy_port``
+        is the proxy's port, where it was asked at another.
+        """
         if method not in READS:
             refusal = error_answer(405, "UNSUPPORTED", "the proxy's own pages are for GET")
             return refusal.adding(("Allow", "GET, HEAD"))
-        match path.partition("?")[0]:
+        path = path.partition("?")[0]
+        match path:
             case "/ca.pem":
                 return _page(method, "application/x-pem-file", self.certificates())
             case "/livez":
@@ -55,6 +70,11 @@ class Pages:
                 return await self._state(method)
             case "/":
                 return _page(method, "text/plain; charset=utf-8", _HELP.encode())
+            case _ if path == "/setup" or path.startswith("/setup/"):
+                name = None if path == "/setup" else path.removeprefix("/setup/")
+                setup = SetupPages(self.certificates(), self.mirrors)
+                answer = setup.answer(name, host, proxy_port)
+                return answer if method == "GET" else replace(answer, content=b"")
             case _:
                 return error_answer(404, "NOT_FOUND", "this is a proxy; see GET / for its pages")
 
