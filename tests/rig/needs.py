@@ -14,6 +14,7 @@ _PACKAGES = {
     "ip": "iproute2",
     "nft": "nftables",
     "docker-registry": "docker-registry",
+    "docker-compose": "docker-compose",
     "dockerd": "docker.io",
     "nginx": "nginx-light",
     "nsenter": "util-linux",
