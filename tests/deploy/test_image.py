@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import re
 import ssl
 from collections.abc import Iterator
@@ -136,6 +137,38 @@ def test_a_container_is_healthy_pulls_and_ends_in_order(
     assert statuses[1] == "entrepot; hit"
     assert "hub.example.test/app:1" in container.run("entrepot", "ls")
     assert container.stop() == 0
+
+
+def test_it_runs_as_kubernetes_runs_it(daemon: Dockerd, folder: Path) -> None:
+    """With the manifest's user and arguments, and a volume as the kubelet makes one by fsGroup."""
+    if answers(3128, "/livez"):
+        pytest.skip("something else listens on port 3128 here")
+    spec = YAML(typ="safe").load((ROOT / "deploy/kubernetes/statefulset.yaml").read_text())["spec"]
+    pod = spec["template"]["spec"]
+    (described,) = pod["containers"]
+    volume = folder / "volume"
+    volume.mkdir()
+    os.chown(volume, 0, pod["securityContext"]["fsGroup"])
+    volume.chmod(0o2775)
+    env = [f"--env={one['name']}={one['value']}" for one in described["env"]]
+    mounts = {one["name"]: one["mountPath"] for one in described["volumeMounts"]}
+    user = f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}"
+    name = "in-kubernetes"
+    try:
+        check(
+            daemon.cli.run(
+                *("run", "--detach", f"--name={name}", "--network=host", "--read-only"),
+                *("--cap-drop=ALL", f"--user={user}", f"--tmpfs={mounts['tmp']}"),
+                *(f"--volume={volume}:{mounts['data']}", *env, described["image"]),
+                *(*described["args"], "--listen=127.0.0.1:3128"),
+            )
+        )
+        for kind in ("startup", "liveness", "readiness"):
+            path = described[f"{kind}Probe"]["httpGet"]["path"]
+            eventually(lambda path=path: answers(3128, path), within=30, what=path)
+        assert Container(daemon, name).stop() == 0
+    finally:
+        daemon.cli.run("rm", "--force", name)
 
 
 def _trusting_proxy() -> ssl.SSLContext:

@@ -11,6 +11,7 @@ _PACKAGES = {
     "containerd": "containerd",
     "ctr": "containerd",
     "docker": "docker.io",
+    "kubectl": "kubernetes-client",
     "ip": "iproute2",
     "nft": "nftables",
     "docker-registry": "docker-registry",
