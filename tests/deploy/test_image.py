@@ -7,6 +7,7 @@ import re
 import ssl
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,7 @@ def test_it_runs_as_kubernetes_runs_it(daemon: Dockerd, folder: Path) -> None:
         )
         for kind in ("startup", "liveness", "readiness"):
             path = described[f"{kind}Probe"]["httpGet"]["path"]
-            eventually(lambda path=path: answers(3128, path), within=30, what=path)
+            eventually(partial(answers, 3128, path), within=30, what=path)
         assert Container(daemon, name).stop() == 0
     finally:
         daemon.cli.run("rm", "--force", name)

@@ -35,7 +35,7 @@ def debian_copy(folder: Path) -> Iterator[Path]:
     for layer in layers.values():
         layer.mkdir()
     options = f"lowerdir={TREE},upperdir={layers['upper']},workdir={layers['work']}"
-    mount = [program("mount"), "-t", "overlay", "-o", options, "rig", layers["merged"]]
+    mount = [program("mount"), "-t", "overlay", "-o", options, "rig", str(layers["merged"])]
     subprocess.run(mount, check=True)
     try:
         yield layers["merged"]
