@@ -88,6 +88,7 @@ def container(daemon: Dockerd, trusted: Path, upstream_words: list[str]) -> Iter
     check(
         daemon.cli.run(
             *("run", "--detach", f"--name={name}", "--network=host", *confined),
+            "--health-interval=1s",
             f"--volume={trusted}:/trusted:ro",
             *("entrepot", "serve", "--listen=127.0.0.1:3128", *upstream_words),
         )
@@ -208,6 +209,7 @@ def test_compose_starts_it_healthy(daemon: Dockerd, folder: Path) -> None:
     service = project["services"]["entrepot"]
     del service["ports"], service["build"]
     service |= {"network_mode": "host", "container_name": "composed"}
+    service["healthcheck"] = {"interval": "1s"}
     service["command"] += ["--listen", "127.0.0.1:3128", "--mirror", f"127.0.0.1:{free_port()}"]
     file = folder / "compose.yaml"
     with file.open("w") as opened:
