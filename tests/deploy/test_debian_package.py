@@ -4,6 +4,7 @@ One system goes through what an administrator does: install, restart, upgrade, r
 """
 
 import http.client
+import json
 import os
 import re
 import ssl
@@ -172,10 +173,23 @@ def test_settings_are_those_of_the_file(system: System) -> None:
     with file.open("a") as opened:
         opened.write(system.settings)
     check(system.run("systemctl", "restart", "entrepot"))
-    await_ready(system)
+    assert json.loads(system.get("/readyz"))["status"] == "ready"  # which systemctl has waited for
+    shown = system.run("systemctl", "show", "--property=StatusText", "entrepot").stdout
+    assert shown == f"StatusText=listening on 0.0.0.0:{PORT},[::]:{PORT}\n"
     assert "limit=1.0GiB" in system.booted.journal("entrepot.service")
     _pull(system.client(), system.image)
     assert "hub.example.test/app:1" in check(system.run("entrepot", "ls"))
+
+
+def test_a_start_that_fails_is_a_failure_of_systemctl(system: System) -> None:
+    """It is told at once, with the reason in the journal, and the next start is well."""
+    file = system.tree / "etc/entrepot/entrepot.toml"
+    well = file.read_text()
+    file.write_text(f"{well}sizee = 1\n")
+    assert system.run("systemctl", "restart", "entrepot").returncode != 0
+    assert "did you mean 'size'?" in system.booted.journal("entrepot.service")
+    file.write_text(well)
+    check(system.run("systemctl", "restart", "entrepot"))
 
 
 def _pull(client: ClientWithin, image: Image) -> None:

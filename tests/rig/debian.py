@@ -1,6 +1,5 @@
 """A small Debian to try deployments in, made by `scripts/debian-tree`; each test takes a copy."""
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,16 +13,14 @@ from rig.disk import overlay_works
 from rig.needs import need_root
 from rig.process import clean_environment, program
 
-RELEASE = os.environ.get("ENTREPOT_DEBIAN", "trixie")
-"""Whose tree is taken: another one's is made by `scripts/debian-tree RELEASE`."""
-TREE = Path(__file__).parents[2] / ".debian" / RELEASE
+TREE = Path(__file__).parents[2] / ".debian"
 
 
 def need_debian() -> None:
     """Skip the test where the tree is not there."""
     need_root()
     if not (TREE / "wheels/requirements.txt").exists():
-        pytest.skip(f"no small Debian to try it in: scripts/debian-tree {RELEASE}")
+        pytest.skip("no small Debian to try it in: scripts/debian-tree")
 
 
 @contextmanager
