@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "addon/entrepot"
 
 ROOMS = (
+    "version",
     "bounded_map",
     "events",
     "protocol",

@@ -30,7 +30,7 @@ SOURCE = "\n".join(
     for path in sorted((ROOT / folder).rglob("*.py"))
 )
 SPANS = [span for page in PAGES for span in page.spans]
-FOLDERS = ("addon", "ca", "docs", "scripts", "tests", ".ci", ".")
+FOLDERS = ("addon", "ca", "deploy", "docs", "scripts", "tests", ".ci", ".")
 IN_DATA = {"ca", "ca/mitmproxy-ca.pem", "ca/previous-ca.pem"}
 OTHERS_OPTIONS = {
     "--fingerprint",  # ca/install.sh
@@ -45,6 +45,9 @@ OTHERS_OPTIONS = {
     "--proxy",
     "--uninstall",
     "--driver-opt",  # docker buildx create
+    "--build-arg",  # docker build
+    "--format",  # podman build
+    "--network",  # docker run
     "--from",  # scripts/redirect.sh
     "--local",
     "--registry-port",
@@ -129,7 +132,7 @@ def _files() -> set[str]:
     return {
         word.partition("::")[0]
         for word in words
-        if word.partition("/")[0] in FOLDERS and word not in IN_DATA
+        if word.partition("/")[0] in FOLDERS and word not in {*IN_DATA, "."}
     }
 
 

@@ -28,6 +28,7 @@ from mitmproxy.proxy.mode_specs import TransparentMode
 
 from entrepot.app.composition import Engine
 from entrepot.app.foundation import Foundation
+from entrepot.app.service_notification import notify_ready, notify_stopping
 from entrepot.app.socket_activation import Place, Sockets
 from entrepot.app.start_error import StartError
 from entrepot.config.load import load_config
@@ -185,6 +186,8 @@ class Entrepot:
             ca_sha256=parts.authority.standing.authority.fingerprint,
         )
         parts.readiness.phase = Phase.RUNNING
+        places = ", ".join(place for place in roads.values() if place)
+        notify_ready(os.environ, f"listening on {places}")
 
     async def done(self) -> None:
         """Let what is under way end, for as long as ``--drain`` allows, then stop."""
@@ -192,6 +195,7 @@ class Entrepot:
             return
         parts = self._state.parts()
         parts.readiness.phase = Phase.DRAINING
+        notify_stopping(os.environ)
         self._inherited.stop_accepting()
         if busy := self._drain.begin():
             parts.events.log(Event.DRAIN_BEGUN, connections=busy, hint="a second signal ends it")
