@@ -32,6 +32,7 @@ ROOMS = (
     "maintenance",
     "control",
     "endpoints",
+    "metrics",
     "app",
     "mitm",
     "cli",
@@ -49,6 +50,7 @@ LIBRARIES = {
     "cryptography": ("mitm",),
     "h11": ("mitm",),
     "OpenSSL": ("mitm",),
+    "prometheus_client": ("metrics",),
     "entrepot_ca": ("app", "cli"),
 }
 """Which rooms may import what is not of the standard library."""

@@ -1,10 +1,11 @@
 """The proxy's own pages, for requests that are addressed to it instead of through it.
 
 ``/ca.pem`` is the certificate (never the key) for ``ca/install.sh``; ``/livez`` and ``/readyz`` are
-for supervisors and load balancers, ``/healthz`` is for monitors (:mod:`healthz`).
+for supervisors and load balancers, ``/healthz`` is for monitors (:mod:`healthz`), ``/metrics`` for
+Prometheus (``metrics``).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from entrepot.endpoints import healthz
@@ -22,6 +23,7 @@ GET /ca.pem    the certificate to trust, two while it changes (install it with c
 GET /livez     200: the process answers
 GET /readyz    200: it listens, is not stopping, and can store; else 503, and why
 GET /healthz   state, counters, upstreams and how each does, clients without the CA
+GET /metrics   the same as numbers over time, for Prometheus
 """
 _JSON = "application/json"
 
@@ -38,8 +40,10 @@ class Pages:
     wall: Callable[[], float]
     untrusting_clients: Callable[[], Sequence[Mapping[str, object]]] = tuple
     authority: Callable[[], Mapping[str, object]] = dict
+    metrics: Callable[[str], Awaitable[tuple[str, bytes]]] | None = None
+    """The media type and the text, for who accepts these types."""
 
-    async def answer(self, method: str, path: str) -> Answer:
+    async def answer(self, method: str, path: str, accept: str = "") -> Answer:
         """Answer a request for one of the pages."""
         if method not in READS:
             refusal = error_answer(405, "UNSUPPORTED", "the proxy's own pages are for GET")
@@ -53,6 +57,8 @@ class Pages:
                 return await self._ready(method)
             case "/healthz":
                 return await self._state(method)
+            case "/metrics" if self.metrics is not None:
+                return _page(method, *await self.metrics(accept))
             case "/":
                 return _page(method, "text/plain; charset=utf-8", _HELP.encode())
             case _:

@@ -173,7 +173,9 @@ class Requests:
     async def _own_page(self, flow: http.HTTPFlow) -> Answer:
         if speaks_registry(flow.request):
             return self._mistaken.no_registry(flow.client_conn)
-        return await self._state.parts().pages.answer(flow.request.method, flow.request.path)
+        request = flow.request
+        accept = request.headers.get("accept", "")
+        return await self._state.parts().pages.answer(request.method, request.path, accept)
 
     def _check_destination(self, flow: http.HTTPFlow, answer: Answer) -> None:
         """Raise DestinationError where it is known by now that this client is not led there.
@@ -189,7 +191,8 @@ class Requests:
     async def _answer_at_mirror(self, flow: http.HTTPFlow) -> Answer:
         parts, request = self._state.parts(), translate.request_of(flow, NOWHERE)
         if request.path != "/v2" and not request.path.startswith("/v2/"):
-            return await parts.pages.answer(request.method, request.path)
+            accept = request.value("Accept") or ""
+            return await parts.pages.answer(request.method, request.path, accept)
         mirror = self._state.mirror_modes[flow.client_conn.proxy_mode.full_spec]
         begin_record(flow, *parts.mirrors.subject(request, mirror))
         return await parts.mirrors.answer(request, mirror)

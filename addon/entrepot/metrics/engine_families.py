@@ -1,0 +1,126 @@
+"""Families of the engine: what runs now, the store and its disk, and what is counted as events."""
+
+from entrepot.events.counters import Counter
+from entrepot.metrics.family import Family, Kind
+
+
+def _gauge(name: str, meaning: str, *labels: str) -> Family:
+    return Family(name, Kind.GAUGE, meaning, labels)
+
+
+def _counter(name: str, meaning: str, *labels: str) -> Family:
+    return Family(name, Kind.COUNTER, meaning, labels)
+
+
+BUILD = _gauge(
+    "entrepot_build_info",
+    "Always 1: which Entrepôt, mitmproxy and Python run.",
+    "version",
+    "mitmproxy",
+    "python",
+)
+READY = _gauge("entrepot_ready", "1 where /readyz answers 200, else 0.")
+PROBLEM = _gauge(
+    "entrepot_problem", "1 for what /readyz gives as a reason, by its code, else 0.", "code"
+)
+AUTHORITY_EXPIRY = _gauge(
+    "entrepot_authority_expiry_timestamp_seconds",
+    "When the authority's certificate ends, in seconds since 1970.",
+)
+DOWNLOADS = _gauge("entrepot_downloads", "Blobs that are being fetched from upstream.")
+WAITERS = _gauge("entrepot_download_clients", "Clients that wait for the bytes of one of these.")
+CALLS = _gauge("entrepot_upstream_calls", "Questions to upstream that are not answered yet.")
+WAITING_CALLS = _gauge(
+    "entrepot_upstream_calls_waiting", "Questions that wait until others are answered."
+)
+UNTRUSTING = _gauge(
+    "entrepot_untrusting_clients",
+    "Clients that refused the certificate in the last day, 100 at most; at most 15 s old.",
+)
+OBJECTS = _gauge("entrepot_store_objects", "Blobs and manifests in the store.")
+STORED = _gauge(
+    "entrepot_store_bytes",
+    "What the store takes of its limit: objects, databases, unfinished files.",
+)
+UNFINISHED = _gauge(
+    "entrepot_store_unfinished_bytes", "What unfinished downloads and pushes take of that."
+)
+LIMIT = _gauge("entrepot_store_limit_bytes", "The size limit (--size).")
+DISK_FREE = _gauge("entrepot_disk_free_bytes", "What is free of the disk of the data folder.")
+DISK_RESERVE = _gauge(
+    "entrepot_disk_reserve_bytes", "What is left free of it: nothing is stored below that."
+)
+EVENTS = _counter("entrepot_events_total", "Events of the log, by name.", "event")
+
+_PLAIN = {
+    Counter.BLOB_REHASHED: "blobs_rehashed",
+    Counter.BLOB_SCRUBBED: "blobs_scrubbed",
+    Counter.EVICTED_BYTES: "evicted_bytes",
+    Counter.PARALLEL_FETCHES: "parallel_ranges",
+    Counter.RESUMED_FETCHES: "resumed_fetches",
+    Counter.UPSTREAM_REQUESTS: "upstream_requests",
+    Counter.UPSTREAM_RETRIES: "upstream_retries",
+    Counter.UPSTREAM_ABANDONED: "upstream_abandoned",
+    Counter.RATE_LIMITS: "ratelimited_answers",
+    Counter.PROBES_REFUSED: "refused_probes",
+    Counter.CLIENT_LEFT: "clients_left",
+    Counter.RECORDS_DROPPED: "records_dropped",
+    Counter.HANDSHAKE_FAILED: "tls_handshakes_failed",
+}
+"""Counters that are a metric each."""
+EVICTED = _counter(
+    "entrepot_evicted_objects_total",
+    "Objects that gave way since the size limit, or the disk, had no room: blob, manifest.",
+    "kind",
+)
+TUNNELLED = _counter(
+    "entrepot_tunnelled_connections_total",
+    "Connections to registries past the cache: the client does not trust the CA (untrusting), the "
+    "host asks for certificates or speaks no HTTP/1.1 (unfit), the CA may not sign for it "
+    "(unpermitted).",
+    "reason",
+)
+
+COUNTERS: dict[Counter, tuple[Family, tuple[str, ...]]] = {
+    **{
+        counter: (_counter(f"entrepot_{name}_total", counter.meaning), ())
+        for counter, name in _PLAIN.items()
+    },
+    Counter.EVICTED_BLOBS: (EVICTED, ("blob",)),
+    Counter.EVICTED_MANIFESTS: (EVICTED, ("manifest",)),
+    Counter.TUNNELLED_UNTRUSTING: (TUNNELLED, ("untrusting",)),
+    Counter.TUNNELLED_UNFIT: (TUNNELLED, ("unfit",)),
+    Counter.TUNNELLED_UNPERMITTED: (TUNNELLED, ("unpermitted",)),
+}
+"""What is counted and never logged, as a metric; the rest is in the tallies of requests."""
+IN_RECORDS = frozenset(
+    {
+        Counter.BLOB_HITS,
+        Counter.BLOB_MISSES,
+        Counter.BLOB_COLLAPSED,
+        Counter.BLOB_UNSTORED,
+        Counter.MANIFEST_HITS,
+        Counter.MANIFEST_MISSES,
+        Counter.PING_HITS,
+    }
+)
+
+FAMILIES = (
+    BUILD,
+    READY,
+    PROBLEM,
+    AUTHORITY_EXPIRY,
+    DOWNLOADS,
+    WAITERS,
+    CALLS,
+    WAITING_CALLS,
+    UNTRUSTING,
+    OBJECTS,
+    STORED,
+    UNFINISHED,
+    LIMIT,
+    DISK_FREE,
+    DISK_RESERVE,
+    *dict.fromkeys(family for family, _ in COUNTERS.values()),
+    EVENTS,
+)
