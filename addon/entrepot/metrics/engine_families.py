@@ -68,31 +68,33 @@ _PLAIN = {
     Counter.HANDSHAKE_FAILED: "tls_handshakes_failed",
 }
 """Counters that are a metric each."""
-EVICTED = _counter(
-    "entrepot_evicted_objects_total",
-    "Objects that gave way since the size limit, or the disk, had no room: blob, manifest.",
-    "kind",
-)
-TUNNELLED = _counter(
-    "entrepot_tunnelled_connections_total",
-    "Connections to registries past the cache: the client does not trust the CA (untrusting), the "
-    "host asks for certificates or speaks no HTTP/1.1 (unfit), the CA may not sign for it "
-    "(unpermitted).",
-    "reason",
-)
 
-COUNTERS: dict[Counter, tuple[Family, tuple[str, ...]]] = {
+COUNTERS: dict[Family, tuple[tuple[tuple[str, ...], Counter], ...]] = {
     **{
-        counter: (_counter(f"entrepot_{name}_total", counter.meaning), ())
+        _counter(f"entrepot_{name}_total", counter.meaning): (((), counter),)
         for counter, name in _PLAIN.items()
     },
-    Counter.EVICTED_BLOBS: (EVICTED, ("blob",)),
-    Counter.EVICTED_MANIFESTS: (EVICTED, ("manifest",)),
-    Counter.TUNNELLED_UNTRUSTING: (TUNNELLED, ("untrusting",)),
-    Counter.TUNNELLED_UNFIT: (TUNNELLED, ("unfit",)),
-    Counter.TUNNELLED_UNPERMITTED: (TUNNELLED, ("unpermitted",)),
+    _counter(
+        "entrepot_evicted_objects_total",
+        "Objects that gave way since the size limit, or the disk, had no room: blob, manifest.",
+        "kind",
+    ): (
+        (("blob",), Counter.EVICTED_BLOBS),
+        (("manifest",), Counter.EVICTED_MANIFESTS),
+    ),
+    _counter(
+        "entrepot_tunnelled_connections_total",
+        "Connections to registries past the cache: the client does not trust the CA (untrusting), "
+        "the host asks for certificates or speaks no HTTP/1.1 (unfit), the CA may not sign for it "
+        "(unpermitted).",
+        "reason",
+    ): (
+        (("untrusting",), Counter.TUNNELLED_UNTRUSTING),
+        (("unfit",), Counter.TUNNELLED_UNFIT),
+        (("unpermitted",), Counter.TUNNELLED_UNPERMITTED),
+    ),
 }
-"""What is counted and never logged, as a metric; the rest is in the tallies of requests."""
+"""What is counted and never logged, with the labels of each counter."""
 IN_RECORDS = frozenset(
     {
         Counter.BLOB_HITS,
@@ -104,6 +106,7 @@ IN_RECORDS = frozenset(
         Counter.PING_HITS,
     }
 )
+"""Counters of what the tallies of requests have, with more about it."""
 
 FAMILIES = (
     BUILD,
@@ -121,6 +124,6 @@ FAMILIES = (
     LIMIT,
     DISK_FREE,
     DISK_RESERVE,
-    *dict.fromkeys(family for family, _ in COUNTERS.values()),
+    *COUNTERS,
     EVENTS,
 )

@@ -7,7 +7,7 @@ from platform import python_version
 from entrepot.endpoints.readiness import Phase
 from entrepot.events.table import Event
 from entrepot.metrics import engine_families as families
-from entrepot.metrics.family import Sample
+from entrepot.metrics.family import Samples
 from entrepot.storage.capacity.size_limit import Usage
 from entrepot.storage.errors import StoreTrouble
 
@@ -28,11 +28,11 @@ class Build:
     limit: int
     """Bytes."""
 
-    def samples(self) -> Iterator[Sample]:
+    def samples(self) -> Iterator[Samples]:
         """These values."""
-        yield families.BUILD, (self.version, self.mitmproxy, python_version()), 1
-        yield families.AUTHORITY_EXPIRY, (), self.authority_expiry
-        yield families.LIMIT, (), self.limit
+        yield families.BUILD, [((self.version, self.mitmproxy, python_version()), 1)]
+        yield families.AUTHORITY_EXPIRY, [((), self.authority_expiry)]
+        yield families.LIMIT, [((), self.limit)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +48,25 @@ class Engine:
     usage: Usage | None
     """None where the store does not say."""
 
-    def samples(self) -> Iterator[Sample]:
+    def samples(self) -> Iterator[Samples]:
         """These values."""
-        yield families.READY, (), not self.problems
-        for code in PROBLEMS:
-            yield families.PROBLEM, (code,), code in self.problems
-        yield families.DOWNLOADS, (), self.downloads
-        yield families.WAITERS, (), self.waiters
-        yield families.CALLS, (), self.calls
-        yield families.WAITING_CALLS, (), self.waiting_calls
-        yield families.UNTRUSTING, (), self.untrusting
+        yield families.READY, [((), not self.problems)]
+        yield families.PROBLEM, [((code,), code in self.problems) for code in PROBLEMS]
+        yield families.DOWNLOADS, [((), self.downloads)]
+        yield families.WAITERS, [((), self.waiters)]
+        yield families.CALLS, [((), self.calls)]
+        yield families.WAITING_CALLS, [((), self.waiting_calls)]
+        yield families.UNTRUSTING, [((), self.untrusting)]
         if self.usage is not None:
-            yield families.OBJECTS, (), self.usage.objects
-            yield families.STORED, (), self.usage.held
-            yield families.UNFINISHED, (), self.usage.unfinished
-            yield families.DISK_FREE, (), self.usage.free
-            yield families.DISK_RESERVE, (), self.usage.reserve
+            yield families.OBJECTS, [((), self.usage.objects)]
+            yield families.STORED, [((), self.usage.held)]
+            yield families.UNFINISHED, [((), self.usage.unfinished)]
+            yield families.DISK_FREE, [((), self.usage.free)]
+            yield families.DISK_RESERVE, [((), self.usage.reserve)]
 
 
-def of_events(counts: Mapping[str, int]) -> Iterator[Sample]:
+def of_events(counts: Mapping[str, int]) -> Iterator[Samples]:
     """What was counted by name, also what never happened."""
-    for counter, (family, labels) in families.COUNTERS.items():
-        yield family, labels, counts.get(counter.label, 0)
-    for event in Event:
-        yield families.EVENTS, (event.label,), counts.get(event.label, 0)
+    for family, children in families.COUNTERS.items():
+        yield family, [(labels, counts.get(counter.label, 0)) for labels, counter in children]
+    yield families.EVENTS, [((event.label,), counts.get(event.label, 0)) for event in Event]

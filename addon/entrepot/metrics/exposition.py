@@ -6,7 +6,7 @@ is written anew.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -28,11 +28,19 @@ from entrepot.metrics.family import (
     Kind,
     LabelValues,
     Page,
-    Sample,
+    Samples,
     Value,
 )
 
 _END = b"# EOF\n"
+
+
+@dataclass(slots=True)
+class _Line:
+    """What was last written of one child; a histogram has several lines."""
+
+    value: Value | None = None
+    text: bytes = b""
 
 
 @dataclass(slots=True)
@@ -42,7 +50,8 @@ class _Format:
     encode: Callable[[Collector], bytes]
     media_type: str
     heads: dict[Family, bytes] = field(default_factory=dict)
-    lines: dict[tuple[Family, LabelValues], tuple[Value, bytes]] = field(default_factory=dict)
+    lines: dict[Family, dict[LabelValues, _Line]] = field(default_factory=dict)
+    """As many as there ever were labels, which are bounded."""
 
 
 class _One(Collector):
@@ -65,7 +74,7 @@ class Exposition:
         self._lock = threading.Lock()
         self._formats: dict[str, _Format] = {}
 
-    def page(self, samples: Iterable[Sample], accept: str) -> Page:
+    def page(self, samples: Iterable[Samples], accept: str) -> Page:
         """All samples, in the format that ``Accept`` asks for."""
         wanted = OPEN_METRICS if OPEN_METRICS in accept else ""
         with self._lock:
@@ -74,45 +83,43 @@ class Exposition:
             written = self._formats[wanted]
             return written.media_type, b"".join(self._parts(samples, written))
 
-    def _parts(self, samples: Iterable[Sample], written: _Format) -> Iterable[bytes]:
-        by_family: dict[Family, list[tuple[LabelValues, Value]]] = {}
-        for family, labels, value in samples:
-            by_family.setdefault(family, []).append((labels, value))
-        kept = written.lines
-        written.lines = {}
+    def _parts(self, samples: Iterable[Samples], written: _Format) -> Iterator[bytes]:
+        known = dict(samples)
         for family in self._families:
-            children = by_family.get(family)
-            if children:
-                yield from _family(family, children, written, kept)
+            if family in known:
+                yield from _family(family, known[family], written)
         yield written.encode(_One(*self._process.collect()))  # and the end, where there is one
 
 
 def _family(
-    family: Family,
-    children: Sequence[tuple[LabelValues, Value]],
-    written: _Format,
-    kept: dict[tuple[Family, LabelValues], tuple[Value, bytes]],
-) -> Iterable[bytes]:
+    family: Family, children: Iterable[tuple[LabelValues, Value]], written: _Format
+) -> Iterator[bytes]:
     """The text of one family, of which only what changed is written anew."""
-    changed = [
-        (labels, value)
-        for labels, value in children
-        if (known := kept.get((family, labels))) is None or known[0] != value
-    ]
+    lines = written.lines.setdefault(family, {})
+    row: list[_Line] = []
+    changed: list[tuple[LabelValues, Value]] = []
+    for labels, value in children:
+        line = lines.get(labels)
+        if line is None:
+            line = lines[labels] = _Line()
+        if line.value != value:
+            changed.append((labels, value))
+        row.append(line)
     if changed or family not in written.heads:
-        text = written.encode(_One(_metric(family, changed))).removesuffix(_END)
-        lines = text.splitlines(keepends=True)
-        head = [line for line in lines if line.startswith(b"#")]
-        written.heads[family] = b"".join(head)
-        step = len(family.buckets) + 3 if family.kind is Kind.HISTOGRAM else 1
-        for number, (labels, value) in enumerate(changed):
-            start = len(head) + number * step
-            kept[family, labels] = value, b"".join(lines[start : start + step])
+        _write(family, changed, written)
     yield written.heads[family]
-    for labels, _ in children:
-        key = (family, labels)
-        written.lines[key] = kept[key]
-        yield kept[key][1]
+    yield from [line.text for line in row]
+
+
+def _write(family: Family, changed: Sequence[tuple[LabelValues, Value]], written: _Format) -> None:
+    text = written.encode(_One(_metric(family, changed))).removesuffix(_END)
+    texts = text.splitlines(keepends=True)
+    head = [line for line in texts if line.startswith(b"#")]
+    written.heads[family] = b"".join(head)
+    step = len(family.buckets) + 3 if family.kind is Kind.HISTOGRAM else 1
+    for number, (labels, value) in enumerate(changed):
+        line, start = written.lines[family][labels], len(head) + number * step
+        line.value, line.text = value, b"".join(texts[start : start + step])
 
 
 def _metric(family: Family, children: Iterable[tuple[LabelValues, Value]]) -> Metric:

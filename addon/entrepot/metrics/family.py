@@ -1,8 +1,9 @@
 """A family of metrics: what stands in `# HELP` and `# TYPE`, and the values that belong to it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 OPEN_METRICS = "application/openmetrics-text"
 """In ``Accept``, the format that is not the plain one."""
@@ -30,8 +31,7 @@ class Family:
     """The upper bounds of a histogram, without that of infinity."""
 
 
-@dataclass(frozen=True, slots=True)
-class Distribution:
+class Distribution(NamedTuple):
     """What a histogram counted: in each bucket by itself, the last without bound, and the sum."""
 
     counts: tuple[int, ...]
@@ -40,8 +40,7 @@ class Distribution:
 
 Value: TypeAlias = float | Distribution
 LabelValues: TypeAlias = tuple[str, ...]
-Sample: TypeAlias = tuple[Family, LabelValues, Value]
-"""One child of a family: the values of its labels, in the family's order, and its own."""
-
+Samples: TypeAlias = tuple[Family, Iterable[tuple[LabelValues, Value]]]
+"""Children of a family: the values of the labels of each, in the family's order, and its own."""
 Page: TypeAlias = tuple[str, bytes]
 """What is answered to a scrape: its media type, and the text."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from entrepot.endpoints.readiness import CHECK_SECONDS, Readiness
 from entrepot.metrics import engine_families, request_families, upstream_families
 from entrepot.metrics.engine_samples import Build, Engine, of_events
-from entrepot.metrics.family import OPEN_METRICS, Page, Sample
+from entrepot.metrics.family import OPEN_METRICS, Page, Samples
 from entrepot.metrics.request_tallies import RequestTallies
 from entrepot.metrics.upstream_tallies import UpstreamTallies
 from entrepot.protocol.identifiers import Origin
@@ -95,7 +95,7 @@ class Metrics:
 
         return Exposition(FAMILIES)
 
-    def _all(self, engine: Engine, hosts: Mapping[Origin, UpstreamState]) -> Iterator[Sample]:
+    def _all(self, engine: Engine, hosts: Mapping[Origin, UpstreamState]) -> Iterator[Samples]:
         yield from self._sources.build.samples()
         yield from engine.samples()
         yield from of_events(self._sources.context.events.counts)

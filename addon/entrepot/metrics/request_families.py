@@ -89,6 +89,9 @@ PROXY_PUSHED = _counter(
     "type",
 )
 
+AS_DISTRIBUTION = (PROXY_REQUESTS, PROXY_HITS, PROXY_MISSES, PROXY_PULLED, PROXY_PUSHED)
+"""Names and meaning of distribution's registry/proxy/proxymetrics.go: HEAD is not counted."""
+
 FAMILIES = (
     REQUESTS,
     ANSWERS,
@@ -99,9 +102,5 @@ FAMILIES = (
     RECEIVED,
     FIRST_BYTE,
     HUB_PULLS,
-    PROXY_REQUESTS,
-    PROXY_HITS,
-    PROXY_MISSES,
-    PROXY_PULLED,
-    PROXY_PUSHED,
+    *AS_DISTRIBUTION,
 )

@@ -6,8 +6,12 @@ They are plain numbers; what they are called outside is the business of ``exposi
 import threading
 from bisect import bisect_left
 from collections.abc import Iterator
+from typing import TypeAlias
 
-from entrepot.metrics.family import Distribution, Family, LabelValues, Sample
+from entrepot.metrics.family import Distribution, Family, Kind, LabelValues, Samples
+
+Cell: TypeAlias = list[float]
+"""A counter's count alone; a histogram's counts of its buckets, and at the end the sum."""
 
 
 class FirstNames:
@@ -33,37 +37,40 @@ class FirstNames:
 
 
 class Tallies:
-    """Counts, each from 0; ``lock`` is held by whoever counts or reads."""
+    """Counts, each from 0; ``lock`` is held by whoever counts."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self._counts: dict[tuple[Family, LabelValues], float] = {}
-        self._histograms: dict[tuple[Family, LabelValues], list[float]] = {}
-        """The counts of the buckets, and at the end the sum."""
+        self._cells: dict[Family, dict[LabelValues, Cell]] = {}
 
-    def add(self, family: Family, labels: LabelValues, by: float = 1) -> None:
-        """Count so many more of a counter."""
-        key = (family, labels)
-        self._counts[key] = self._counts.get(key, 0) + by
+    def cell(self, family: Family, *labels: str) -> Cell:
+        """Where a child is counted; it is there from now on."""
+        cells = self._cells.setdefault(family, {})
+        cell = cells.get(labels)
+        if cell is None:
+            size = len(family.buckets) + 2 if family.kind is Kind.HISTOGRAM else 1
+            cell = cells[labels] = [0] * size
+        return cell
 
-    def observe(self, family: Family, labels: LabelValues, value: float) -> None:
-        """Count a value in a histogram."""
-        key = (family, labels)
-        counts = self._histograms.get(key)
-        if counts is None:
-            counts = self._histograms[key] = [0] * (len(family.buckets) + 2)
-        counts[bisect_left(family.buckets, value)] += 1
-        counts[-1] += value
-
-    def samples(self) -> Iterator[Sample]:
+    def samples(self) -> Iterator[Samples]:
         """All that was counted so far."""
         with self.lock:
-            counts = list(self._counts.items())
-            histograms = [
-                (key, Distribution(tuple(map(int, counts[:-1])), counts[-1]))
-                for key, counts in self._histograms.items()
-            ]
-        for (family, labels), count in counts:
-            yield family, labels, count
-        for (family, labels), distribution in histograms:
-            yield family, labels, distribution
+            found = [(family, _values(family, cells)) for family, cells in self._cells.items()]
+        yield from found
+
+
+def observe(family: Family, cell: Cell, value: float) -> None:
+    """Count a value in a cell of a histogram."""
+    cell[bisect_left(family.buckets, value)] += 1
+    cell[-1] += value
+
+
+def _values(
+    family: Family, cells: dict[LabelValues, Cell]
+) -> list[tuple[LabelValues, float | Distribution]]:
+    if family.kind is Kind.HISTOGRAM:
+        return [
+            (labels, Distribution(tuple(map(int, cell[:-1])), cell[-1]))
+            for labels, cell in cells.items()
+        ]
+    return [(labels, cell[0]) for labels, cell in cells.items()]

@@ -34,11 +34,16 @@ UP = _gauge(
     "1 where the last answer of an upstream host was fit, else 0.",
     "upstream",
 )
-BREAKER = _gauge(
-    "entrepot_upstream_breaker",
-    "1 for the state of a host's circuit breaker: closed, slow, down, resting.",
+ASKED_AT = _gauge(
+    "entrepot_upstream_asked_timestamp_seconds",
+    "When an upstream host was last asked, in seconds since 1970.",
     "upstream",
-    "state",
+)
+BREAKER_OPEN = _gauge(
+    "entrepot_upstream_breaker_open",
+    "1 where the circuit breaker of an upstream host is not closed: the host is down or slow, or "
+    "asked to be left alone.",
+    "upstream",
 )
 HOSTS = _gauge(
     "entrepot_upstreams",
@@ -70,7 +75,8 @@ FAMILIES = (
     FAILURES,
     FIRST_BYTE,
     UP,
-    BREAKER,
+    ASKED_AT,
+    BREAKER_OPEN,
     HOSTS,
     LIMIT,
     REMAINING,
