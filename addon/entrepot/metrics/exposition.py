@@ -105,7 +105,9 @@ def _family(
         if line.value != value:
             changed.append((labels, value))
         row.append(line)
-    if changed or family not in written.heads:
+    if not row:
+        return
+    if changed:
         _write(family, changed, written)
     yield written.heads[family]
     yield from [line.text for line in row]
