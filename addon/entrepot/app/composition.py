@@ -36,7 +36,7 @@ from entrepot.http_client.connect.ssrf_guard import Destinations
 from entrepot.maintenance.eviction_log import EvictionLog
 from entrepot.maintenance.housekeeping import Housekeeping
 from entrepot.maintenance.scrubber import Scrubber
-from entrepot.metrics.engine_samples import Build
+from entrepot.metrics.engine_samples import Build, Clients
 from entrepot.metrics.metrics import Metrics, Sources
 from entrepot.metrics.request_tallies import RequestTallies
 from entrepot.observe.access_log import AccessLog
@@ -126,15 +126,23 @@ class Engine:
         self._start()
 
     def _metrics_sources(self) -> Sources:
-        foundation, context = self.foundation, self.context
-        build = Build(
-            _version("entrepot"),
-            _version("mitmproxy"),
-            foundation.authority.expires.timestamp(),
-            foundation.store.limit,
+        build = Build(_version("entrepot"), _version("mitmproxy"), self.foundation.store.limit)
+        return Sources(
+            build,
+            self.context,
+            self.cache,
+            self.readiness,
+            self._authority_expiry,
+            self._count_clients,
         )
-        untrusting = self.interception.untrusting_clients
-        return Sources(build, context, self.cache, self.readiness, lambda: len(untrusting()))
+
+    def _authority_expiry(self) -> float:
+        return self.authority.standing.authority.expires.timestamp()
+
+    def _count_clients(self) -> Clients:
+        authority = self.authority
+        waiting, _ = authority.standing.waiting(authority.clients, self.context.wall())
+        return Clients(len(self.interception.untrusting_clients()), len(waiting))
 
     def _start(self) -> None:
         _log_what_was_read(self.foundation)

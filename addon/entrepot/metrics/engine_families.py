@@ -25,7 +25,12 @@ PROBLEM = _gauge(
 )
 AUTHORITY_EXPIRY = _gauge(
     "entrepot_authority_expiry_timestamp_seconds",
-    "When the authority's certificate ends, in seconds since 1970.",
+    "When the certificate of the authority that signs ends, in seconds since 1970.",
+)
+AUTHORITY_WAITING = _gauge(
+    "entrepot_authority_waiting_clients",
+    "Clients of the last week that may not be ready for the successor of the authority, while one "
+    "is announced or has taken over; at most 15 s old.",
 )
 DOWNLOADS = _gauge("entrepot_downloads", "Blobs that are being fetched from upstream.")
 WAITERS = _gauge("entrepot_download_clients", "Clients that wait for the bytes of one of these.")
@@ -114,6 +119,7 @@ FAMILIES = (
     READY,
     PROBLEM,
     AUTHORITY_EXPIRY,
+    AUTHORITY_WAITING,
     DOWNLOADS,
     WAITERS,
     CALLS,

@@ -23,16 +23,21 @@ class Build:
 
     version: str
     mitmproxy: str
-    authority_expiry: float
-    """In seconds since 1970."""
     limit: int
     """Bytes."""
 
     def samples(self) -> Iterator[Samples]:
         """These values."""
         yield families.BUILD, [((self.version, self.mitmproxy, python_version()), 1)]
-        yield families.AUTHORITY_EXPIRY, [((), self.authority_expiry)]
         yield families.LIMIT, [((), self.limit)]
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """How many clients do not trust the authority, or may not trust its successor."""
+
+    untrusting: int = 0
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,9 @@ class Engine:
     waiters: int
     calls: int
     waiting_calls: int
-    untrusting: int
+    authority_expiry: float
+    """In seconds since 1970."""
+    clients: Clients
     usage: Usage | None
     """None where the store does not say."""
 
@@ -56,7 +63,9 @@ class Engine:
         yield families.WAITERS, [((), self.waiters)]
         yield families.CALLS, [((), self.calls)]
         yield families.WAITING_CALLS, [((), self.waiting_calls)]
-        yield families.UNTRUSTING, [((), self.untrusting)]
+        yield families.AUTHORITY_EXPIRY, [((), self.authority_expiry)]
+        yield families.AUTHORITY_WAITING, [((), self.clients.waiting)]
+        yield families.UNTRUSTING, [((), self.clients.untrusting)]
         if self.usage is not None:
             yield families.OBJECTS, [((), self.usage.objects)]
             yield families.STORED, [((), self.usage.held)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from entrepot.endpoints.readiness import CHECK_SECONDS, Readiness
 from entrepot.metrics import engine_families, request_families, upstream_families
-from entrepot.metrics.engine_samples import Build, Engine, of_events
+from entrepot.metrics.engine_samples import Build, Clients, Engine, of_events
 from entrepot.metrics.family import OPEN_METRICS, Page, Samples
 from entrepot.metrics.request_tallies import RequestTallies
 from entrepot.metrics.upstream_tallies import UpstreamTallies
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from entrepot.metrics.exposition import Exposition
 
 FRESH_SECONDS = 0.25
-UNTRUSTING_SECONDS = 15.0
-"""How long the number of clients without the CA counts: to count them is to look at 10,000 rows."""
+CLIENTS_SECONDS = 15.0
+"""How long the numbers of clients count: to count them is to look at up to 10,000 rows."""
 FAMILIES = (
     *engine_families.FAMILIES,
     *request_families.FAMILIES,
@@ -45,7 +45,9 @@ class Sources:
     context: Context
     cache: Cache
     readiness: Readiness
-    untrusting_clients: Callable[[], int]
+    authority_expiry: Callable[[], float]
+    """In seconds since 1970."""
+    clients: Callable[[], Clients]
 
 
 class Metrics:
@@ -57,7 +59,7 @@ class Metrics:
         self._sources = sources
         self._upstreams = UpstreamTallies()
         sources.context.gateway.outcomes.also = self._upstreams
-        self._untrusting = (-inf, 0)
+        self._clients = (-inf, Clients())
         self._pages: dict[bool, tuple[float, asyncio.Task[Page]]] = {}
 
     async def page(self, accept: str) -> Page:
@@ -80,7 +82,8 @@ class Metrics:
             waiters=sources.cache.followers,
             calls=slots.taken,
             waiting_calls=slots.waiting,
-            untrusting=self._count_untrusting(),
+            authority_expiry=sources.authority_expiry(),
+            clients=self._count_clients(),
             usage=None if problems else await self._usage(),
         )
         hosts = sources.context.gateway.upstreams_at_leisure()
@@ -102,11 +105,11 @@ class Metrics:
         yield from self._requests.samples()
         yield from self._upstreams.samples(hosts)
 
-    def _count_untrusting(self) -> int:
+    def _count_clients(self) -> Clients:
         now = self._sources.context.clock()
-        if now >= self._untrusting[0] + UNTRUSTING_SECONDS:
-            self._untrusting = now, self._sources.untrusting_clients()
-        return self._untrusting[1]
+        if now >= self._clients[0] + CLIENTS_SECONDS:
+            self._clients = now, self._sources.clients()
+        return self._clients[1]
 
     async def _usage(self) -> Usage | None:
         """What the store takes, where it says so in time."""

@@ -14,9 +14,9 @@ from entrepot.endpoints.readiness import FRESH_SECONDS, Phase, Readiness
 from entrepot.events.log import Events
 from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
-from entrepot.metrics.engine_samples import Build
+from entrepot.metrics.engine_samples import Build, Clients
 from entrepot.metrics.family import OPEN_METRICS
-from entrepot.metrics.metrics import UNTRUSTING_SECONDS, Metrics, Sources
+from entrepot.metrics.metrics import CLIENTS_SECONDS, Metrics, Sources
 from entrepot.metrics.request_tallies import RequestTallies
 from entrepot.pull.cache import Cache
 from entrepot.storage.store import Store
@@ -31,7 +31,7 @@ class World:
     metrics: Metrics = field(init=False)
     context: Context = field(init=False)
     requests: RequestTallies = field(default_factory=RequestTallies)
-    untrusting: int = 0
+    clients: Clients = field(default_factory=Clients)
     now: float = 1000.0
 
     async def lines(self, accept: str = "") -> list[str]:
@@ -57,11 +57,12 @@ def run(tmp_path: Path) -> Iterator[Run]:
                 readiness = Readiness(world.context.store_thread, lambda: world.now, 0.2)
                 readiness.phase = Phase.RUNNING
                 sources = Sources(
-                    Build("0.1.0", "12.3.1", 2e9, store.limit),
+                    Build("0.1.0", "12.3.1", store.limit),
                     world.context,
                     Cache(world.context),
                     readiness,
-                    lambda: world.untrusting,
+                    lambda: 2e9,
+                    lambda: world.clients,
                 )
                 world.metrics = Metrics(world.requests, sources)
                 await scenario(world)
@@ -113,14 +114,16 @@ def test_a_store_that_hangs_is_waited_for_no_longer_than_its_check(run: Run) -> 
     run(scenario)
 
 
-def test_clients_without_the_ca_are_counted_now_and_then(run: Run) -> None:
+def test_clients_are_counted_now_and_then(run: Run) -> None:
     """To count them is to look at all that are known."""
 
     async def scenario(world: World) -> None:
         await world.lines()
-        world.untrusting = 3
+        world.clients = Clients(3, 2)
         assert "entrepot_untrusting_clients 0.0" in await world.lines()
-        world.now += UNTRUSTING_SECONDS
-        assert "entrepot_untrusting_clients 3.0" in await world.lines()
+        world.now += CLIENTS_SECONDS
+        lines = await world.lines()
+        assert "entrepot_untrusting_clients 3.0" in lines
+        assert "entrepot_authority_waiting_clients 2.0" in lines
 
     run(scenario)
