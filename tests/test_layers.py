@@ -33,6 +33,7 @@ ROOMS = (
     "maintenance",
     "control",
     "endpoints",
+    "metrics",
     "app",
     "mitm",
     "cli",
@@ -50,6 +51,7 @@ LIBRARIES = {
     "cryptography": ("mitm",),
     "h11": ("mitm",),
     "OpenSSL": ("mitm",),
+    "prometheus_client": ("metrics",),
     "entrepot_ca": ("app", "cli"),
 }
 """Which rooms may import what is not of the standard library."""

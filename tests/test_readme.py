@@ -22,6 +22,7 @@ from entrepot.config.options import OPTIONS
 from entrepot.events.counters import Counter
 from entrepot.events.fields import EventFields
 from entrepot.events.table import Event
+from entrepot.metrics.metrics import FAMILIES
 from entrepot.protocol.identifiers import Origin
 
 SOURCE = "\n".join(
@@ -71,6 +72,7 @@ OTHERS_OPTIONS = {
     "--fuzz-requests",  # pytest, in tests/attack
 }
 COMMAND = re.compile(r"entrepot (ca|serve|ls|show|rm|pin|unpin)\b")
+METRICS = {family.name for family in FAMILIES}
 TEST_ID = re.compile(r"tests/[\w/]+\.py::\w+")
 """A test, as pytest names it."""
 
@@ -273,12 +275,22 @@ def test_every_event_named_is_logged() -> None:
     assert [e for e in events if e not in logged | EventFields.__annotations__.keys()] == []
 
 
+def test_every_metric_named_exists() -> None:
+    texts = [*SPANS, *(code for page in PAGES for _, code in page.code)]
+    named = {name for text in texts for name in re.findall(r"\bentrepot_[a-z_]*[a-z]\b", text)}
+    named -= {option.mitmproxy for option in OPTIONS}
+    groups = {"entrepot_store", "entrepot_disk", "entrepot_ca"}  # with `*`, and a package
+    assert "entrepot_sent_bytes_total" in named
+    assert named - METRICS - groups == set()
+
+
 def _not_events() -> set[str]:
     ours = {name for option in OPTIONS for name in (option.name, option.mitmproxy)}
     theirs = {"http_proxy", "https_proxy", "block_global", "ssl_bump", "ssl_insecure"}
     shown = {"untrusting_clients", "others_trust"}  # keys of healthz
     shown |= {"media_type", "next_offset", "dry_run"}  # of the control socket, and its codes
     shown |= {"bad_request", "not_cached", "too_large", "no_limit"}
+    shown |= METRICS | {"rule_files"}  # which is Prometheus's
     health = (ROOT / "docs/healthz.schema.json").read_text(encoding="utf-8")
     told = set(re.findall(r'"([a-z_]+)"', health))  # fields, and what they say
     return ours | theirs | shown | told | {"ca_sha256", "password_file", "password_env"}

@@ -12,6 +12,7 @@ from typing import Any
 from docs.pages import DOCS, ROOT, Page, marks
 from entrepot.config.options import OPTIONS, Option
 from entrepot.events.documentation import counters_table, markdown_table
+from entrepot.metrics.documentation import metrics_table
 from entrepot.protocol import cache_status
 from entrepot.protocol.quirks import CLIENTS, REGISTRIES, Quirk
 from test_layers import PACKAGE, ROOMS
@@ -98,6 +99,7 @@ BLOCKS: dict[str, tuple[Page, Callable[[], str]]] = {
     "events": (DOCS["operations"], markdown_table),
     "counters": (DOCS["operations"], counters_table),
     "healthz": (DOCS["operations"], healthz),
+    "metrics": (DOCS["metrics"], metrics_table),
     "quirks-of-registries": (DOCS["quirks"], lambda: quirks_of(*REGISTRIES)),
     "quirks-of-clients": (DOCS["quirks"], lambda: quirks_of(*CLIENTS)),
     "rooms": (DOCS["architecture"], rooms),

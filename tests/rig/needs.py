@@ -20,6 +20,8 @@ _PACKAGES = {
     "nginx": "nginx-light",
     "nsenter": "util-linux",
     "podman": "podman",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
     "runc": "runc",
     "openssl": "openssl",
     "setpriv": "util-linux",

@@ -9,6 +9,7 @@ intercepted; pings, tokens, mirrors and own pages; the recorder and maintenance 
 import asyncio
 import secrets
 import time
+from importlib import metadata
 
 from entrepot.app.authority_in_use import AuthorityInUse
 from entrepot.app.authority_watch import AuthorityWatch
@@ -35,6 +36,9 @@ from entrepot.http_client.connect.ssrf_guard import Destinations
 from entrepot.maintenance.eviction_log import EvictionLog
 from entrepot.maintenance.housekeeping import Housekeeping
 from entrepot.maintenance.scrubber import Scrubber
+from entrepot.metrics.engine_samples import Build, Clients
+from entrepot.metrics.metrics import Metrics, Sources
+from entrepot.metrics.request_tallies import RequestTallies
 from entrepot.observe.access_log import AccessLog
 from entrepot.observe.record_store import RecordStore
 from entrepot.observe.recorder import Recorder, Writer
@@ -83,6 +87,10 @@ class Engine:
         )
         self.mirrors = Mirrors(context, self.cache, self.hosts, config.mirror, accounts)
         self.readiness = Readiness(context.store_thread, context.clock)
+        # What is known of all that
+        requests = RequestTallies()
+        self.recorder = _recorder(foundation, requests)
+        self.metrics = Metrics(requests, self._metrics_sources())
         self.pages = Pages(
             lambda: self.authority.announcement,
             lambda: dict(events.counts),
@@ -92,9 +100,8 @@ class Engine:
             lambda: described(self.interception.untrusting_clients(), context.wall()),
             self.authority.described,
             config.mirror,
+            self.metrics.page,
         )
-        # What is known of all that
-        self.recorder = _recorder(foundation)
         # Maintenance, and what the administrator asks
         self._housekeeping = Housekeeping(context.store_thread, context.events)
         self._authority_watch = AuthorityWatch(
@@ -119,6 +126,25 @@ class Engine:
         )
         self._start()
 
+    def _metrics_sources(self) -> Sources:
+        build = Build(_version("entrepot"), _version("mitmproxy"), self.foundation.store.limit)
+        return Sources(
+            build,
+            self.context,
+            self.cache,
+            self.readiness,
+            self._authority_expiry,
+            self._count_clients,
+        )
+
+    def _authority_expiry(self) -> float:
+        return self.authority.standing.authority.expires.timestamp()
+
+    def _count_clients(self) -> Clients:
+        authority = self.authority
+        waiting, _ = authority.standing.waiting(authority.clients, self.context.wall())
+        return Clients(len(self.interception.untrusting_clients()), len(waiting))
+
     def _start(self) -> None:
         _log_what_was_read(self.foundation)
         self.recorder.start()
@@ -142,10 +168,17 @@ class Engine:
         self.foundation.store.close()
 
 
-def _recorder(foundation: Foundation) -> Recorder:
-    """Who takes the records of requests, with who writes them as the administrator decided."""
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _recorder(foundation: Foundation, metrics: Writer) -> Recorder:
+    """Who takes the records of requests: the metrics, and who else as the administrator decided."""
     config, events = foundation.config, foundation.events
-    writers: list[Writer] = []
+    writers = [metrics]
     if config.record is not Recorded.NONE:
         retention = Retention(config.record_keep, config.record_size)
         writers.append(RecordStore(config.data, events, retention, clock=steady, wall=time.time))

@@ -60,6 +60,11 @@ class Cache:
         """How many blobs are being fetched."""
         return len(self._fetches.running)
 
+    @property
+    def followers(self) -> int:
+        """How many clients wait for the bytes of one of these."""
+        return sum(download.file.followers for download in self._fetches.running.values())
+
     @staticmethod
     def is_cacheable(method: str, endpoint: Endpoint) -> bool:
         """Whether a request is one for :meth:`handle`."""

@@ -8,6 +8,7 @@ it becomes a 500 here: promise 2 fails closed.
 from mitmproxy import connection, http
 
 from entrepot.endpoints.login_requests import LARGEST_FORM
+from entrepot.endpoints.page_request import PageRequest
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.errors import unavailable
@@ -40,6 +41,18 @@ NOWHERE = Origin("http", SELF, 80)
 _BODY_AT_MIRROR = error_answer(405, "UNSUPPORTED", "a mirror is for pulling").adding(
     ("Allow", "GET, HEAD"), cache_status.ERROR
 )
+
+
+def _page_request(flow: http.HTTPFlow, proxy_port: int | None = None) -> PageRequest:
+    """A request to the proxy itself; ``proxy_port`` is the proxy's, where it came to another."""
+    return PageRequest(
+        flow.request.method.upper(),
+        flow.request.path,
+        translate.fields_of(flow.request),
+        flow.request.raw_content or b"",
+        client_of(flow.client_conn),
+        proxy_port,
+    )
 
 
 class Requests:
@@ -173,9 +186,7 @@ class Requests:
     async def _own_page(self, flow: http.HTTPFlow) -> Answer:
         if speaks_registry(flow.request):
             return self._mistaken.no_registry(flow.client_conn)
-        request = flow.request
-        host = request.host_header or ""
-        return await self._state.parts().pages.answer(request.method, request.path, host)
+        return await self._state.parts().pages.answer(_page_request(flow))
 
     def _check_destination(self, flow: http.HTTPFlow, answer: Answer) -> None:
         """Raise DestinationError where it is known by now that this client is not led there.
@@ -191,8 +202,8 @@ class Requests:
     async def _answer_at_mirror(self, flow: http.HTTPFlow) -> Answer:
         parts, request = self._state.parts(), translate.request_of(flow, NOWHERE)
         if request.path != "/v2" and not request.path.startswith("/v2/"):
-            host, port = flow.request.host_header or "", self._state.proxy_port
-            return await parts.pages.answer(request.method, request.path, host, port)
+            asked = _page_request(flow, self._state.proxy_port)
+            return await parts.pages.answer(asked)
         mirror = self._state.mirror_modes[flow.client_conn.proxy_mode.full_spec]
         begin_record(flow, *parts.mirrors.subject(request, mirror))
         return await parts.mirrors.answer(request, mirror)

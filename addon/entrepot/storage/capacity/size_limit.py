@@ -84,6 +84,12 @@ class SizeLimit:
         over = used + self._beside() + self.drafts_excess() + extra - self.limit
         return over, reserve + unwritten - free
 
+    def usage(self) -> "Usage":
+        """What is taken of the limit and the disk."""
+        unfinished = self.idle.granted + self.downloads.granted + self.drafts.granted
+        held = int(self._blobs.volume()) + self._beside()
+        return Usage(len(self._blobs), held + unfinished, unfinished, self.limit, *self._disk())
+
     def room(self) -> "DiskRoom":
         """What could be held on this disk now, whatever the limit says; nothing is under way."""
         free, reserve = self._disk()
@@ -95,6 +101,22 @@ class SizeLimit:
         state = os.statvfs(self._partials)
         reserve = min(_RESERVE, state.f_blocks * state.f_frsize // _RESERVE_SHARE)
         return state.f_bavail * state.f_frsize, reserve
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the store takes; all but ``objects`` in bytes."""
+
+    objects: int
+    """Blobs and manifests."""
+    held: int
+    """Objects, databases and unfinished files."""
+    unfinished: int
+    """What unfinished files take of it; drafts of pushes may be above the limit."""
+    limit: int
+    free: int
+    reserve: int
+    """Of the disk."""
 
 
 @dataclass(frozen=True, slots=True)
