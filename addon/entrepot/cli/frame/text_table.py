@@ -1,4 +1,4 @@
-"""Tables for people, no wider than their terminal; sizes and ages as people say them."""
+"""Tables for people, no wider than their terminal; sizes and times as people say them."""
 
 import shutil
 import sys
@@ -43,11 +43,27 @@ def size(count: int) -> str:
     return f"{number:.0f} {_UNITS[unit]}" if unit == 0 else f"{number:.1f} {_UNITS[unit]}"
 
 
+def duration(seconds: float) -> str:
+    """How long: `5 min`, `3 d`; below a second `0 s`."""
+    for span, unit in _SPANS:
+        if seconds >= span:
+            return f"{int(seconds) // span} {unit}"
+    return "0 s"
+
+
+def told(done: int, total: int | None, seconds: float) -> str:
+    """How far a transfer is: `1.2 GiB of 5.0 GiB, 31.0 MiB/s, 2 min left`."""
+    rate = done / seconds if seconds > 0 else 0.0
+    words = [size(done) if total is None else f"{size(done)} of {size(total)}"]
+    if rate > 0 and done != total:
+        words.append(f"{size(int(rate))}/s")
+        if total is not None:
+            words.append(f"{duration((total - done) / rate)} left")
+    return ", ".join(words)
+
+
 def age(text: str, now: datetime | None = None) -> str:
     """How long ago a time was, as the documents say it: `5 min`, `3 d`."""
     moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     seconds = int(((now or datetime.now(UTC)) - moment).total_seconds())
-    for span, unit in _SPANS:
-        if seconds >= span:
-            return f"{seconds // span} {unit}"
-    return "now"
+    return duration(seconds) if seconds >= 1 else "now"
