@@ -24,6 +24,7 @@ from entrepot.protocol.routes import READS, Blob, Endpoint, Manifest
 from entrepot.pull.authorization import Authorization
 from entrepot.pull.blobs.fetches import Fetches
 from entrepot.pull.blobs.lookup import BlobLookup
+from entrepot.pull.running import RunningFetch, running_fetches
 from entrepot.pull.manifests.by_digest import ManifestsByDigest
 from entrepot.pull.manifests.fetch import ManifestFetch, NoManifestError
 from entrepot.pull.manifests.held import HeldManifests
@@ -64,6 +65,10 @@ class Cache:
     def followers(self) -> int:
         """How many clients wait for the bytes of one of these."""
         return sum(download.file.followers for download in self._fetches.running.values())
+
+    def running(self) -> list[RunningFetch]:
+        """What is being fetched now, the earliest first."""
+        return running_fetches(self._fetches.running, self._context.clock())
 
     @staticmethod
     def is_cacheable(method: str, endpoint: Endpoint) -> bool:
