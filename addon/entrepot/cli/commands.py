@@ -13,6 +13,12 @@ GROUPS = {
 
 COMMANDS = (
     Command("serve", "entrepot.cli.serve:serve", "run the proxy", "The proxy"),
+    Command(
+        "status",
+        "entrepot.cli.running.status:status",
+        "whether it runs, how it does, what it does now",
+        "The proxy",
+    ),
     Command("ls", "entrepot.cli.images.ls:ls", "list the images that are cached", "Images"),
     Command(
         "show", "entrepot.cli.images.show:show", "show an image, and what it is made of", "Images"

@@ -24,13 +24,13 @@ from entrepot.protocol.routes import READS, Blob, Endpoint, Manifest
 from entrepot.pull.authorization import Authorization
 from entrepot.pull.blobs.fetches import Fetches
 from entrepot.pull.blobs.lookup import BlobLookup
-from entrepot.pull.running import RunningFetch, running_fetches
 from entrepot.pull.manifests.by_digest import ManifestsByDigest
 from entrepot.pull.manifests.fetch import ManifestFetch, NoManifestError
 from entrepot.pull.manifests.held import HeldManifests
 from entrepot.pull.manifests.tag_history import TagHistory
 from entrepot.pull.manifests.tag_revalidation import ManifestsByTag
 from entrepot.pull.pull import Pull, TagPull
+from entrepot.pull.running import RunningFetch, running_fetches
 from entrepot.pull.stale import StaleIfError
 from entrepot.push.capture import PushCapture
 from entrepot.upstream.context import Context

@@ -2,7 +2,8 @@
 
 import shutil
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -26,6 +27,21 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: set
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         print("  ".join(cells).rstrip())
+
+
+def print_fields(rows: Iterable[tuple[str, str]]) -> None:
+    """Print names and what they are, below each other; on a terminal within its width."""
+    table = list(rows)
+    width = max(len(name) for name, _ in table)
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for name, text in table:
+        lines = [text]
+        if columns is not None and len(text) + width + 2 > columns:
+            room = max(_LEAST, columns - width - 2)
+            lines = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
+        print(f"{name.ljust(width)}  {lines[0]}".rstrip())
+        for line in lines[1:]:
+            print(" " * (width + 2) + line)
 
 
 def _fitted(cell: str, width: int) -> str:
@@ -64,6 +80,6 @@ def told(done: int, total: int | None, seconds: float) -> str:
 
 def age(text: str, now: datetime | None = None) -> str:
     """How long ago a time was, as the documents say it: `5 min`, `3 d`."""
-    moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    moment = datetime.fromisoformat(text)
     seconds = int(((now or datetime.now(UTC)) - moment).total_seconds())
     return duration(seconds) if seconds >= 1 else "now"
