@@ -7,6 +7,7 @@ command of. The order is that of ``entrepot --help``.
 from entrepot.cli.frame.command_tree import Command
 
 GROUPS = {
+    "config": "the settings",
     "ca": "the local certificate authority",
 }
 """Commands of two words: the first, and what it is about."""
@@ -27,6 +28,12 @@ COMMANDS = (
     Command("pin", "entrepot.cli.images.pin:pin", "keep images from being evicted", "Images"),
     Command(
         "unpin", "entrepot.cli.images.pin:unpin", "let pinned images be evicted again", "Images"
+    ),
+    Command(
+        "config check",
+        "entrepot.cli.config.check:check",
+        "find what is wrong, and say what is in force",
+        "Set-up",
     ),
     Command(
         "ca show",

@@ -11,16 +11,19 @@ _SPANS = ((365 * 86400, "y"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _LEAST = 12
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> None:
+def print_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: set[int], *, gives_way: int = 0
+) -> None:
     """Print rows under their header; the columns ``right`` are set to the right.
 
-    On a terminal the first column gives way to its width, in its middle.
+    On a terminal the column ``gives_way`` gives way to its width, in its middle.
     """
     table = [header, *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     if sys.stdout.isatty():
-        rest = sum(widths[1:]) + 2 * (len(widths) - 1)
-        widths[0] = min(widths[0], max(_LEAST, shutil.get_terminal_size().columns - rest))
+        rest = sum(widths) - widths[gives_way] + 2 * (len(widths) - 1)
+        room = max(_LEAST, shutil.get_terminal_size().columns - rest)
+        widths[gives_way] = min(widths[gives_way], room)
     for row in table:
         cells = [
             cell.rjust(width) if column in right else _fitted(cell, width).ljust(width)
