@@ -20,6 +20,18 @@ COMMANDS = (
         "whether it runs, how it does, what it does now",
         "The proxy",
     ),
+    Command(
+        "stats", "entrepot.cli.running.stats:stats", "what it saved, and for whom", "The proxy"
+    ),
+    Command(
+        "top", "entrepot.cli.running.top:top", "what goes on, live: a screen to watch", "The proxy"
+    ),
+    Command(
+        "log",
+        "entrepot.cli.running.log:log",
+        "requests or pulls, what was answered and why",
+        "The proxy",
+    ),
     Command("ls", "entrepot.cli.images.ls:ls", "list the images that are cached", "Images"),
     Command(
         "show", "entrepot.cli.images.show:show", "show an image, and what it is made of", "Images"

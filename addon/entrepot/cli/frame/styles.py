@@ -3,11 +3,11 @@
 import os
 import sys
 
-_CODES = {"good": "32", "warning": "33", "bad": "1;31", "heading": "1", "faint": "2"}
+_CODES = {"plain": "0", "good": "32", "warning": "33", "bad": "1;31", "heading": "1", "faint": "2"}
 
 
 def styled(text: str, style: str) -> str:
-    """The text in a style: good, warning, bad, heading or faint."""
+    """The text in a style: plain, good, warning, bad, heading or faint."""
     if not has_colours():
         return text
     return f"\x1b[{_CODES[style]}m{text}\x1b[0m"

@@ -62,6 +62,16 @@ def size(count: int) -> str:
     return f"{number:.0f} {_UNITS[unit]}" if unit == 0 else f"{number:.1f} {_UNITS[unit]}"
 
 
+def count(number: int) -> str:
+    """A number with its thousands apart: `12,345`."""
+    return f"{number:,}"
+
+
+def share(part: int, whole: int) -> str:
+    """How much of it: `94%`; `-` of nothing."""
+    return f"{100 * part / whole:.0f}%" if whole else "-"
+
+
 def duration(seconds: float) -> str:
     """How long: `5 min`, `3 d`; below a second `0 s`."""
     for span, unit in _SPANS:

@@ -101,7 +101,7 @@ def test_the_command_line_says_more_than_the_environment() -> None:
 
 
 def test_registries_of_tables_are_of_the_tables(file: Path) -> None:
-    file.write_text('[registry."ghcr.io"]\nusername = "x"\npassword_env = "PASS_OF_GHCR"\n')
-    found = checked(str(file), PASS_OF_GHCR="x")
+    file.write_text('[registry."ghcr.io"]\nusername = "x"\npassword_env = "OF_GHCR"\n')
+    found = checked(str(file), OF_GHCR="x")
     (registry,) = (one for one in found.settings if one.name == "registry")
     assert (registry.value, registry.origin) == ("ghcr.io", "the registry tables")
