@@ -42,6 +42,12 @@ COMMANDS = (
         "unpin", "entrepot.cli.images.pin:unpin", "let pinned images be evicted again", "Images"
     ),
     Command(
+        "doctor",
+        "entrepot.cli.doctor.doctor:doctor",
+        "check all that it depends on, with a fix for each finding",
+        "Set-up",
+    ),
+    Command(
         "config check",
         "entrepot.cli.config.check:check",
         "find what is wrong, and say what is in force",
