@@ -82,13 +82,12 @@ class Terminal:
         """Press keys."""
         os.write(self._ours, keys.encode())
 
-    def read_until(self, words: str, within: float = 20) -> str:
-        """Read until it wrote these words; raise `RigError` where it does not."""
+    def read_until(self, words: str, within: float = 20, *, after: int = 0) -> None:
+        """Read until it wrote these words after so much text; raise `RigError` where not."""
         deadline = time.monotonic() + within
-        while words not in self.text:
+        while words not in self.text[after:]:
             if not self._read(deadline - time.monotonic()):
-                raise RigError(f"{words!r} was not written, but {self.text!r}")
-        return self.text
+                raise RigError(f"{words!r} was not written, but {self.text[after:]!r}")
 
     def end(self, within: float = 20) -> int:
         """Read until it ends; its status."""

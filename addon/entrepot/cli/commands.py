@@ -48,6 +48,12 @@ COMMANDS = (
         "Set-up",
     ),
     Command(
+        "completion",
+        "entrepot.cli.completion:completion",
+        "a script for your shell, so that it completes commands and images",
+        "Set-up",
+    ),
+    Command(
         "config check",
         "entrepot.cli.config.check:check",
         "find what is wrong, and say what is in force",
