@@ -60,7 +60,6 @@ complete --command {_PROGRAM} --no-files \\
     " an upgrade. Images are those that the running proxy holds.",
     examples=(
         ("entrepot completion bash > /etc/bash_completion.d/entrepot", "bash, for all users"),
-        ("source <(entrepot completion bash)", "bash, for this shell"),
         ("entrepot completion zsh > /usr/local/share/zsh/site-functions/_entrepot", "zsh"),
         ("entrepot completion fish > ~/.config/fish/completions/entrepot.fish", "fish"),
     ),

@@ -67,7 +67,9 @@ def log(
         Literal["hit", "miss", "collapsed", "bypass", "error", "tunnel"] | None, _OUTCOME
     ] = None,
     since: Annotated[str, typer.Option("--since", metavar="DURATION", help=SINCE_HELP)] = "all",
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="at most so many")] = 50,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", metavar="N", min=0, help="at most so many")
+    ] = 50,
     pulls: Annotated[bool, typer.Option("--pulls", help="pulls, instead of requests")] = False,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="and those that come, until ^C")

@@ -41,7 +41,7 @@ def stats(
     *,
     since: Annotated[str, typer.Option("--since", metavar="DURATION", help=SINCE_HELP)] = "7d",
     top: Annotated[
-        int, typer.Option("--top", min=0, max=1000, help="so many images and clients")
+        int, typer.Option("--top", metavar="N", min=0, max=1000, help="so many images and clients")
     ] = 10,
 ) -> None:
     """Print them. Raises ``StartError``."""
