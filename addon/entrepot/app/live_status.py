@@ -10,6 +10,7 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
+from entrepot.app.authority_in_use import AuthorityInUse
 from entrepot.app.foundation import Foundation
 from entrepot.control.documents import Document, time_text
 from entrepot.endpoints.healthz import upstream_problems
@@ -30,6 +31,7 @@ class Parts(Protocol):
     """What is needed of an engine."""
 
     foundation: Foundation
+    authority: AuthorityInUse
     context: Context
     cache: Cache
     interception: Interception
@@ -66,7 +68,7 @@ async def _look(parts: Parts, started: float) -> Document:
         "listening": list(_listening(parts.foundation)),
         "data": str(config.data),
         "usage": None if usage is None else asdict(usage),
-        "authority": _authority(parts.foundation),
+        "authority": _authority(parts.authority),
         "offline": config.offline,
         "upstream_proxy": None if proxy is None else proxy.url,
         "downloads": [_download(one) for one in parts.cache.running()],
@@ -86,13 +88,12 @@ def _listening(foundation: Foundation) -> Iterator[Document]:
         yield {"as": "mirror", "address": str(mirror), "registry": registry}
 
 
-def _authority(foundation: Foundation) -> Document:
-    authority = foundation.authority
+def _authority(in_use: AuthorityInUse) -> Document:
+    authority = in_use.standing.authority
     return {
         "file": str(authority.path),
-        "fingerprint": authority.fingerprint,
-        "expires": time_text(authority.expires.timestamp()),
         "permitted": list(authority.permitted),
+        **in_use.described(),
     }
 
 

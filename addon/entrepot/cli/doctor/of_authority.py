@@ -22,7 +22,7 @@ def check_authority(config: Config, now: datetime) -> Iterator[Finding]:
         return
     if authority.expires_within(now):
         said = f"it expires on {authority.expires:%Y-%m-%d}"
-        yield warning("authority", said, "see `entrepot ca --help`")
+        yield warning("authority", said, "entrepot ca rotate")
     else:
         yield ok("authority", f"good until {authority.expires:%Y-%m-%d}")
     yield _trust(authority)

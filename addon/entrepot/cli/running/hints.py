@@ -15,7 +15,7 @@ def hints(told: dict[str, Any], now: datetime) -> Iterator[str]:
     """Say them, of the status of a running proxy."""
     expires = datetime.fromisoformat(told["authority"]["expires"])
     if expires < now + _SOON:
-        yield f"the authority expires on {expires:%Y-%m-%d}: see `entrepot ca --help`"
+        yield f"the authority expires on {expires:%Y-%m-%d}: `entrepot ca rotate`"
     usage = told["usage"]
     if usage is not None:
         attainable = usage["held"] + usage["free"] - usage["reserve"]

@@ -115,10 +115,20 @@ def _fields(told: Document, now: datetime) -> Iterator[tuple[str, str]]:
     authority = told["authority"]
     names = ", ".join(authority["permitted"]) or "any name"
     yield "authority", f"{authority['fingerprint']}, for {names}, until {authority['expires'][:10]}"
+    rotation = authority["rotation"]
+    if rotation is not None:
+        yield "rotation", _rotation(rotation)
     if told["offline"]:
         yield "upstream", "offline: no registry is asked"
     elif told["upstream_proxy"] is not None:
         yield "upstream", f"through {told['upstream_proxy']}"
+
+
+def _rotation(rotation: Document) -> str:
+    ready = f"{rotation['waiting']} of {rotation['clients']} clients may not be ready"
+    if rotation["phase"] == "switched":
+        return f"the successor signs since {rotation['switch'][:10]}; {ready}"
+    return f"a successor signs from {rotation['switch'][:10]} on; {ready}"
 
 
 def _place(listening: Document) -> str:
