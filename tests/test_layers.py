@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "addon/entrepot"
 
 ROOMS = (
+    "version",
     "bounded_map",
     "events",
     "protocol",
@@ -33,6 +34,7 @@ ROOMS = (
     "control",
     "endpoints",
     "admin",
+    "metrics",
     "app",
     "mitm",
     "cli",
@@ -54,6 +56,7 @@ LIBRARIES = {
     "uvicorn": ("admin",),
     "jinja2": ("admin",),
     "markupsafe": ("admin",),
+    "prometheus_client": ("metrics",),
     "entrepot_ca": ("app", "cli"),
 }
 """Which rooms may import what is not of the standard library."""

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from entrepot.admin.access.admin_token import AdminToken
 from entrepot.admin.admin_thread import AdminThread
 from entrepot.admin.data.sources import Sources
-from entrepot.admin.handover import Application, PageRequest
+from entrepot.admin.handover import Application
+from entrepot.endpoints.page_request import PageRequest
 from entrepot.protocol.messages import Answer
 
 _PATHS = ("/ui", "/api")
@@ -27,7 +28,7 @@ class AdminSite:
         """Whether a request to the proxy itself is for the page: of a browser, at `/`."""
         path = request.path
         if path == "/" and request.method in ("GET", "HEAD"):
-            return request.accepts_html()
+            return "text/html" in request.value("accept")
         return any(path == own or path.startswith(f"{own}/") for own in _PATHS)
 
     async def answer(self, request: PageRequest) -> Answer:

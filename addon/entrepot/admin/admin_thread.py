@@ -11,7 +11,8 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 
-from entrepot.admin.handover import Application, PageRequest, hand_over
+from entrepot.admin.handover import Application, hand_over
+from entrepot.endpoints.page_request import PageRequest
 from entrepot.events.log import Events
 from entrepot.events.table import Event
 from entrepot.protocol.messages import Answer, error_answer

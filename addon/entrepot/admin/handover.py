@@ -1,10 +1,10 @@
 """A request handed to the page's application as ASGI has it, and its whole answer taken back."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from entrepot.endpoints.page_request import PageRequest
 from entrepot.protocol.messages import Answer, Fields
 
 Application = Callable[
@@ -16,27 +16,6 @@ Application = Callable[
     Awaitable[None],
 ]
 _FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "date"})
-
-
-@dataclass(frozen=True, slots=True)
-class PageRequest:
-    """A request for the page, whichever way it came; ``target`` is as in a request line."""
-
-    method: str
-    target: str
-    headers: Fields
-    content: bytes
-    client: str
-
-    @property
-    def path(self) -> str:
-        """The path alone, as it was spelt."""
-        return self.target.partition("?")[0]
-
-    def accepts_html(self) -> bool:
-        """Whether a browser asks."""
-        accepted = (value for name, value in self.headers if name.lower() == "accept")
-        return any("text/html" in value for value in accepted)
 
 
 async def hand_over(application: Application, request: PageRequest) -> Answer:

@@ -4,7 +4,6 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Coroutine
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
 from entrepot.admin.data.sources import Live, Sources
@@ -18,6 +17,7 @@ from entrepot.endpoints.untrusting_clients import described
 from entrepot.pull.cache import Cache
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.interception import Interception
+from entrepot.version import VERSION
 
 
 class Parts(Protocol):
@@ -45,7 +45,7 @@ def page_sources(parts: Parts, administration: Administration) -> Sources:
         context.clock,
         context.wall,
         time.time(),
-        _version(),
+        VERSION,
     )
 
 
@@ -68,13 +68,6 @@ def _looking(parts: Parts) -> Callable[[], Coroutine[Any, Any, Live]]:
         )
 
     return look
-
-
-def _version() -> str:
-    try:
-        return version("entrepot")
-    except PackageNotFoundError:  # a checkout, by mitmdump
-        return "unknown"
 
 
 def admin_sockets(place: Listen) -> list[socket.socket]:

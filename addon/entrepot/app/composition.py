@@ -10,6 +10,7 @@ page beside them all.
 import asyncio
 import secrets
 import time
+from importlib import metadata
 
 from entrepot.admin.admin_site import AdminSite
 from entrepot.app.admin_page import page_sources
@@ -17,6 +18,7 @@ from entrepot.app.authority_in_use import AuthorityInUse
 from entrepot.app.authority_watch import AuthorityWatch
 from entrepot.app.clock import steady
 from entrepot.app.foundation import Foundation
+from entrepot.app.live_status import status_request
 from entrepot.auth.client_allowlist import ClientAllowlist
 from entrepot.auth.grants import Access
 from entrepot.auth.token_servers import Realms
@@ -38,6 +40,9 @@ from entrepot.http_client.connect.ssrf_guard import Destinations
 from entrepot.maintenance.eviction_log import EvictionLog
 from entrepot.maintenance.housekeeping import Housekeeping
 from entrepot.maintenance.scrubber import Scrubber
+from entrepot.metrics.engine_samples import Build, Clients
+from entrepot.metrics.metrics import Metrics, Sources
+from entrepot.metrics.request_tallies import RequestTallies
 from entrepot.observe.access_log import AccessLog
 from entrepot.observe.record_store import RecordStore
 from entrepot.observe.recorder import Recorder, Writer
@@ -86,6 +91,10 @@ class Engine:
         )
         self.mirrors = Mirrors(context, self.cache, self.hosts, config.mirror, accounts)
         self.readiness = Readiness(context.store_thread, context.clock)
+        # What is known of all that
+        requests = RequestTallies()
+        self.recorder = _recorder(foundation, requests)
+        self.metrics = Metrics(requests, self._metrics_sources())
         self.pages = Pages(
             lambda: self.authority.announcement,
             lambda: dict(events.counts),
@@ -94,9 +103,9 @@ class Engine:
             context.wall,
             lambda: described(self.interception.untrusting_clients(), context.wall()),
             self.authority.described,
+            config.mirror,
+            self.metrics.page,
         )
-        # What is known of all that
-        self.recorder = _recorder(foundation)
         # Maintenance, and what the administrator asks
         self._housekeeping = Housekeeping(context.store_thread, context.events)
         self._authority_watch = AuthorityWatch(
@@ -115,6 +124,7 @@ class Engine:
         self.proxy_port: int | None = None
         """Where clients of the forward proxy come, once it listens."""
         self.site = AdminSite(page_sources(self, administration))
+        administration.offer("status", status_request(self))
         self._control = ControlSocket(context.store.folder, administration, events)
         self._eviction_log = EvictionLog(context.store.evicted, events)
         self._scrubber = (
@@ -123,6 +133,25 @@ class Engine:
             else None
         )
         self._start()
+
+    def _metrics_sources(self) -> Sources:
+        build = Build(_version("entrepot"), _version("mitmproxy"), self.foundation.store.limit)
+        return Sources(
+            build,
+            self.context,
+            self.cache,
+            self.readiness,
+            self._authority_expiry,
+            self._count_clients,
+        )
+
+    def _authority_expiry(self) -> float:
+        return self.authority.standing.authority.expires.timestamp()
+
+    def _count_clients(self) -> Clients:
+        authority = self.authority
+        waiting, _ = authority.standing.waiting(authority.clients, self.context.wall())
+        return Clients(len(self.interception.untrusting_clients()), len(waiting))
 
     def _start(self) -> None:
         _log_what_was_read(self.foundation)
@@ -148,10 +177,17 @@ class Engine:
         self.foundation.store.close()
 
 
-def _recorder(foundation: Foundation) -> Recorder:
-    """Who takes the records of requests, with who writes them as the administrator decided."""
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _recorder(foundation: Foundation, metrics: Writer) -> Recorder:
+    """Who takes the records of requests: the metrics, and who else as the administrator decided."""
     config, events = foundation.config, foundation.events
-    writers: list[Writer] = []
+    writers = [metrics]
     if config.record is not Recorded.NONE:
         retention = Retention(config.record_keep, config.record_size)
         writers.append(RecordStore(config.data, events, retention, clock=steady, wall=time.time))

@@ -29,6 +29,7 @@ from mitmproxy.proxy.mode_specs import TransparentMode
 from entrepot.app.admin_page import admin_sockets
 from entrepot.app.composition import Engine
 from entrepot.app.foundation import Foundation
+from entrepot.app.service_notification import notify_ready, notify_stopping
 from entrepot.app.socket_activation import Place, Sockets
 from entrepot.app.start_error import StartError
 from entrepot.config.load import load_config
@@ -188,6 +189,8 @@ class Entrepot:
             ca_sha256=parts.authority.standing.authority.fingerprint,
         )
         parts.readiness.phase = Phase.RUNNING
+        places = ", ".join(place for place in roads.values() if place)
+        notify_ready(os.environ, f"listening on {places}")
 
     def _listen_for_page(self, parts: Engine) -> list[tuple[Any, ...]]:
         """Serve the page where ``--admin`` says; the addresses. Where it cannot, a line says so."""
@@ -209,6 +212,7 @@ class Entrepot:
             return
         parts = self._state.parts()
         parts.readiness.phase = Phase.DRAINING
+        notify_stopping(os.environ)
         self._inherited.stop_accepting()
         if busy := self._drain.begin():
             parts.events.log(Event.DRAIN_BEGUN, connections=busy, hint="a second signal ends it")

@@ -61,6 +61,11 @@ class Cache:
         """How many blobs are being fetched."""
         return len(self._fetches.running)
 
+    @property
+    def followers(self) -> int:
+        """How many clients wait for the bytes of one of these."""
+        return sum(download.file.followers for download in self._fetches.running.values())
+
     def running(self) -> list[RunningFetch]:
         """What is being fetched now, the earliest first."""
         return running_fetches(self._fetches.running, self._context.clock())

@@ -150,11 +150,9 @@ class Store:
         size_limit = SizeLimit(
             self._blob_cache, self.partials.folder, self.limit, self._steady, beside=index.volume
         )
-        self.evicted = Evicted(self._events)
         self._size_limit = size_limit
-        self._eviction = eviction = Eviction(
-            size_limit, self._blob_cache, self.evicted, self._clock
-        )
+        self.evicted = Evicted(self._events)
+        eviction = Eviction(size_limit, self._blob_cache, self.evicted, self._clock)
         self.downloads = DownloadClaims(size_limit, eviction, health)
         self.drafts = DraftClaims(size_limit, eviction, health)
         blob_rows = BlobRows(self._blob_cache, self._clock, self._found_damaged)
@@ -237,8 +235,9 @@ class Store:
 
     @guarded
     def usage(self) -> Usage:
-        """What is taken of the limit, and of the disk."""
-        return self._size_limit.usage(self._eviction.pinned)
+        """What it takes of its limit and its disk; reads no table. Raises :class:`StoreError`."""
+        with self._size_limit.lock:
+            return self._size_limit.usage()
 
     # What it needs while it runs: see ``maintenance.housekeeping``
 

@@ -109,7 +109,7 @@ class GrowingFile:
 
     @property
     def followers(self) -> int:
-        """How many clients wait for the bytes."""
+        """How many clients wait for the bytes; for any thread."""
         return len(self._followers)
 
     def add_follower(self, follower: int) -> None:

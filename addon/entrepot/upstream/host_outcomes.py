@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from entrepot.bounded_map import BoundedMap
+from entrepot.http_client.request import Observer
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.statuses import is_failure
 from entrepot.upstream.rate_limits import RateLimit
@@ -119,6 +120,8 @@ class HostOutcomes:
 
     def __init__(self, wall: Callable[[], float]) -> None:
         """``wall`` is the time of day."""
+        self.also: Observer | None = None
+        """Who hears of the same."""
         self._wall = wall
         self._lock = threading.Lock()
         self._hosts: BoundedMap[Origin, _Host] = BoundedMap(MOST_HOSTS)
@@ -128,12 +131,16 @@ class HostOutcomes:
         at = self._wall()
         with self._lock:
             self._of(origin).answered(status, seconds, at)
+        if self.also is not None:
+            self.also.answered(origin, status, seconds)
 
     def failed(self, origin: Origin, reason: str) -> None:
         """Take in that there was no answer, or no whole one."""
         at = self._wall()
         with self._lock:
             self._of(origin).failed(reason, at)
+        if self.also is not None:
+            self.also.failed(origin, reason)
 
     def known(self) -> dict[Origin, Outcome]:
         """How each host does, the one last asked at the end."""

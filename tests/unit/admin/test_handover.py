@@ -7,7 +7,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from entrepot.admin.handover import PageRequest, hand_over
+from entrepot.admin.handover import hand_over
+from entrepot.endpoints.page_request import PageRequest
 from entrepot.protocol.messages import Answer
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.endpoints.own_pages import Pages
+from entrepot.endpoints.page_request import PageRequest
 from entrepot.endpoints.readiness import Phase, Readiness
 from entrepot.endpoints.untrusting_clients import described
 from entrepot.events.log import Events
@@ -65,7 +66,7 @@ def pages(readiness: Readiness) -> Pages:
 
 
 def ask(pages: Pages, path: str, method: str = "GET") -> Answer:
-    return asyncio.run(pages.answer(method, path))
+    return asyncio.run(pages.answer(PageRequest(method, path)))
 
 
 def test_the_certificate_can_be_fetched(pages: Pages) -> None:

@@ -7,8 +7,8 @@ it becomes a 500 here: promise 2 fails closed.
 
 from mitmproxy import connection, http
 
-from entrepot.admin.handover import PageRequest
 from entrepot.endpoints.login_requests import LARGEST_FORM
+from entrepot.endpoints.page_request import PageRequest
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.errors import unavailable
@@ -43,13 +43,15 @@ _BODY_AT_MIRROR = error_answer(405, "UNSUPPORTED", "a mirror is for pulling").ad
 )
 
 
-def _page_request(flow: http.HTTPFlow) -> PageRequest:
+def _page_request(flow: http.HTTPFlow, proxy_port: int | None = None) -> PageRequest:
+    """A request to the proxy itself; ``proxy_port`` is the proxy's, where it came to another."""
     return PageRequest(
         flow.request.method.upper(),
         flow.request.path,
         translate.fields_of(flow.request),
         flow.request.raw_content or b"",
         client_of(flow.client_conn),
+        proxy_port,
     )
 
 
@@ -196,7 +198,7 @@ class Requests:
         site, asked = self._state.parts().site, _page_request(flow)
         if site.takes(asked):
             return await site.answer(asked)
-        return await self._state.parts().pages.answer(flow.request.method, flow.request.path)
+        return await self._state.parts().pages.answer(asked)
 
     def _check_destination(self, flow: http.HTTPFlow, answer: Answer) -> None:
         """Raise DestinationError where it is known by now that this client is not led there.
@@ -212,7 +214,8 @@ class Requests:
     async def _answer_at_mirror(self, flow: http.HTTPFlow) -> Answer:
         parts, request = self._state.parts(), translate.request_of(flow, NOWHERE)
         if request.path != "/v2" and not request.path.startswith("/v2/"):
-            return await parts.pages.answer(request.method, request.path)
+            asked = _page_request(flow, self._state.proxy_port)
+            return await parts.pages.answer(asked)
         mirror = self._state.mirror_modes[flow.client_conn.proxy_mode.full_spec]
         begin_record(flow, *parts.mirrors.subject(request, mirror))
         return await parts.mirrors.answer(request, mirror)

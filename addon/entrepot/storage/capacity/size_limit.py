@@ -84,12 +84,11 @@ class SizeLimit:
         over = used + self._beside() + self.drafts_excess() + extra - self.limit
         return over, reserve + unwritten - free
 
-    def usage(self, pinned: int) -> "Usage":
-        """What is taken now; so many of the bytes are ``pinned``."""
-        free, reserve = self._disk()
-        begun = self.idle.granted + self.downloads.granted
-        held = int(self._blobs.volume()) + begun + self._beside()
-        return Usage(held, self.limit, begun, pinned, free, reserve)
+    def usage(self) -> "Usage":
+        """What is taken of the limit and the disk."""
+        unfinished = self.idle.granted + self.downloads.granted + self.drafts.granted
+        held = int(self._blobs.volume()) + self._beside()
+        return Usage(len(self._blobs), held + unfinished, unfinished, self.limit, *self._disk())
 
     def room(self) -> "DiskRoom":
         """What could be held on this disk now, whatever the limit says; nothing is under way."""
@@ -106,16 +105,18 @@ class SizeLimit:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What counts towards the limit at one moment, and the disk below it; in bytes."""
+    """What the store takes; all but ``objects`` in bytes."""
 
+    objects: int
+    """Blobs and manifests."""
     held: int
+    """Objects, databases and unfinished files."""
+    unfinished: int
+    """What unfinished files take of it; drafts of pushes may be above the limit."""
     limit: int
-    begun: int
-    """What unfinished downloads take of it."""
-    pinned: int
     free: int
     reserve: int
-    """What is left free of the disk."""
+    """Of the disk."""
 
 
 @dataclass(frozen=True, slots=True)
