@@ -32,6 +32,11 @@ RESTARTS = 3
 PULLERS = 4
 
 
+NO_OPTION = (
+    "none of --listen, --transparent, --admin, --mirror names port {port}; see ListenStream="
+)
+
+
 @pytest.fixture
 def port() -> int:
     return free_port()
@@ -196,8 +201,7 @@ def _unix(_: int) -> socket.socket:
         (
             lambda port: listening("127.0.0.1", port),
             ":1",
-            "none of --listen, --transparent, --admin, --mirror names port {port}; "
-            "see ListenStream=",
+            NO_OPTION,
         ),
         (
             lambda port: listening("0.0.0.0", port),  # noqa: S104 it is refused
