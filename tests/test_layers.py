@@ -34,6 +34,7 @@ ROOMS = (
     "control",
     "endpoints",
     "metrics",
+    "admin",
     "app",
     "mitm",
     "cli",
@@ -52,6 +53,10 @@ LIBRARIES = {
     "h11": ("mitm",),
     "OpenSSL": ("mitm",),
     "prometheus_client": ("metrics",),
+    "starlette": ("admin",),
+    "uvicorn": ("admin",),
+    "jinja2": ("admin",),
+    "markupsafe": ("admin",),
     "entrepot_ca": ("app", "cli"),
 }
 """Which rooms may import what is not of the standard library."""

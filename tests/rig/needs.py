@@ -8,6 +8,7 @@ import pytest
 from rig.process import PATH
 
 _PACKAGES = {
+    "chromium": "chromium",
     "containerd": "containerd",
     "ctr": "containerd",
     "docker": "docker.io",

@@ -3,7 +3,8 @@
 From the ground up, as the folders are: the foundation on disk; who may come and where connections
 may lead; the context of every answer (the HTTP client and gateway to upstream, the store, what was
 granted, single flight); pulls, with stale answers while upstream is away; which hosts are
-intercepted; pings, tokens, mirrors and own pages; the recorder and maintenance beside them all.
+intercepted; pings, tokens, mirrors and own pages; the recorder, maintenance and the administrator's
+page beside them all.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ import secrets
 import time
 from importlib import metadata
 
+from entrepot.admin.admin_site import AdminSite
+from entrepot.app.admin_page import page_sources
 from entrepot.app.authority_in_use import AuthorityInUse
 from entrepot.app.authority_watch import AuthorityWatch
 from entrepot.app.clock import steady
@@ -25,11 +28,11 @@ from entrepot.config.units import size_text
 from entrepot.control.administration import Administration
 from entrepot.control.control_socket import ControlSocket
 from entrepot.endpoints.account_requests import AccountRequests
+from entrepot.endpoints.health.readiness import Readiness
+from entrepot.endpoints.health.untrusting_clients import described
 from entrepot.endpoints.login_requests import LoginRequests
 from entrepot.endpoints.mirror import Mirrors
 from entrepot.endpoints.own_pages import Pages
-from entrepot.endpoints.readiness import Readiness
-from entrepot.endpoints.untrusting_clients import described
 from entrepot.events.table import Event
 from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.own_addresses import Listeners
@@ -119,6 +122,9 @@ class Engine:
             self.authority.refreshed,
         )
         administration.offer("status", status_request(self))
+        self.proxy_port: int | None = None
+        """Where clients of the forward proxy come, once it listens."""
+        self.site = AdminSite(page_sources(self, administration))
         self._control = ControlSocket(context.store.folder, administration, events)
         self._eviction_log = EvictionLog(context.store.evicted, events)
         self._scrubber = (
@@ -159,6 +165,7 @@ class Engine:
 
     async def close(self) -> None:
         """Stop downloads and threads, and close the store."""
+        await asyncio.to_thread(self.site.stop)
         self._control.stop()
         self._housekeeping.stop()
         self._authority_watch.stop()
@@ -195,7 +202,7 @@ def _destinations(config: Config) -> Destinations:
     destinations = Destinations(
         steady, listed=config.registry, resolve=config.resolve, mirrored=mirrored
     )
-    places = (config.listen, config.transparent, *config.mirror)
+    places = (config.listen, config.transparent, config.admin, *config.mirror)
     destinations.listeners = Listeners((p.host, p.port) for p in places if p and p.port)
     return destinations
 

@@ -50,6 +50,7 @@ class Administration:
         self._answers: dict[str, Callable[[Mapping[str, object]], Document]] = {
             "images": self._images,
             "image": self._image,
+            "registries": self._registries,
             "evicted_next": self._evicted_next,
             "remove": self._remove,
             "pin": bind(self._pin, pin=True),
@@ -100,6 +101,10 @@ class Administration:
         found = self._inventory.details(ImageName.parse(_text(request, "name")))
         shown = found[:MOST_ON_A_PAGE]
         return {"images": [documents.image_with_objects(*one) for one in shown]}
+
+    def _registries(self, request: Mapping[str, object]) -> Document:
+        most = _number(request, "limit", _PAGE, MOST_ON_A_PAGE)
+        return documents.registries(self._inventory.registries(most))
 
     def _evicted_next(self, request: Mapping[str, object]) -> Document:
         most = _number(request, "limit", _PAGE, MOST_ON_A_PAGE)

@@ -3,6 +3,7 @@
 Sizes are bytes, times are UTC after ISO 8601. `docs/images.md` describes each member.
 """
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -13,6 +14,7 @@ from entrepot.storage.inventory.images import (
     ImageObject,
     ImagePage,
     NextEvicted,
+    RegistryTotals,
     Totals,
 )
 from entrepot.storage.inventory.pins import PinChange
@@ -73,6 +75,11 @@ def page(found: ImagePage, next_offset: int | None) -> Document:
         "totals": totals(found.totals),
         "next_offset": next_offset,
     }
+
+
+def registries(found: tuple[RegistryTotals, ...]) -> Document:
+    """How much there is of each registry."""
+    return {"registries": [asdict(one) for one in found]}
 
 
 def next_evicted(found: tuple[NextEvicted, ...]) -> Document:

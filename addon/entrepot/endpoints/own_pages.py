@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from entrepot.config.mirror_spec import Mirror
-from entrepot.endpoints import healthz
+from entrepot.endpoints.health import healthz
+from entrepot.endpoints.health.readiness import Readiness
 from entrepot.endpoints.page_request import PageRequest
-from entrepot.endpoints.readiness import Readiness
 from entrepot.endpoints.setup.setup_pages import VARIANTS, SetupPages
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer, Fields, error_answer
@@ -23,6 +23,7 @@ _HELP = f"""\
 This is an Entrepot registry cache. It is an HTTP proxy: set HTTPS_PROXY to its address.
 On the address of a mirror (--mirror) it is a registry to pull from.
 
+GET /          in a browser: what is cached and what it saves; GET /api/ is the same as JSON
 GET /ca.pem    the certificate to trust, two while it changes (install it with ca/install.sh)
 GET /livez     200: the process answers
 GET /readyz    200: it listens, is not stopping, and can store; else 503, and why

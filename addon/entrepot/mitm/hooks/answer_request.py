@@ -82,6 +82,7 @@ class Requests:
                 refuse(flow, flow.response or response_of(_BODY_AT_MIRROR, flow.request))
             return
         if flow.request.host == SELF:
+            self._bound_form(flow)
             return
         asked = await classify(self._state, flow)
         if asked is None:
@@ -117,6 +118,14 @@ class Requests:
         if mistaken is not None:
             refuse(flow, response_of(mistaken.adding(cache_status.ERROR), flow.request))
         return mistaken is not None
+
+    @staticmethod
+    def _bound_form(flow: http.HTTPFlow) -> None:
+        """Refuse what is larger than any form of the page: mitmproxy would hold or stream it."""
+        size = translate.content_size(flow)
+        if size is None or size > LARGEST_FORM:
+            told = error_answer(413, "SIZE_INVALID", "that is too large for a page of the proxy")
+            refuse(flow, response_of(told.adding(cache_status.ERROR), flow.request))
 
     def _unavailable(self, asked: Classified) -> Answer | None:
         """The 503 where upstream is not to be asked now: offline, or by its circuit breaker.
@@ -184,9 +193,13 @@ class Requests:
         flow.metadata[ANSWERED] = True
 
     async def _own_page(self, flow: http.HTTPFlow) -> Answer:
+        parts = self._state.parts()
         if speaks_registry(flow.request):
             return self._mistaken.no_registry(flow.client_conn)
-        return await self._state.parts().pages.answer(_page_request(flow))
+        asked = _page_request(flow)
+        if parts.site.takes(asked):
+            return await parts.site.answer(asked)
+        return await parts.pages.answer(asked)
 
     def _check_destination(self, flow: http.HTTPFlow, answer: Answer) -> None:
         """Raise DestinationError where it is known by now that this client is not led there.

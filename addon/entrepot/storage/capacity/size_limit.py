@@ -84,11 +84,13 @@ class SizeLimit:
         over = used + self._beside() + self.drafts_excess() + extra - self.limit
         return over, reserve + unwritten - free
 
-    def usage(self) -> "Usage":
-        """What is taken of the limit and the disk."""
+    def usage(self, pinned: int) -> "Usage":
+        """What is taken of the limit and the disk; so many of the bytes are ``pinned``."""
         unfinished = self.idle.granted + self.downloads.granted + self.drafts.granted
         held = int(self._blobs.volume()) + self._beside()
-        return Usage(len(self._blobs), held + unfinished, unfinished, self.limit, *self._disk())
+        free, reserve = self._disk()
+        count, limit = len(self._blobs), self.limit
+        return Usage(count, held + unfinished, unfinished, pinned, limit, free, reserve)
 
     def room(self) -> "DiskRoom":
         """What could be held on this disk now, whatever the limit says; nothing is under way."""
@@ -113,6 +115,7 @@ class Usage:
     """Objects, databases and unfinished files."""
     unfinished: int
     """What unfinished files take of it; drafts of pushes may be above the limit."""
+    pinned: int
     limit: int
     free: int
     reserve: int
