@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from docs.generated import BLOCKS
+from docs import commands
+from docs.generated import BLOCKS, FILES
 from docs.pages import CONTRIBUTING, DOCS, LINKED, PAGES, README, ROOT, Page
 from entrepot.auth.accounts import Accounts
+from entrepot.cli.commands import COMMANDS
 from entrepot.config.load import load_config
 from entrepot.config.options import OPTIONS
 from entrepot.events.counters import Counter
@@ -24,6 +26,8 @@ from entrepot.events.fields import EventFields
 from entrepot.events.table import Event
 from entrepot.metrics.metrics import FAMILIES
 from entrepot.protocol.identifiers import Origin
+from rig.needs import need
+from rig.process import PATH
 
 SOURCE = "\n".join(
     path.read_text(encoding="utf-8")
@@ -53,25 +57,17 @@ OTHERS_OPTIONS = {
     "--local",
     "--registry-port",
     "--user",
-    "--force",  # entrepot ca create, and rotate
-    "--until",
-    "--in",
-    "--abort",
-    "--help",
     "--hosts-dir",  # ctr
     "--listen-port",  # mitmdump
     "--set",
     "--fast",  # scripts/test
     "--rounds",  # scripts/bench
-    "--json",
     "--check",  # ruff format
-    "--sort",  # entrepot ls
-    "--next",
-    "--version",
-    "--dry-run",  # entrepot rm
     "--fuzz-requests",  # pytest, in tests/attack
 }
-COMMAND = re.compile(r"entrepot (ca|serve|ls|show|rm|pin|unpin)\b")
+COMMAND = re.compile(
+    rf"entrepot ({'|'.join(sorted({row.name.partition(' ')[0] for row in COMMANDS}))})\b"
+)
 METRICS = {family.name for family in FAMILIES}
 TEST_ID = re.compile(r"tests/[\w/]+\.py::\w+")
 """A test, as pytest names it."""
@@ -191,7 +187,7 @@ def test_every_promise_cited_is_one() -> None:
 def test_every_option_named_exists() -> None:
     named = {word for span in SPANS for word in re.findall(r"(?<!\S)--[a-z][a-z-]*", span)}
     ours = {option.flag for option in OPTIONS}
-    assert named - ours <= OTHERS_OPTIONS
+    assert named - ours - commands.flags() <= OTHERS_OPTIONS
     assert ours <= named
 
 
@@ -303,3 +299,25 @@ def _not_events() -> set[str]:
 def test_what_comes_from_the_code_is_as_the_code_says(name: str) -> None:
     page, render = BLOCKS[name]
     assert page.block(name) == render(), "run scripts/docs"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_what_the_code_writes_whole_is_as_the_code_says(file: str) -> None:
+    assert (ROOT / file).read_text(encoding="utf-8") == FILES[file](), "run scripts/docs"
+
+
+def test_the_man_page_is_one() -> None:
+    """Groff has nothing to say of it, and `man` shows its sections."""
+    need("man")
+    page = ROOT / "docs/man/entrepot.1"
+    finished = subprocess.run(
+        ["man", "--warnings=w", "--local-file", str(page)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": PATH, "LANG": "C.UTF-8", "MANWIDTH": "80"},
+    )
+    assert finished.stderr == ""
+    for heading in ("NAME", "SYNOPSIS", "COMMANDS", "EXIT STATUS", "ENVIRONMENT", "FILES"):
+        assert f"\n{heading}\n" in finished.stdout
+    assert "--sort <name|size|used>" in finished.stdout

@@ -13,6 +13,7 @@ _PACKAGES = {
     "docker": "docker.io",
     "kubectl": "kubernetes-client",
     "ip": "iproute2",
+    "man": "man-db",
     "nft": "nftables",
     "docker-registry": "docker-registry",
     "docker-compose": "docker-compose",

@@ -15,6 +15,7 @@ from entrepot.app.authority_in_use import AuthorityInUse
 from entrepot.app.authority_watch import AuthorityWatch
 from entrepot.app.clock import steady
 from entrepot.app.foundation import Foundation
+from entrepot.app.live_status import status_request
 from entrepot.auth.client_allowlist import ClientAllowlist
 from entrepot.auth.grants import Access
 from entrepot.auth.token_servers import Realms
@@ -117,6 +118,7 @@ class Engine:
             events,
             self.authority.refreshed,
         )
+        administration.offer("status", status_request(self))
         self._control = ControlSocket(context.store.folder, administration, events)
         self._eviction_log = EvictionLog(context.store.evicted, events)
         self._scrubber = (

@@ -58,6 +58,10 @@ class Administration:
         if authority is not None:
             self._answers["authority"] = lambda _: {"authority": authority()}
 
+    def offer(self, do: str, answer: Callable[[Mapping[str, object]], Document]) -> None:
+        """Answer one more kind of request, which only a running proxy can."""
+        self._answers[do] = answer
+
     def answer(self, request: object) -> Document:
         """Answer a request, whatever it is."""
         try:
@@ -66,8 +70,8 @@ class Administration:
             return failure("bad_request", error)
         except InventoryError as error:
             return failure(error.code, error)
-        except StoreError as error:
-            return failure("failed", error)
+        except (StoreError, TimeoutError) as error:
+            return failure("failed", str(error) or "the proxy does not answer")
 
     def _done(self, request: object) -> Document:
         if not isinstance(request, dict):

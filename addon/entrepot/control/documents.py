@@ -39,8 +39,8 @@ def image(found: CachedImage) -> Document:
         "platforms": list(found.platforms),
         "size": found.size,
         "freed": found.freed,
-        "stored": _time(found.stored),
-        "used": _time(found.used),
+        "stored": time_text(found.stored),
+        "used": time_text(found.used),
         "complete": found.complete,
         "pinned": found.pinned,
     }
@@ -56,7 +56,7 @@ def _object(found: ImageObject) -> Document:
         "kind": found.kind,
         "digest": found.digest,
         "size": found.size,
-        "used": _time(found.used),
+        "used": time_text(found.used),
         "images": found.images,
     }
 
@@ -83,7 +83,7 @@ def next_evicted(found: tuple[NextEvicted, ...]) -> Document:
                 "kind": one.kind,
                 "digest": one.digest,
                 "size": one.size,
-                "used": _time(one.used),
+                "used": time_text(one.used),
                 "image": one.image,
             }
             for one in found
@@ -120,7 +120,8 @@ def _repository(repository: Repository) -> str:
     return f"{registry_name(repository.origin)}/{repository.name}"
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
+    """A time of day as all documents say it."""
     try:
         return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (OverflowError, ValueError, OSError):  # a damaged row

@@ -46,7 +46,7 @@ def state(
     (:mod:`untrusting_clients`), ``authority`` says how it stands with the authority; ``now`` is the
     time of day.
     """
-    reasons = [*problems, *_upstream_problems(upstreams, now)]
+    reasons = [*problems, *upstream_problems(upstreams, now)]
     status = "failing" if not takes_pulls else "degraded" if reasons else "ok"
     return _json(
         {
@@ -60,7 +60,7 @@ def state(
     )
 
 
-def _upstream_problems(upstreams: Mapping[Origin, UpstreamState], now: float) -> list[Problem]:
+def upstream_problems(upstreams: Mapping[Origin, UpstreamState], now: float) -> list[Problem]:
     """That hosts which were asked lately do not answer as they should."""
     bad = {
         origin: one.state
