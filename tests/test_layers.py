@@ -33,8 +33,8 @@ ROOMS = (
     "maintenance",
     "control",
     "endpoints",
-    "admin",
     "metrics",
+    "admin",
     "app",
     "mitm",
     "cli",
@@ -52,11 +52,11 @@ LIBRARIES = {
     "cryptography": ("mitm",),
     "h11": ("mitm",),
     "OpenSSL": ("mitm",),
+    "prometheus_client": ("metrics",),
     "starlette": ("admin",),
     "uvicorn": ("admin",),
     "jinja2": ("admin",),
     "markupsafe": ("admin",),
-    "prometheus_client": ("metrics",),
     "entrepot_ca": ("app", "cli"),
 }
 """Which rooms may import what is not of the standard library."""

@@ -32,11 +32,6 @@ RESTARTS = 3
 PULLERS = 4
 
 
-NO_OPTION = (
-    "none of --listen, --transparent, --admin, --mirror names port {port}; see ListenStream="
-)
-
-
 @pytest.fixture
 def port() -> int:
     return free_port()
@@ -201,7 +196,7 @@ def _unix(_: int) -> socket.socket:
         (
             lambda port: listening("127.0.0.1", port),
             ":1",
-            NO_OPTION,
+            "--transparent, --admin, --mirror names port {port}; see ListenStream=",
         ),
         (
             lambda port: listening("0.0.0.0", port),  # noqa: S104 it is refused

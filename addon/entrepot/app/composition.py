@@ -28,11 +28,11 @@ from entrepot.config.units import size_text
 from entrepot.control.administration import Administration
 from entrepot.control.control_socket import ControlSocket
 from entrepot.endpoints.account_requests import AccountRequests
+from entrepot.endpoints.health.readiness import Readiness
+from entrepot.endpoints.health.untrusting_clients import described
 from entrepot.endpoints.login_requests import LoginRequests
 from entrepot.endpoints.mirror import Mirrors
 from entrepot.endpoints.own_pages import Pages
-from entrepot.endpoints.readiness import Readiness
-from entrepot.endpoints.untrusting_clients import described
 from entrepot.events.table import Event
 from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.own_addresses import Listeners
@@ -121,10 +121,10 @@ class Engine:
             events,
             self.authority.refreshed,
         )
+        administration.offer("status", status_request(self))
         self.proxy_port: int | None = None
         """Where clients of the forward proxy come, once it listens."""
         self.site = AdminSite(page_sources(self, administration))
-        administration.offer("status", status_request(self))
         self._control = ControlSocket(context.store.folder, administration, events)
         self._eviction_log = EvictionLog(context.store.evicted, events)
         self._scrubber = (

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 from entrepot.app.authority_in_use import AuthorityInUse
 from entrepot.app.foundation import Foundation
 from entrepot.control.documents import Document, time_text
-from entrepot.endpoints.healthz import upstream_problems
-from entrepot.endpoints.readiness import Readiness
-from entrepot.endpoints.untrusting_clients import described
+from entrepot.endpoints.health.healthz import upstream_problems
+from entrepot.endpoints.health.readiness import Readiness
+from entrepot.endpoints.health.untrusting_clients import described
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.image_names import registry_name
 from entrepot.pull.cache import Cache

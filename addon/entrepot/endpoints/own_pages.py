@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from entrepot.config.mirror_spec import Mirror
-from entrepot.endpoints import healthz
+from entrepot.endpoints.health import healthz
+from entrepot.endpoints.health.readiness import Readiness
 from entrepot.endpoints.page_request import PageRequest
-from entrepot.endpoints.readiness import Readiness
-from entrepot.endpoints.setup.setup_pages import VARIANTS, SetupPages
+from entrepot.endpoints.setup.setup_pages import SetupPages
+from entrepot.endpoints.setup.variants import VARIANTS
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer, Fields, error_answer
 from entrepot.protocol.routes import READS

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from platform import python_version
 
-from entrepot.endpoints.readiness import Phase
+from entrepot.endpoints.health.readiness import Phase
 from entrepot.events.table import Event
 from entrepot.metrics import engine_families as families
 from entrepot.metrics.family import Samples

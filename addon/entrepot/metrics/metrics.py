@@ -11,7 +11,7 @@ from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING
 
-from entrepot.endpoints.readiness import CHECK_SECONDS, Readiness
+from entrepot.endpoints.health.readiness import CHECK_SECONDS, Readiness
 from entrepot.metrics import engine_families, request_families, upstream_families
 from entrepot.metrics.engine_samples import Build, Clients, Engine, of_events
 from entrepot.metrics.family import OPEN_METRICS, Page, Samples

@@ -36,7 +36,7 @@ from entrepot.config.load import load_config
 from entrepot.config.mirror_spec import Mirror, name_of
 from entrepot.config.settings import Config, ConfigError
 from entrepot.config.units import size_text
-from entrepot.endpoints.readiness import Phase
+from entrepot.endpoints.health.readiness import Phase
 from entrepot.events.table import Event
 from entrepot.http_client.connect.own_addresses import Listeners
 from entrepot.mitm import mitmproxy_options

@@ -1,9 +1,10 @@
 """Outcomes of requests by upstream host: how each host does, from the first failed request on.
 
-For monitors (``endpoints.healthz``); nothing is decided by it, so it knows more than the circuit
-breaker: every status and every reason, of redirects' targets and token servers too. A host is *ok*
-while its last answer was fit, *limited* where that was a 429, *failing* where it was another
-failure (``statuses.is_failure``), broke off, or did not come. The next fit answer makes it ok.
+For monitors (``endpoints.health.healthz``); nothing is decided by it, so it knows more than the
+circuit breaker: every status and every reason, of redirects' targets and token servers too. A host
+is *ok* while its last answer was fit, *limited* where that was a 429, *failing* where it was
+another failure (``statuses.is_failure``), broke off, or did not come. The next fit answer makes it
+ok.
 """
 
 import statistics

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from entrepot.endpoints.health.readiness import Phase, Readiness
+from entrepot.endpoints.health.untrusting_clients import described
 from entrepot.endpoints.own_pages import Pages
 from entrepot.endpoints.page_request import PageRequest
-from entrepot.endpoints.readiness import Phase, Readiness
-from entrepot.endpoints.untrusting_clients import described
 from entrepot.events.log import Events
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.auth.grants import Access
-from entrepot.endpoints.readiness import FRESH_SECONDS, Phase, Readiness
+from entrepot.endpoints.health.readiness import FRESH_SECONDS, Phase, Readiness
 from entrepot.events.log import Events
 from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots

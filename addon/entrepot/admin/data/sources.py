@@ -7,7 +7,7 @@ from typing import Any
 
 from entrepot.config.settings import Config
 from entrepot.control.administration import Administration
-from entrepot.endpoints.readiness import Problem
+from entrepot.endpoints.health.readiness import Problem
 from entrepot.events.log import Events
 from entrepot.pull.running import RunningFetch
 from entrepot.storage.capacity.size_limit import Usage

@@ -9,9 +9,9 @@ from entrepot.admin.data.sources import Live, Sources
 from entrepot.app.authority_in_use import AuthorityInUse
 from entrepot.app.foundation import Foundation
 from entrepot.control.administration import Administration
-from entrepot.endpoints.healthz import upstream_problems
-from entrepot.endpoints.readiness import Readiness
-from entrepot.endpoints.untrusting_clients import described
+from entrepot.endpoints.health.healthz import upstream_problems
+from entrepot.endpoints.health.readiness import Readiness
+from entrepot.endpoints.health.untrusting_clients import described
 from entrepot.pull.cache import Cache
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.interception import Interception

@@ -15,38 +15,15 @@ from entrepot.config.mirror_spec import Mirror
 from entrepot.endpoints.setup import texts
 from entrepot.endpoints.setup.cache_address import CacheAddress
 from entrepot.endpoints.setup.command_line import setup_line
+from entrepot.endpoints.setup.variants import VARIANTS
 from entrepot.protocol.identifiers import is_ip_address
 from entrepot.protocol.messages import Answer, error_answer
 
 NO_PROXY = "localhost,127.0.0.0/8,::1"
 """What is never asked for by the proxy; as `LOCAL` in ``scripts/client/proxy_dropin.sh``."""
 
-_YAML, _TOML, _PLAIN = ("application/yaml", "application/toml", "text/plain; charset=utf-8")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\n[^-]*-----END CERTIFICATE-----\n")
 _SCRIPT = "text/x-shellscript; charset=utf-8"
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """A text of settings for one kind of client, at ``/setup/NAME``."""
-
-    file: str
-    media_type: str
-    use: str
-    needs_mirror: bool = False
-
-
-VARIANTS: Mapping[str, Variant] = {
-    "cloud-init": Variant("cloud-init.yaml", _YAML, "user data for a new machine"),
-    "ansible": Variant("ansible.yaml", _YAML, "a playbook that runs the script on many machines"),
-    "kubernetes": Variant(
-        "kubernetes.yaml", _YAML, "a DaemonSet for containerd's mirror", needs_mirror=True
-    ),
-    "buildkitd.toml": Variant("buildkitd.toml", _TOML, "BuildKit, and buildx's builders"),
-    "gitlab-runner": Variant("gitlab-runner.toml", _TOML, "config.toml of a GitLab runner"),
-    "github-runner": Variant("github-runner.yaml", _YAML, "GitHub's runners, on Kubernetes too"),
-    "docker-desktop": Variant("docker-desktop.txt", _PLAIN, "Docker Desktop on macOS and Windows"),
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,12 +193,13 @@ class Requests:
         flow.metadata[ANSWERED] = True
 
     async def _own_page(self, flow: http.HTTPFlow) -> Answer:
+        parts = self._state.parts()
         if speaks_registry(flow.request):
             return self._mistaken.no_registry(flow.client_conn)
-        site, asked = self._state.parts().site, _page_request(flow)
-        if site.takes(asked):
-            return await site.answer(asked)
-        return await self._state.parts().pages.answer(asked)
+        asked = _page_request(flow)
+        if parts.site.takes(asked):
+            return await parts.site.answer(asked)
+        return await parts.pages.answer(asked)
 
     def _check_destination(self, flow: http.HTTPFlow, answer: Answer) -> None:
         """Raise DestinationError where it is known by now that this client is not led there.

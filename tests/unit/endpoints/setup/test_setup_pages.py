@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from entrepot.config.mirror_spec import Mirror
-from entrepot.endpoints.setup.setup_pages import VARIANTS, SetupPages
+from entrepot.endpoints.setup.setup_pages import SetupPages
+from entrepot.endpoints.setup.variants import VARIANTS
 from entrepot.protocol.messages import Answer
 from entrepot_ca import Authority, create
 

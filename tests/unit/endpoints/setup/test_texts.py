@@ -5,7 +5,7 @@ import string
 import pytest
 
 from entrepot.endpoints.setup import texts
-from entrepot.endpoints.setup.setup_pages import VARIANTS, Variant
+from entrepot.endpoints.setup.variants import VARIANTS, Variant
 
 
 def test_a_name_without_a_value_is_an_error() -> None:

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from entrepot.endpoints import healthz
-from entrepot.endpoints.readiness import Problem
+from entrepot.endpoints.health import healthz
+from entrepot.endpoints.health.readiness import Problem
 from entrepot.protocol.identifiers import Origin
 from entrepot.upstream.host_outcomes import HostOutcomes, UpstreamState, upstream_states
 

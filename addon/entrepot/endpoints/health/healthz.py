@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 
-from entrepot.endpoints.readiness import Problem
+from entrepot.endpoints.health.readiness import Problem
 from entrepot.protocol.identifiers import Origin
 from entrepot.upstream.host_outcomes import UpstreamState
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.endpoints.readiness import FRESH_SECONDS, Phase, Problem, Readiness
+from entrepot.endpoints.health.readiness import FRESH_SECONDS, Phase, Problem, Readiness
 from entrepot.events.log import Events
 from entrepot.storage.store import Store
 from entrepot.storage.store_thread import StoreThread
