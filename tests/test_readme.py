@@ -59,6 +59,9 @@ OTHERS_OPTIONS = {
     "--next",
     "--version",
     "--dry-run",  # entrepot rm
+    "--keep-last",  # entrepot prune
+    "--older-than",
+    "--unused-for",
     "--fuzz-requests",  # pytest, in tests/attack
 }
 COMMAND = re.compile(r"entrepot (ca|serve|ls|show|rm|pin|unpin)\b")
@@ -263,9 +266,10 @@ def _not_events() -> set[str]:
     theirs = {"http_proxy", "https_proxy", "block_global", "ssl_bump", "ssl_insecure"}
     shown = {"untrusting_clients", "others_trust"}  # keys of healthz
     shown |= {"media_type", "next_offset", "dry_run"}  # of the control socket, and its codes
+    shown |= {"keep_last", "older_than", "unused_for"}
     shown |= {"bad_request", "not_cached", "too_large", "no_limit"}
-    health = (ROOT / "docs/healthz.schema.json").read_text(encoding="utf-8")
-    told = set(re.findall(r'"([a-z_]+)"', health))  # fields, and what they say
+    schemas = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.json"))
+    told = set(re.findall(r'"([a-z_]+)"', schemas))  # fields, and what they say
     return ours | theirs | shown | told | {"ca_sha256", "password_file", "password_env"}
 
 

@@ -16,6 +16,7 @@ from entrepot.storage.inventory.images import (
     Totals,
 )
 from entrepot.storage.inventory.pins import PinChange
+from entrepot.storage.inventory.prune import Pruning
 from entrepot.storage.inventory.removal import Removal
 
 Document: TypeAlias = dict[str, Any]
@@ -99,6 +100,15 @@ def removal(found: Removal, *, dry_run: bool) -> Document:
         "objects": len(found.keys),
         "freed": found.size,
         "dry_run": dry_run,
+    }
+
+
+def pruning(found: Pruning, *, dry_run: bool) -> Document:
+    """What was removed by rule, or would be; ``pinned`` are the images that stay for that alone."""
+    return {
+        **removal(found.removal, dry_run=dry_run),
+        "images": [image(one) for one in found.removal.images],
+        "pinned": [name for one in found.pinned for name in names_of(one)],
     }
 
 

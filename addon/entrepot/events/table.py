@@ -221,6 +221,7 @@ class Event(Enum):
     )
     # What the administrator does
     IMAGES_REMOVED = administration_rows.IMAGES_REMOVED
+    IMAGES_PRUNED = administration_rows.IMAGES_PRUNED
     IMAGES_PINNED = administration_rows.IMAGES_PINNED
     IMAGES_UNPINNED = administration_rows.IMAGES_UNPINNED
     CONTROL_REFUSED = administration_rows.CONTROL_REFUSED
