@@ -12,6 +12,7 @@ from entrepot.control import documents
 from entrepot.control import request_members as members
 from entrepot.control.documents import Document
 from entrepot.control.request_members import Members
+from entrepot.control.verifying import Verifying
 from entrepot.events.log import Events
 from entrepot.events.table import Event
 from entrepot.protocol.image_names import ImageName
@@ -50,12 +51,15 @@ class Administration:
         self._turn = turn
         self._events = events
         self._limit = store.limit_in_force
+        self._verifying = Verifying(store, turn)
         self._answers: dict[str, Callable[[Members], Document]] = {
             "images": self._images,
             "image": self._image,
             "evicted_next": self._evicted_next,
             "remove": self._remove,
             "prune": self._prune,
+            "objects": self._verifying.objects,
+            "verify": self._verifying.verify,
             "pin": bind(self._pin, pin=True),
             "unpin": bind(self._pin, pin=False),
         }

@@ -20,6 +20,7 @@ from entrepot.storage.diskcache_db.rows import remove_damaged
 from entrepot.storage.errors import Health, guarded
 from entrepot.storage.inventory.images import (
     CachedImage,
+    HeldObjects,
     ImageObject,
     ImagePage,
     InventoryError,
@@ -91,6 +92,24 @@ class Inventory:
     def next_evicted(self, most: int) -> tuple[NextEvicted, ...]:
         """What gives way first when room is needed."""
         return self._asked(lambda now: now.next_evicted(most))
+
+    @guarded
+    def held(self, names: Sequence[ImageName], after: str, most: int) -> HeldObjects:
+        """Some of the objects of named images, or without names of all, behind a key.
+
+        Raises :class:`InventoryError`.
+        """
+
+        def ask(now: Snapshot) -> HeldObjects:
+            images = [one for name in names for one in _named(now, name)] if names else None
+            return now.held(images, after, most)
+
+        return self._asked(ask)
+
+    @guarded
+    def images_with(self, key: str) -> tuple[str, ...]:
+        """The images that an object is part of, by a name each."""
+        return self._asked(lambda now: now.images_with(key))
 
     @guarded
     def removal(self, names: Sequence[ImageName]) -> Removal:
