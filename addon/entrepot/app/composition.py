@@ -108,6 +108,7 @@ class Engine:
             context.store_thread.run_from_thread,
             events,
             self.authority.refreshed,
+            proxy=config.listen.own_url,
         )
         self._control = ControlSocket(context.store.folder, administration, events)
         self._eviction_log = EvictionLog(context.store.evicted, events)

@@ -45,8 +45,10 @@ class Administration:
         turn: Turn,
         events: Events,
         authority: Callable[[], Document] | None = None,
+        *,
+        proxy: str | None = None,
     ) -> None:
-        """``authority`` says how it stands with the authority of a proxy that runs."""
+        """Of a proxy that runs: how it stands with its authority, and at which URL it is."""
         self._inventory = store.inventory
         self._turn = turn
         self._events = events
@@ -65,6 +67,8 @@ class Administration:
         }
         if authority is not None:
             self._answers["authority"] = lambda _: {"authority": authority()}
+        if proxy is not None:
+            self._answers["proxy"] = lambda _: {"url": proxy}
 
     def answer(self, request: object) -> Document:
         """Answer a request, whatever it is."""
