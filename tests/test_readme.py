@@ -62,9 +62,15 @@ OTHERS_OPTIONS = {
     "--keep-last",  # entrepot prune
     "--older-than",
     "--unused-for",
+    "--platform",  # entrepot warm
+    "--kubectl",
+    "--context",
+    "--proxy",
+    "--ca",
+    "--jobs",
     "--fuzz-requests",  # pytest, in tests/attack
 }
-COMMAND = re.compile(r"entrepot (ca|serve|ls|show|rm|pin|unpin)\b")
+COMMAND = re.compile(r"entrepot (ca|serve|ls|show|rm|prune|verify|warm|pin|unpin)\b")
 TEST_ID = re.compile(r"tests/[\w/]+\.py::\w+")
 """A test, as pytest names it."""
 

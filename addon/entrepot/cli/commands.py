@@ -18,6 +18,11 @@ COMMANDS = (
         "show", "entrepot.cli.images.show:show", "show an image, and what it is made of", "Images"
     ),
     Command("rm", "entrepot.cli.images.rm:rm", "remove images from the cache", "Images"),
+    Command("prune", "entrepot.cli.images.prune:prune", "remove images by rule", "Images"),
+    Command(
+        "verify", "entrepot.cli.images.verify:verify", "hash what is stored, find damage", "Images"
+    ),
+    Command("warm", "entrepot.cli.warm.command:warm", "pull images into the cache", "Images"),
     Command("pin", "entrepot.cli.images.pin:pin", "keep images from being evicted", "Images"),
     Command(
         "unpin", "entrepot.cli.images.pin:unpin", "let pinned images be evicted again", "Images"

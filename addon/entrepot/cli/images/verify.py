@@ -2,23 +2,43 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from entrepot.app.start_error import StartError
-from entrepot.cli.images.administrator import administrator, print_json
+from entrepot.cli.frame.definition import FOLDER, TABLE_FORMS, command
+from entrepot.cli.frame.output import print_document
+from entrepot.cli.frame.text_table import print_table, size
+from entrepot.cli.images.administrator import IMAGE, administrator
 from entrepot.cli.images.progress import bar
-from entrepot.cli.images.text_table import print_table, size
 from entrepot.config.settings import Config
 from entrepot.control.client import Ask
 
 
-def run(config: Config, names: Sequence[str], form: str) -> None:
+@command(
+    settings=FOLDER,
+    forms=TABLE_FORMS,
+    details="Reads and hashes all that is stored, or what the images are made of, beside the"
+    " pulls. What is damaged is moved to quarantine/ in the data folder, and fetched anew by the"
+    " next pull; the command ends with 1 then.",
+    examples=(
+        ("entrepot verify", "everything"),
+        ("entrepot verify redis:7 ghcr.io/acme/", "these images"),
+        ("entrepot verify --json", "for programs"),
+    ),
+)
+def verify(
+    config: Config,
+    form: str,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[IMAGE]...", help=IMAGE)] = None,
+) -> None:
     """Verify named images, or without names all. Raises ``StartError``, also for damage."""
     with administrator(config.data) as ask:
-        result = _verified(ask, names)
+        result = _verified(ask, names or [])
     damaged = result["damaged"]
-    if form == "json":
-        print_json(result)
+    if form != "table":
+        print_document(result, form)
     elif damaged:
         rows = [
             [name, one["kind"], one["digest"], one["reason"], one["moved_to"] or "-"]
@@ -26,7 +46,7 @@ def run(config: Config, names: Sequence[str], form: str) -> None:
             for name in one["images"] or ["-"]
         ]
         print_table(["IMAGE", "KIND", "DIGEST", "DAMAGE", "MOVED TO"], rows, set())
-    if form != "json":
+    if form == "table":
         text = f"{result['verified']} objects, {size(result['size'])}, {len(damaged)} damaged"
         print(f"verified {text}", file=sys.stderr)
     if damaged:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Lock
+from threading import Event, Lock
 from typing import Protocol
 
 from entrepot.cli.warm.registry_client import PullError, RegistryClient, read
@@ -106,6 +106,11 @@ class ImagePull:
         self._platforms = platforms
         self._pool = pool
         self._progress = progress
+        self._stopped = Event()
+
+    def stop(self) -> None:
+        """Break off what is under way, and begin with nothing more."""
+        self._stopped.set()
 
     def run(self, wanted: Wanted) -> Pulled:
         """Pull one; its failure is in what is returned."""
@@ -125,7 +130,12 @@ class ImagePull:
             pulled.error = str(error)
         return pulled
 
+    def _check_stopped(self) -> None:
+        if self._stopped.is_set():
+            raise PullError("it was broken off")
+
     def _manifest(self, repository: Repository, reference: str) -> tuple[bytes, str | None]:
+        self._check_stopped()
         with self._client.get(repository, "manifests", reference, ACCEPT) as reply:
             _check(reply, repository)
             content = b"".join(read(reply))
@@ -170,6 +180,7 @@ class ImagePull:
     def _blob(
         self, repository: Repository, descriptor: Mapping[str, object], pulled: Pulled
     ) -> None:
+        self._check_stopped()
         digest, size = str(descriptor.get("digest")), descriptor.get("size")
         announced = size if isinstance(size, int) else None
         with self._client.get(repository, "blobs", digest) as reply:
@@ -180,6 +191,7 @@ class ImagePull:
                 told = self._progress.begin(pulled.name, digest, announced)
                 try:
                     for chunk in read(reply):
+                        self._check_stopped()
                         count += len(chunk)
                         told(len(chunk))
                 finally:
