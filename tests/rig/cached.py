@@ -33,10 +33,13 @@ def command(
 
 
 def told(
-    entrepot: Entrepot, *words: str, status: int = 0, env: Mapping[str, str] | None = None
+    entrepot: Entrepot,
+    *words: str,
+    status: int = 0,
+    env: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What a command says as JSON, which is as its schema has it."""
-    finished = command(entrepot, *words, "-o", "json", env=env)
+    finished = command(entrepot, *words, "--json", env=env)
     assert finished.returncode == status, finished
     document: dict[str, Any] = json.loads(finished.stdout)
     schema = _DOCS / f"{words[0]}.schema.json"

@@ -23,6 +23,10 @@ COMMANDS = (
         "verify", "entrepot.cli.images.verify:verify", "hash what is stored, find damage", "Images"
     ),
     Command("warm", "entrepot.cli.warm.command:warm", "pull images into the cache", "Images"),
+    Command("export", "entrepot.cli.archive.export:export", "write images to an archive", "Images"),
+    Command(
+        "import", "entrepot.cli.archive.take_in:take_in", "take in images of an archive", "Images"
+    ),
     Command("pin", "entrepot.cli.images.pin:pin", "keep images from being evicted", "Images"),
     Command(
         "unpin", "entrepot.cli.images.pin:unpin", "let pinned images be evicted again", "Images"

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from entrepot.control import documents
 from entrepot.control import request_members as members
+from entrepot.control.contents import Contents
 from entrepot.control.documents import Document
 from entrepot.control.request_members import Members
 from entrepot.control.verifying import Verifying
@@ -54,6 +55,7 @@ class Administration:
         self._events = events
         self._limit = store.limit_in_force
         self._verifying = Verifying(store, turn)
+        self._contents = Contents(store, turn, events)
         self._answers: dict[str, Callable[[Members], Document]] = {
             "images": self._images,
             "image": self._image,
@@ -62,6 +64,10 @@ class Administration:
             "prune": self._prune,
             "objects": self._verifying.objects,
             "verify": self._verifying.verify,
+            "locate": self._contents.locate,
+            "take_blob": self._contents.take_blob,
+            "take_manifest": self._contents.take_manifest,
+            "imported": self._contents.imported,
             "pin": bind(self._pin, pin=True),
             "unpin": bind(self._pin, pin=False),
         }

@@ -32,6 +32,7 @@ def image(found: CachedImage) -> Document:
     """One image."""
     return {
         "registry": found.registry,
+        "origin": str(found.origin),
         "repository": found.repository,
         "names": names_of(found),
         "tags": list(found.tags),

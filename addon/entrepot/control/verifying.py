@@ -4,13 +4,11 @@ A client asks for ``objects``, page by page, and then has them verified in the s
 knows how far it is, and the proxy keeps nothing of it.
 """
 
-from collections.abc import Mapping
-
 from entrepot.control import request_members as members
+from entrepot.control.contents import stored_object
 from entrepot.control.documents import Document
 from entrepot.control.request_members import Members
 from entrepot.maintenance.verification import Damaged, Turn, Verification
-from entrepot.protocol.identifiers import Digest, Origin
 from entrepot.protocol.image_names import ImageName
 from entrepot.storage.diskcache_db.resting_objects import StoredObject
 from entrepot.storage.inventory.images import HeldObjects
@@ -36,7 +34,7 @@ class Verifying:
 
     def verify(self, request: Members) -> Document:
         """Verify some of these objects, in their order, for about a second."""
-        objects = [_object(one) for one in members.objects(request, "objects", MOST)]
+        objects = [stored_object(one) for one in members.objects(request, "objects", MOST)]
         if not objects:
             raise ValueError("expected objects to be some objects")
         step = self._verification.step(objects)
@@ -72,12 +70,3 @@ def _damaged(one: Damaged) -> Document:
         "moved_to": None if one.moved_to is None else str(one.moved_to),
         "images": list(one.images),
     }
-
-
-def _object(said: Mapping[str, object]) -> StoredObject:
-    registry, digest = said.get("registry"), said.get("digest")
-    if not isinstance(digest, str) or not isinstance(registry, str | None):
-        raise ValueError(  # noqa: TRY004 what it says is an answer
-            "expected an object to have a digest, and a manifest a registry"
-        )
-    return StoredObject(Digest.parse(digest), None if registry is None else Origin.parse(registry))

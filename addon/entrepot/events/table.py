@@ -222,6 +222,7 @@ class Event(Enum):
     # What the administrator does
     IMAGES_REMOVED = administration_rows.IMAGES_REMOVED
     IMAGES_PRUNED = administration_rows.IMAGES_PRUNED
+    IMAGE_IMPORTED = administration_rows.IMAGE_IMPORTED
     IMAGES_PINNED = administration_rows.IMAGES_PINNED
     IMAGES_UNPINNED = administration_rows.IMAGES_UNPINNED
     CONTROL_REFUSED = administration_rows.CONTROL_REFUSED
