@@ -72,7 +72,9 @@ OTHERS_OPTIONS = {
     "--jobs",
     "--fuzz-requests",  # pytest, in tests/attack
 }
-COMMAND = re.compile(r"entrepot (ca|serve|ls|show|rm|prune|verify|warm|export|import|pin|unpin)\b")
+COMMAND = re.compile(
+    r"entrepot (ca|serve|ls|show|rm|prune|verify|warm|export|import|backup|restore|pin|unpin)\b"
+)
 TEST_ID = re.compile(r"tests/[\w/]+\.py::\w+")
 """A test, as pytest names it."""
 
@@ -281,7 +283,7 @@ def _not_events() -> set[str]:
     }  # of the control socket, and its codes
     shown |= {"keep_last", "older_than", "unused_for", "moved_to"}
     shown |= {"bad_request", "not_cached", "too_large", "no_limit"}
-    shown |= {"no_room", "take_blob", "take_manifest"}
+    shown |= {"not_contained", "no_room", "take_blob", "take_manifest"}
     schemas = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.json"))
     told = set(re.findall(r'"([a-z_]+)"', schemas))  # fields, and what they say
     return ours | theirs | shown | told | {"ca_sha256", "password_file", "password_env"}

@@ -50,4 +50,8 @@ COMMANDS = (
         "write the certificates that clients are to trust",
         "Set-up",
     ),
+    Command(
+        "backup", "entrepot.cli.backup.backup:backup", "save what cannot be had again", "Set-up"
+    ),
+    Command("restore", "entrepot.cli.backup.restore:restore", "put a backup back", "Set-up"),
 )

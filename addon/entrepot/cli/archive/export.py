@@ -54,7 +54,7 @@ def export(
     if output == STDOUT and sys.stdout.isatty():
         raise StartError("a tar is not for a terminal; name a file by -o FILE")
     wanted = [one for one in (platforms or "").split(",") if one and one != ALL]
-    with _written(output) as out, administrator(config.data) as ask:
+    with written(output) as out, administrator(config.data) as ask:
         plan = Planning(ask, wanted, own_platform()).plan(names)
         with bar("exporting", plan.size) as advance:
             write_archive(out, plan, advance)
@@ -67,7 +67,7 @@ def export(
 
 
 @contextmanager
-def _written(output: str) -> Iterator[IO[bytes]]:
+def written(output: str) -> Iterator[IO[bytes]]:
     """Where to write; a file appears under its name once it is whole."""
     if output == STDOUT:
         yield sys.stdout.buffer

@@ -39,7 +39,7 @@ _HEADERS = (
 )
 
 
-class _Member(tarfile.TarInfo):
+class BoundedMember(tarfile.TarInfo):
     """A member whose extended header is bounded: it is read into memory as a whole."""
 
     def _proc_member(self, archive: tarfile.TarFile) -> Self:
@@ -102,7 +102,7 @@ def _remove(archive: Archive) -> None:
 def _read(
     source: IO[bytes], folder: Path, archive: Archive, advance: Callable[[int], None]
 ) -> None:
-    with tarfile.open(fileobj=source, mode="r|*", tarinfo=_Member) as tar:
+    with tarfile.open(fileobj=source, mode="r|*", tarinfo=BoundedMember) as tar:
         for number, member in enumerate(tar):
             tar.members = []  # type: ignore[attr-defined] # else each stays in memory
             if number >= _MOST_MEMBERS:
