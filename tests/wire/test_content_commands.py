@@ -1,12 +1,16 @@
 """Pruned, verified and warmed: the commands on a running proxy, and on the folder that it left."""
 
 import json
+import os
+import pty
+import subprocess
 from typing import TYPE_CHECKING
 
 from rig.cached import command, pull, told
 from rig.client import Client, basic
-from rig.images import KIB, ImageFactory
-from rig.proxy import Entrepot
+from rig.images import KIB, MIB, ImageFactory
+from rig.process import clean_environment
+from rig.proxy import PYTHON, Entrepot
 from rig.upstreams import Upstreams
 
 if TYPE_CHECKING:
@@ -148,3 +152,30 @@ def test_warm_through_a_proxy_that_asks_for_a_password(
     upstreams.push(image, tunnelled)
     failed = told(entrepot, "warm", tunnelled, "--proxy", proxy, "--ca", str(bundle), status=1)
     assert "is not cached: the proxy tunnels to it" in failed["images"][0]["error"]
+
+
+def test_progress_is_shown_on_standard_error_alone(
+    entrepot: Entrepot, upstreams: Upstreams, images: ImageFactory
+) -> None:
+    """On a terminal, with rate and ETA; what is printed is for programs all the same."""
+    name, image = f"{HUB}/progress/app:1", images.image("progress", [MIB])
+    upstreams.push(image, name)
+    for words in (("warm", name), ("verify",)):
+        master, terminal = pty.openpty()
+        try:
+            finished = subprocess.run(
+                [PYTHON, "-m", "entrepot.cli", *words, "--json", "--data", str(entrepot.data)],
+                stdout=subprocess.PIPE,
+                stderr=terminal,
+                timeout=60,
+                check=True,
+                cwd=entrepot.folder,
+                env=clean_environment(entrepot.folder, TERM="xterm"),
+            )
+            shown = os.read(master, 1 << 16).decode()
+        finally:
+            os.close(master)
+            os.close(terminal)
+        assert json.loads(finished.stdout)
+        assert ("verifying" if words == ("verify",) else name) in shown
+        entrepot.await_stored(blob.digest for blob in image.blobs)

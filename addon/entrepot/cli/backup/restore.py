@@ -28,6 +28,7 @@ _PLACES = (("data/ca", "ca"), (backup_file.INDEX, "index/cache.db"), ("data/reco
 _REPLACED = ("ca", "index", "records.db", "records.db-wal", "records.db-shm", "clean")
 _ONCE = ("ca/mitmproxy-ca.pem", "index/cache.db")
 """What a folder that is new has not."""
+_RESTORED_SETTINGS = "restored-entrepot.toml"
 _FILE = typer.Argument(metavar="FILE|-", help="what entrepot backup wrote")
 _FORCE = typer.Option("--force", help="in the place of what is there, which is kept beside")
 
@@ -116,9 +117,8 @@ def _restored(source: IO[bytes], folder: Path, data: Path) -> dict[str, Any]:
             restored.append(place)
     (data / "format").write_text(f"{FORMAT}\n")
     if backup_file.SETTINGS in names:
-        place = data / "restored-entrepot.toml"
-        (folder / backup_file.SETTINGS).rename(place)
-        restored.append(place.name)
+        (folder / backup_file.SETTINGS).rename(data / _RESTORED_SETTINGS)
+        restored.append(_RESTORED_SETTINGS)
     index = data / "index/cache.db"
     return {
         "restored": restored,
