@@ -12,7 +12,7 @@ umask 022
 
 say() { printf '%s\n' "$*"; }
 die() {
-    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    printf '%s: %s\n' "${program:-${0##*/}}" "$*" >&2
     exit 1
 }
 need_root() { [ "$(id -u)" = 0 ] || die "$1 must be run as root"; }
@@ -160,6 +160,7 @@ vouches() (
         say '-----END CERTIFICATE-----'
     } >"$work/word.pem"
     # No other authority than $1 counts: without these, openssl trusts the system's store as well.
+    # shellcheck disable=SC2030 # the function is a subshell
     export SSL_CERT_DIR="$work/none" SSL_CERT_FILE="$work/none"
     key=$(openssl x509 -noout -pubkey -in "$2" 2>/dev/null) || exit 1
     # What is vouched for is a key, so the certificate must be by that key itself.

@@ -14,7 +14,7 @@ umask 022
 
 say() { printf '%s\n' "$*"; }
 die() {
-    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    printf '%s: %s\n' "${program:-${0##*/}}" "$*" >&2
     exit 1
 }
 need_root() { [ "$(id -u)" = 0 ] || die "$1 must be run as root"; }
@@ -84,8 +84,8 @@ split_host_port() {
     if [ "$port" -lt 1 ] || [ "$port" -gt 65535 ]; then die "got port '$port', want 1 to 65535"; fi
 }
 
-# Prints "key value" (a tab between) of what containerd's settings on stdin say, sections and
-# quotes resolved: plugins.io.containerd.grpc.v1.cri.registry.config_path "/etc/containerd/certs.d".
+# Prints "key value" (a tab between) of what settings in TOML on stdin say, such as containerd's or
+# podman's, sections and quotes resolved: plugins.io.containerd.grpc.v1.cri.registry.config_path "/etc/containerd/certs.d".
 settings() {
     # shellcheck disable=SC2016 # the dollars are awk's
     awk '

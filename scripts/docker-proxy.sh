@@ -4,16 +4,13 @@
 # Sends docker's (or containerd's) traffic through an Entrepôt proxy, says whether it goes there,
 # or undoes it, by one systemd drop-in of its own. It never edits another file and never restarts
 # a daemon.
-#
-# Drop-ins are read in the order of their names and the last assignment counts (systemd.unit(5));
-# docker's manual calls its own example http-proxy.conf. So ours is named to be read last.
 
 set -eu
 umask 022
 
 say() { printf '%s\n' "$*"; }
 die() {
-    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    printf '%s: %s\n' "${program:-${0##*/}}" "$*" >&2
     exit 1
 }
 need_root() { [ "$(id -u)" = 0 ] || die "$1 must be run as root"; }
@@ -30,9 +27,6 @@ help_if_asked() {
         case $word in -h | --help) usage && exit ;; esac
     done
 }
-
-NAME=zz-entrepot.conf
-LOCAL=localhost,127.0.0.0/8,::1
 
 usage() {
     cat <<END
@@ -92,7 +86,8 @@ unit_files() {
         /usr/lib/systemd/system /lib/systemd/system'
     for folder in $folders; do
         if [ -e "$folder/$unit.service" ]; then
-            say "$folder/$unit.service"
+            # A unit that is masked is a link to /dev/null.
+            [ ! -s "$folder/$unit.service" ] || say "$folder/$unit.service"
             break
         fi
     done
@@ -105,12 +100,12 @@ unit_files() {
     done | awk -F '\t' '!seen[$1]++' | LC_ALL=C sort | cut -f 2
 }
 
-# Prints "variable value file" (tabs between) of each proxy variable that the files named on stdin
-# set, as systemd resolves them: the last Environment= counts, and EnvironmentFile= beats them all;
-# "reset" is the last file that empties the list.
+# Prints "variable value file" (tabs between) of each proxy variable, and of each with $prefix before
+# its name, that the files named on stdin set, as systemd resolves them: the last Environment= counts,
+# and EnvironmentFile= beats them all; "reset" is the last file that empties the list.
 environment() {
     # shellcheck disable=SC2016 # the dollars are awk's
-    awk '
+    awk -v prefix="$prefix" '
         # Splits at blanks outside quotes, and takes quotes and escapes away.
         function assign(text, file,    i, c, quote, word, inside) {
             for (i = 1; i <= length(text) + 1; i++) {
@@ -157,6 +152,7 @@ environment() {
                         keep(substr(line, 1, index(line, "=")) text, "EnvironmentFile " extra[i])
                     }
             split("reset HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy", names, " ")
+            if (prefix != "") for (i = 2; i <= 7; i++) names[i + 6] = prefix names[i]
             for (i = 1; i in names; i++)
                 if (names[i] in value)
                     printf "%s\t%s\t%s\n", names[i], value[names[i]], origin[names[i]]
@@ -506,6 +502,7 @@ holds() { tr -d '\r\n' <"$1" | grep -qF -- "$whole"; }
 ask_through() (
     unset HTTPS_PROXY HTTP_PROXY ALL_PROXY NO_PROXY no_proxy all_proxy CURL_CA_BUNDLE
     unset SSL_CERT_FILE SSL_CERT_DIR
+    # shellcheck disable=SC2031 # the function is a subshell
     [ -z "$3" ] || export SSL_CERT_FILE="$3"
     # Not among the arguments, which every user can see.
     export https_proxy="$2"
@@ -636,8 +633,8 @@ report_daemon() {
         say "$unit: run this as root to see what the running daemon has"
         return 1
     fi
-    has=$(variable_of "$pid" HTTPS_PROXY https_proxy)
-    has_exceptions=$(variable_of "$pid" NO_PROXY no_proxy)
+    has=$(variable_of "$pid" "${prefix}HTTPS_PROXY" "${prefix}https_proxy" HTTPS_PROXY https_proxy)
+    has_exceptions=$(variable_of "$pid" "${prefix}NO_PROXY" "${prefix}no_proxy" NO_PROXY no_proxy)
     cert_file=$(variable_of "$pid" SSL_CERT_FILE)
     cert_folders=$(variable_of "$pid" SSL_CERT_DIR)
     report_environment || well=1
@@ -657,6 +654,7 @@ report_environment() {
     [ -n "$set_to" ] || return 0
     other=''
     for variable in HTTP_PROXY HTTPS_PROXY NO_PROXY; do
+        variable=$prefix$variable
         wanted=$(value_of "$now" "$variable")
         [ "$wanted" = "$(variable_of "$pid" "$variable")" ] || other="$other $variable"
     done
@@ -686,6 +684,90 @@ ask_docker() {
 # A proxy's URL without the password, which dockerd does not tell, and without a slash at its end.
 bare() { say "$1" | sed 's#^\([a-z]*://\).*@#\1#; s#/$##'; }
 
+# The proxy's address as it is given, with a login for it or without.
+
+# Passwords are for the drop-in alone.
+redact() { sed 's#^\([a-z0-9]*://\)\{0,1\}.*@#\1***@#'; }
+
+# Sets address (host:port) and proxy (the URL) from PROXY.
+parse_proxy() {
+    wanted="want host, host:port or http://[user:password@]host:port"
+    shown=$(say "$1" | redact)
+    strip_scheme "$1"
+    user=''
+    case $rest in *@*) user=${rest%@*} && rest=${rest##*@} ;; esac
+    # The characters of RFC 3986 section 3.2.1, and whole percent-encoded bytes.
+    case $user in
+        *[!A-Za-z0-9._~!\$\&\'\(\)*+,\;=:%-]* | *% | *%? | *%[!0-9A-Fa-f]* | *%?[!0-9A-Fa-f]*)
+            die "the user or the password in '$shown' must be percent-encoded"
+            ;;
+    esac
+    split_host_port 3128
+    address=$host:$port
+    proxy=http://${user:+$user@}$address
+}
+
+# The systemd drop-in that sends a daemon's traffic through the proxy. Drop-ins are read in the order
+# of their names and the last assignment counts (systemd.unit(5)); docker's manual calls its own
+# example http-proxy.conf. So ours is named to be read last.
+#
+# The variables' names begin with $prefix: k3s gives those that begin with CONTAINERD_ to its
+# containerd alone.
+
+NAME=zz-entrepot.conf
+LOCAL=localhost,127.0.0.0/8,::1
+
+# What the administrator had set: the environment by all files but our own drop-in.
+others() { unit_files | grep -vxF "$dropin" | environment; }
+
+# Refuses where a drop-in of ours would not count, and says what it overrules where it does.
+# Go's clients read the lower-case names only where the upper-case ones are unset.
+check_order() {
+    for variable in reset ${prefix}HTTP_PROXY ${prefix}HTTPS_PROXY; do
+        path=$(origin_of "$1" "$variable")
+        case $path in
+            '') continue ;;
+            EnvironmentFile*) die "$path sets $variable, which beats every drop-in: remove it there" ;;
+        esac
+        last=$(printf '%s\n%s\n' "${path##*/}" "$NAME" | LC_ALL=C sort | tail -n 1)
+        if [ "$last" != "$NAME" ] && [ "${path%.service}" = "$path" ]; then
+            die "$path is read after $NAME and would overrule it: rename it"
+        fi
+    done
+    for variable in HTTPS_PROXY HTTP_PROXY https_proxy http_proxy; do
+        variable=$prefix$variable
+        path=$(origin_of "$1" "$variable")
+        [ -n "$path" ] || continue
+        say "$path sets $variable=$(value_of "$1" "$variable" | redact)."
+        say "  It stays as it is, but does not count while $NAME is there, which is read later."
+        say "  If the proxy itself needs it to get out, start it with --upstream-proxy."
+        break
+    done
+}
+
+# The union of two comma-separated lists, in order.
+merge() { say "$1,$2" | tr -d ' ' | tr ',' '\n' | awk 'NF && !seen[$0]++' | paste -s -d , -; }
+
+# One assignment as systemd reads it: a percent sign is doubled, quotes and backslashes escaped.
+line() { printf 'Environment="%s"\n' "$(say "$1=$2" | sed 's/[\\"]/\\&/g; s/%/%%/g')"; }
+
+# What the drop-in is for $proxy and $exceptions.
+content() {
+    say '# Written for Entrepôt; "docker-proxy.sh uninstall" or "setup --uninstall" removes it.'
+    say '[Service]'
+    line "${prefix}HTTP_PROXY" "$proxy"
+    line "${prefix}HTTPS_PROXY" "$proxy"
+    line "${prefix}NO_PROXY" "$exceptions"
+}
+
+# Sets exceptions: what $no_proxy says, and what the unit's NO_PROXY had by the environment $1.
+keep_exceptions() {
+    had=$(value_of "$1" NO_PROXY)
+    had=${had:-$(value_of "$1" no_proxy)}
+    [ -z "$prefix" ] || had=$had,$(value_of "$1" "${prefix}NO_PROXY")
+    exceptions=$(merge "$no_proxy" "$had")
+}
+
 # Whether the running daemon of $unit trusts the proxy.
 
 # Whether the daemon trusts the certificate in $work/ca.pem, as far as files (status 1) and dates
@@ -711,7 +793,7 @@ report_trust() {
         return
     fi
     say "The proxy's certificate, $shown,"
-    say "  is not in what $unit trusts: sh ca/install.sh install --url http://$address"
+    say "  is not in what $unit trusts: $(how_to_trust)"
     return 1
 }
 
@@ -739,7 +821,7 @@ report_next() {
     fi
     if [ -z "$found" ]; then
         say "The proxy is about to change to another certificate, $(say "$other" | colons),"
-        say "  which is not in what $unit trusts yet: sh ca/install.sh install --url http://$address"
+        say "  which is not in what $unit trusts yet: $(how_to_trust)"
         return 1
     fi
     if [ -n "$since" ] && [ -n "$pid" ] && is_newer "$pid" "$since"; then
@@ -761,74 +843,78 @@ docker_folder() {
     done
 }
 
-# Passwords are for the drop-in alone.
-redact() { sed 's#^\([a-z0-9]*://\)\{0,1\}.*@#\1***@#'; }
+# Whether the daemon of $unit uses the proxy: what is set, what it has, and what comes of it.
 
-# Sets address (host:port) and proxy (the URL) from PROXY.
-parse_proxy() {
-    wanted="want host, host:port or http://[user:password@]host:port"
-    shown=$(say "$1" | redact)
-    strip_scheme "$1"
-    user=''
-    case $rest in *@*) user=${rest%@*} && rest=${rest##*@} ;; esac
-    # The characters of RFC 3986 section 3.2.1, and whole percent-encoded bytes.
-    case $user in
-        *[!A-Za-z0-9._~!\$\&\'\(\)*+,\;=:%-]* | *% | *%? | *%[!0-9A-Fa-f]* | *%?[!0-9A-Fa-f]*)
-            die "the user or the password in '$shown' must be percent-encoded"
-            ;;
-    esac
-    split_host_port 3128
-    address=$host:$port
-    proxy=http://${user:+$user@}$address
+check() {
+    wrong=0 registry='' pid=''
+    [ -z "$image" ] || registry_of "$image"
+    now=$(unit_files | environment)
+    set_to=$(value_of "$now" "${prefix}HTTPS_PROXY")
+    report_files || wrong=1
+    pid=$(main_pid "$unit")
+    report_daemon || wrong=1
+    # What counts is what the running daemon has; the files, where that cannot be seen.
+    [ -n "$set_to$has" ] || return 1
+    exceptions=$has_exceptions
+    [ -n "$has" ] || exceptions=$(value_of "$now" "${prefix}NO_PROXY")
+    report_exempt "$exceptions" "$registry" || wrong=1
+    parse_proxy "${proxy:-${set_to:-$has}}"
+    report_proxy || return 1
+    registry=${registry:-registry-1.docker.io:443}
+    distrust=0
+    report_next || wrong=1
+    report_trust || distrust=$?
+    # Without the certificate it would be a refusal, which the proxy remembers.
+    [ "$distrust" = 1 ] || report_handshake "$registry" "$proxy" "$cert_file" || wrong=1
+    # The daemon's own word counts more than dates.
+    [ -z "$image" ] || report_question "$image" || wrong=1
+    case $distrust$image in 0* | 2?*) ;; *) wrong=1 ;; esac
+    return $wrong
 }
 
-# What the administrator had set: the environment by all files but our own drop-in.
-others() { unit_files | grep -vxF "$dropin" | environment; }
-
-# Refuses where a drop-in of ours would not count, and says what it overrules where it does.
-# Go's clients read the lower-case names only where the upper-case ones are unset.
-check_order() {
-    for variable in reset HTTP_PROXY HTTPS_PROXY; do
-        path=$(origin_of "$1" "$variable")
-        case $path in
-            '') continue ;;
-            EnvironmentFile*) die "$path sets $variable, which beats every drop-in: remove it there" ;;
-        esac
-        last=$(printf '%s\n%s\n' "${path##*/}" "$NAME" | LC_ALL=C sort | tail -n 1)
-        if [ "$last" != "$NAME" ] && [ "${path%.service}" = "$path" ]; then
-            die "$path is read after $NAME and would overrule it: rename it"
-        fi
+# What the files say. Where they say nothing the daemon may have settings of its own.
+report_files() {
+    well=0
+    if [ -z "$set_to" ]; then
+        say "$unit: no ${prefix}HTTPS_PROXY is set by systemd"
+        return
+    fi
+    for variable in HTTP_PROXY HTTPS_PROXY NO_PROXY; do
+        variable=$prefix$variable
+        say "$variable=$(value_of "$now" "$variable" | redact) ($(origin_of "$now" "$variable"))"
     done
-    for variable in HTTPS_PROXY HTTP_PROXY https_proxy http_proxy; do
-        path=$(origin_of "$1" "$variable")
-        [ -n "$path" ] || continue
-        say "$path sets $variable=$(value_of "$1" "$variable" | redact)."
-        say "  It stays as it is, but does not count while $NAME is there, which is read later."
-        say "  If the proxy itself needs it to get out, start it with --upstream-proxy."
-        break
-    done
+    if [ "$(origin_of "$now" "${prefix}HTTPS_PROXY")" != "$dropin" ]; then
+        say "$unit: ${prefix}HTTPS_PROXY is not set by $dropin"
+        well=1
+    fi
+    if [ -n "$proxy" ] && [ "$proxy" != "$set_to" ]; then
+        say "$unit: ${prefix}HTTPS_PROXY is not $(say "$proxy" | redact)"
+        well=1
+    fi
+    return $well
 }
 
-# The union of two comma-separated lists, in order.
-merge() { say "$1,$2" | tr -d ' ' | tr ',' '\n' | awk 'NF && !seen[$0]++' | paste -s -d , -; }
-
-# One assignment as systemd reads it: a percent sign is doubled, quotes and backslashes escaped.
-line() { printf 'Environment="%s"\n' "$(say "$1=$2" | sed 's/[\\"]/\\&/g; s/%/%%/g')"; }
-
-# What the drop-in is for $proxy and $exceptions.
-content() {
-    say '# Written by docker-proxy.sh of Entrepôt; "docker-proxy.sh uninstall" removes it.'
-    say '[Service]'
-    line HTTP_PROXY "$proxy"
-    line HTTPS_PROXY "$proxy"
-    line NO_PROXY "$exceptions"
+# Whether the proxy is there; brings its certificate to $work/ca.pem.
+report_proxy() {
+    if ! fetch "http://$address/healthz" /dev/null 10 1; then
+        say "http://$address/healthz: does not answer"
+        return 1
+    fi
+    say "http://$address/healthz: answers"
+    problem="it cannot be fetched"
+    # Who does not install the certificates does not count as ready for new ones.
+    if ! fetch "http://$address/ca.pem?check" "$work/fetched" 10 1 || ! take_certificates "$work/fetched"; then
+        say "http://$address/ca.pem: $problem: that is no Entrepôt"
+        return 1
+    fi
 }
+
+how_to_trust() { say "sh ca/install.sh install --url http://$address"; }
 
 install_file() {
     before=$(others)
     check_order "$before"
-    had=$(value_of "$before" NO_PROXY)
-    exceptions=$(merge "$no_proxy" "${had:-$(value_of "$before" no_proxy)}")
+    keep_exceptions "$before"
     mkdir -p "${dropin%/*}"
     if [ -f "$dropin" ] && content | cmp -s - "$dropin"; then
         say "$dropin is as it should be already."
@@ -872,75 +958,12 @@ uninstall_file() {
     reload
 }
 
-check() {
-    wrong=0 registry='' pid=''
-    [ -z "$image" ] || registry_of "$image"
-    now=$(unit_files | environment)
-    set_to=$(value_of "$now" HTTPS_PROXY)
-    report_files || wrong=1
-    pid=$(main_pid "$unit")
-    report_daemon || wrong=1
-    # What counts is what the running daemon has; the files, where that cannot be seen.
-    [ -n "$set_to$has" ] || return 1
-    exceptions=$has_exceptions
-    [ -n "$has" ] || exceptions=$(value_of "$now" NO_PROXY)
-    report_exempt "$exceptions" "$registry" || wrong=1
-    parse_proxy "${proxy:-${set_to:-$has}}"
-    report_proxy || return 1
-    registry=${registry:-registry-1.docker.io:443}
-    distrust=0
-    report_next || wrong=1
-    report_trust || distrust=$?
-    # Without the certificate it would be a refusal, which the proxy remembers.
-    [ "$distrust" = 1 ] || report_handshake "$registry" "$proxy" "$cert_file" || wrong=1
-    # The daemon's own word counts more than dates.
-    [ -z "$image" ] || report_question "$image" || wrong=1
-    case $distrust$image in 0* | 2?*) ;; *) wrong=1 ;; esac
-    return $wrong
-}
-
-# What the files say. Where they say nothing the daemon may have settings of its own.
-report_files() {
-    well=0
-    if [ -z "$set_to" ]; then
-        say "$unit: no HTTPS_PROXY is set by systemd"
-        return
-    fi
-    for variable in HTTP_PROXY HTTPS_PROXY NO_PROXY; do
-        say "$variable=$(value_of "$now" "$variable" | redact) ($(origin_of "$now" "$variable"))"
-    done
-    if [ "$(origin_of "$now" HTTPS_PROXY)" != "$dropin" ]; then
-        say "$unit: HTTPS_PROXY is not set by $dropin"
-        well=1
-    fi
-    if [ -n "$proxy" ] && [ "$proxy" != "$set_to" ]; then
-        say "$unit: HTTPS_PROXY is not $(say "$proxy" | redact)"
-        well=1
-    fi
-    return $well
-}
-
-# Whether the proxy is there; brings its certificate to $work/ca.pem.
-report_proxy() {
-    if ! fetch "http://$address/healthz" /dev/null 10 1; then
-        say "http://$address/healthz: does not answer"
-        return 1
-    fi
-    say "http://$address/healthz: answers"
-    problem="it cannot be fetched"
-    # Who does not install the certificates does not count as ready for new ones.
-    if ! fetch "http://$address/ca.pem?check" "$work/fetched" 10 1 || ! take_certificates "$work/fetched"; then
-        say "http://$address/ca.pem: $problem: that is no Entrepôt"
-        return 1
-    fi
-}
-
 main() {
     help_if_asked "$@"
     [ $# -gt 0 ] || misuse
     action=$1
     shift
-    given='' unit=docker no_proxy='' proxy='' user='' image=''
+    given='' unit=docker no_proxy='' proxy='' user='' image='' prefix=''
     while [ $# -gt 0 ]; do
         case $1 in
             --unit | --no-proxy | --image)

@@ -22,8 +22,15 @@ settings.register_profile("entrepot", deadline=None, database=None, derandomize=
 settings.load_profile("entrepot")
 
 _HERE = Path(__file__).parent
-_MARKED = {"wire": "wire", "attack": "wire", "e2e": "e2e"}
-_FIRST = ("attack", "e2e", "bench", "wire")
+_MARKED = {
+    "wire": "wire",
+    "attack": "wire",
+    "upgrade": "wire",
+    "page": "wire",
+    "deploy": "e2e",
+    "e2e": "e2e",
+}
+_FIRST = ("attack", "e2e", "bench", "page", "wire")
 """Folders of the longest files; what is short fills the end, where one worker would wait."""
 
 

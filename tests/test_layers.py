@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "addon/entrepot"
 
 ROOMS = (
+    "version",
     "bounded_map",
     "events",
     "protocol",
@@ -32,6 +33,8 @@ ROOMS = (
     "maintenance",
     "control",
     "endpoints",
+    "metrics",
+    "admin",
     "app",
     "mitm",
     "cli",
@@ -49,6 +52,11 @@ LIBRARIES = {
     "cryptography": ("mitm",),
     "h11": ("mitm",),
     "OpenSSL": ("mitm",),
+    "prometheus_client": ("metrics",),
+    "starlette": ("admin",),
+    "uvicorn": ("admin",),
+    "jinja2": ("admin",),
+    "markupsafe": ("admin",),
     "entrepot_ca": ("app", "cli"),
 }
 """Which rooms may import what is not of the standard library."""

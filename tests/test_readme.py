@@ -14,15 +14,20 @@ from pathlib import Path
 
 import pytest
 
-from docs.generated import BLOCKS
+from docs import commands
+from docs.generated import BLOCKS, FILES
 from docs.pages import CONTRIBUTING, DOCS, LINKED, PAGES, README, ROOT, Page
 from entrepot.auth.accounts import Accounts
+from entrepot.cli.commands import COMMANDS
 from entrepot.config.load import load_config
 from entrepot.config.options import OPTIONS
 from entrepot.events.counters import Counter
 from entrepot.events.fields import EventFields
 from entrepot.events.table import Event
+from entrepot.metrics.metrics import FAMILIES
 from entrepot.protocol.identifiers import Origin
+from rig.needs import need
+from rig.process import PATH
 
 SOURCE = "\n".join(
     path.read_text(encoding="utf-8")
@@ -30,7 +35,7 @@ SOURCE = "\n".join(
     for path in sorted((ROOT / folder).rglob("*.py"))
 )
 SPANS = [span for page in PAGES for span in page.spans]
-FOLDERS = ("addon", "ca", "docs", "scripts", "tests", ".ci", ".")
+FOLDERS = ("addon", "ca", "deploy", "docs", "scripts", "tests", ".ci", ".")
 IN_DATA = {"ca", "ca/mitmproxy-ca.pem", "ca/previous-ca.pem"}
 OTHERS_OPTIONS = {
     "--fingerprint",  # ca/install.sh
@@ -39,42 +44,31 @@ OTHERS_OPTIONS = {
     "--unit",  # scripts/docker-proxy.sh
     "--no-proxy",
     "--image",
+    "--trust-on-first-use",  # /setup
+    "--for",
+    "--no-restart",
+    "--proxy",
+    "--uninstall",
+    "--driver-opt",  # docker buildx create
+    "--build-arg",  # docker build
+    "--format",  # podman build
+    "--network",  # docker run
     "--from",  # scripts/redirect.sh
     "--local",
     "--registry-port",
     "--user",
-    "--force",  # entrepot ca create, and rotate
-    "--until",
-    "--in",
-    "--abort",
-    "--help",
     "--hosts-dir",  # ctr
     "--listen-port",  # mitmdump
     "--set",
     "--fast",  # scripts/test
     "--rounds",  # scripts/bench
-    "--json",
     "--check",  # ruff format
-    "--sort",  # entrepot ls
-    "--next",
-    "--version",
-    "--dry-run",  # entrepot rm
-    "--keep-last",  # entrepot prune
-    "--older-than",
-    "--unused-for",
-    "--private",  # entrepot import
-    "--name",
-    "--platform",  # entrepot warm
-    "--kubectl",
-    "--context",
-    "--proxy",
-    "--ca",
-    "--jobs",
     "--fuzz-requests",  # pytest, in tests/attack
 }
 COMMAND = re.compile(
-    r"entrepot (ca|serve|ls|show|rm|prune|verify|warm|export|import|backup|restore|pin|unpin)\b"
+    rf"entrepot ({'|'.join(sorted({row.name.partition(' ')[0] for row in COMMANDS}))})\b"
 )
+METRICS = {family.name for family in FAMILIES}
 TEST_ID = re.compile(r"tests/[\w/]+\.py::\w+")
 """A test, as pytest names it."""
 
@@ -136,7 +130,7 @@ def _files() -> set[str]:
     return {
         word.partition("::")[0]
         for word in words
-        if word.partition("/")[0] in FOLDERS and word not in IN_DATA
+        if word.partition("/")[0] in FOLDERS and word not in {*IN_DATA, "."}
     }
 
 
@@ -151,7 +145,8 @@ def test_what_one_looks_for_is_where_it_is_said_to_be(row: list[str]) -> None:
     _, files, names = (re.findall(r"`([^`]+)`", cell) for cell in row)
     assert len(files) == len(names) > 0
     for file, name in zip(files, names, strict=True):
-        having = [one for one in (ROOT / "addon").rglob("*.py") if name in _defined(one)]
+        code = [one for top in ("addon", "ca") for one in (ROOT / top).rglob("*.py")]
+        having = [one for one in code if name in _defined(one)]
         assert ROOT / file in having, f"{file} has no {name}; these have: {having}"
 
 
@@ -192,7 +187,7 @@ def test_every_promise_cited_is_one() -> None:
 def test_every_option_named_exists() -> None:
     named = {word for span in SPANS for word in re.findall(r"(?<!\S)--[a-z][a-z-]*", span)}
     ours = {option.flag for option in OPTIONS}
-    assert named - ours <= OTHERS_OPTIONS
+    assert named - ours - commands.flags() <= OTHERS_OPTIONS
     assert ours <= named
 
 
@@ -207,6 +202,11 @@ def test_scripts_take_the_options_named() -> None:
         assert word in install
     for word in ("install", "check", "uninstall", "--unit", "--no-proxy", "--image"):
         assert word in docker
+    setup = (ROOT / "addon/entrepot/endpoints/setup/texts/setup.sh").read_text(encoding="utf-8")
+    for word in ("--fingerprint", "--trust-on-first-use", "--for", "--no-proxy", "--image"):
+        assert word in setup
+    for word in ("--no-restart", "--proxy", "--dry-run", "--check", "--uninstall"):
+        assert word in setup
     containerd = (ROOT / "scripts/containerd-mirror.sh").read_text(encoding="utf-8")
     for word in ("install", "check", "uninstall", "/etc/containerd/certs.d", "_default/hosts.toml"):
         assert word in containerd
@@ -271,6 +271,15 @@ def test_every_event_named_is_logged() -> None:
     assert [e for e in events if e not in logged | EventFields.__annotations__.keys()] == []
 
 
+def test_every_metric_named_exists() -> None:
+    texts = [*SPANS, *(code for page in PAGES for _, code in page.code)]
+    named = {name for text in texts for name in re.findall(r"\bentrepot_[a-z_]*[a-z]\b", text)}
+    named -= {option.mitmproxy for option in OPTIONS}
+    groups = {"entrepot_store", "entrepot_disk", "entrepot_ca"}  # with `*`, and a package
+    assert "entrepot_sent_bytes_total" in named
+    assert named - METRICS - groups == set()
+
+
 def _not_events() -> set[str]:
     ours = {name for option in OPTIONS for name in (option.name, option.mitmproxy)}
     theirs = {"http_proxy", "https_proxy", "block_global", "ssl_bump", "ssl_insecure"}
@@ -284,6 +293,7 @@ def _not_events() -> set[str]:
     shown |= {"keep_last", "older_than", "unused_for", "moved_to"}
     shown |= {"bad_request", "not_cached", "too_large", "no_limit"}
     shown |= {"not_contained", "no_room", "take_blob", "take_manifest"}
+    shown |= METRICS | {"rule_files"}  # which is Prometheus's
     schemas = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.json"))
     told = set(re.findall(r'"([a-z_]+)"', schemas))  # fields, and what they say
     return ours | theirs | shown | told | {"ca_sha256", "password_file", "password_env"}
@@ -296,3 +306,25 @@ def _not_events() -> set[str]:
 def test_what_comes_from_the_code_is_as_the_code_says(name: str) -> None:
     page, render = BLOCKS[name]
     assert page.block(name) == render(), "run scripts/docs"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_what_the_code_writes_whole_is_as_the_code_says(file: str) -> None:
+    assert (ROOT / file).read_text(encoding="utf-8") == FILES[file](), "run scripts/docs"
+
+
+def test_the_man_page_is_one() -> None:
+    """Groff has nothing to say of it, and `man` shows its sections."""
+    need("man")
+    page = ROOT / "docs/man/entrepot.1"
+    finished = subprocess.run(
+        ["man", "--warnings=w", "--local-file", str(page)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": PATH, "LANG": "C.UTF-8", "MANWIDTH": "80"},
+    )
+    assert finished.stderr == ""
+    for heading in ("NAME", "SYNOPSIS", "COMMANDS", "EXIT STATUS", "ENVIRONMENT", "FILES"):
+        assert f"\n{heading}\n" in finished.stdout
+    assert "--sort <name|size|used>" in finished.stdout

@@ -23,7 +23,7 @@ report_trust() {
         return
     fi
     say "The proxy's certificate, $shown,"
-    say "  is not in what $unit trusts: sh ca/install.sh install --url http://$address"
+    say "  is not in what $unit trusts: $(how_to_trust)"
     return 1
 }
 
@@ -51,7 +51,7 @@ report_next() {
     fi
     if [ -z "$found" ]; then
         say "The proxy is about to change to another certificate, $(say "$other" | colons),"
-        say "  which is not in what $unit trusts yet: sh ca/install.sh install --url http://$address"
+        say "  which is not in what $unit trusts yet: $(how_to_trust)"
         return 1
     fi
     if [ -n "$since" ] && [ -n "$pid" ] && is_newer "$pid" "$since"; then

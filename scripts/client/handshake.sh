@@ -6,6 +6,7 @@
 ask_through() (
     unset HTTPS_PROXY HTTP_PROXY ALL_PROXY NO_PROXY no_proxy all_proxy CURL_CA_BUNDLE
     unset SSL_CERT_FILE SSL_CERT_DIR
+    # shellcheck disable=SC2031 # the function is a subshell
     [ -z "$3" ] || export SSL_CERT_FILE="$3"
     # Not among the arguments, which every user can see.
     export https_proxy="$2"

@@ -13,8 +13,8 @@ report_daemon() {
         say "$unit: run this as root to see what the running daemon has"
         return 1
     fi
-    has=$(variable_of "$pid" HTTPS_PROXY https_proxy)
-    has_exceptions=$(variable_of "$pid" NO_PROXY no_proxy)
+    has=$(variable_of "$pid" "${prefix}HTTPS_PROXY" "${prefix}https_proxy" HTTPS_PROXY https_proxy)
+    has_exceptions=$(variable_of "$pid" "${prefix}NO_PROXY" "${prefix}no_proxy" NO_PROXY no_proxy)
     cert_file=$(variable_of "$pid" SSL_CERT_FILE)
     cert_folders=$(variable_of "$pid" SSL_CERT_DIR)
     report_environment || well=1
@@ -34,6 +34,7 @@ report_environment() {
     [ -n "$set_to" ] || return 0
     other=''
     for variable in HTTP_PROXY HTTPS_PROXY NO_PROXY; do
+        variable=$prefix$variable
         wanted=$(value_of "$now" "$variable")
         [ "$wanted" = "$(variable_of "$pid" "$variable")" ] || other="$other $variable"
     done

@@ -6,7 +6,8 @@ unit_files() {
         /usr/lib/systemd/system /lib/systemd/system'
     for folder in $folders; do
         if [ -e "$folder/$unit.service" ]; then
-            say "$folder/$unit.service"
+            # A unit that is masked is a link to /dev/null.
+            [ ! -s "$folder/$unit.service" ] || say "$folder/$unit.service"
             break
         fi
     done
@@ -19,12 +20,12 @@ unit_files() {
     done | awk -F '\t' '!seen[$1]++' | LC_ALL=C sort | cut -f 2
 }
 
-# Prints "variable value file" (tabs between) of each proxy variable that the files named on stdin
-# set, as systemd resolves them: the last Environment= counts, and EnvironmentFile= beats them all;
-# "reset" is the last file that empties the list.
+# Prints "variable value file" (tabs between) of each proxy variable, and of each with $prefix before
+# its name, that the files named on stdin set, as systemd resolves them: the last Environment= counts,
+# and EnvironmentFile= beats them all; "reset" is the last file that empties the list.
 environment() {
     # shellcheck disable=SC2016 # the dollars are awk's
-    awk '
+    awk -v prefix="$prefix" '
         # Splits at blanks outside quotes, and takes quotes and escapes away.
         function assign(text, file,    i, c, quote, word, inside) {
             for (i = 1; i <= length(text) + 1; i++) {
@@ -71,6 +72,7 @@ environment() {
                         keep(substr(line, 1, index(line, "=")) text, "EnvironmentFile " extra[i])
                     }
             split("reset HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy", names, " ")
+            if (prefix != "") for (i = 2; i <= 7; i++) names[i + 6] = prefix names[i]
             for (i = 1; i in names; i++)
                 if (names[i] in value)
                     printf "%s\t%s\t%s\n", names[i], value[names[i]], origin[names[i]]

@@ -16,6 +16,7 @@ from bench.measures import Figures
 from bench.peers import DIRECT, KINDS, obstacle
 from bench.rows import Load, Row
 from bench.stage import Sizes
+from entrepot.version import VERSION
 from rig.images import MIB
 from rig.process import PATH
 
@@ -163,7 +164,7 @@ def versions() -> dict[str, str]:
     """Return the versions of all that took part."""
     found = {
         "python": platform.python_version(),
-        "entrepot": version("entrepot"),
+        "entrepot": VERSION,
         "mitmproxy": version("mitmproxy"),
     }
     commands = {

@@ -43,7 +43,7 @@ read -r _
 # All that the scripts call: no openssl among them.
 TOOLS = (
     *("awk", "base64", "cat", "chmod", "cmp", "cut", "date", "grep", "id", "mkdir", "mktemp", "mv"),
-    *("od", "paste", "rm", "rmdir", "sed", "sh", "sha256sum", "sort", "tail", "tr"),
+    *("od", "paste", "rm", "rmdir", "sed", "sh", "sha256sum", "sort", "tail", "tr", "uname"),
 )
 SHELLS = ("dash", "busybox")
 
@@ -193,8 +193,10 @@ class Machine:
         (self.bin / name).write_text(f"#!/bin/sh\n{script}\n")
         (self.bin / name).chmod(0o755)
 
-    def inside(self, *command: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a command in the machine; `path` replaces PATH."""
+    def inside(
+        self, *command: str, path: str | None = None, stdin: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the machine; `path` replaces PATH, `stdin` is what it reads."""
         environment = {"PATH": path or str(self.bin), "LC_ALL": "C.UTF-8"} | self.variables
         return subprocess.run(
             ["/usr/bin/nsenter", f"--target={self.pid}", "--mount", *command],
@@ -202,15 +204,24 @@ class Machine:
             capture_output=True,
             text=True,
             env=environment,
-            timeout=30,
+            timeout=60,
+            input=stdin,
         )
 
     def run(
         self, script: Path, *arguments: str, path: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run one of our scripts by the machine's shell."""
-        shell = (shutil.which(self.shell) or "", *(["sh"] if self.shell == "busybox" else []))
-        return self.inside(*shell, str(script), *arguments, path=path)
+        return self.inside(*self.words, str(script), *arguments, path=path)
+
+    def pipe(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a script that comes by a pipe, as `curl ... | sh -s -- ARGUMENTS` does."""
+        return self.inside(*self.words, "-s", "--", *arguments, stdin=script)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """How the machine's shell is called."""
+        return (shutil.which(self.shell) or "", *(["sh"] if self.shell == "busybox" else []))
 
     def listing(self) -> Mapping[str, tuple[int, str]]:
         """Mode and content of everything that the scripts may touch, by path."""
@@ -253,7 +264,14 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]
     shell: str = request.param
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
-    upper, programs = tmp_path / "upper", tmp_path / "bin"
+    with machine_at(tmp_path, shell) as made:
+        yield made
+
+
+@contextmanager
+def machine_at(folder: Path, shell: str) -> Iterator[Machine]:
+    """A machine that keeps what it changes in a folder, until the end."""
+    upper, programs = folder / "upper", folder / "bin"
     upper.mkdir()
     programs.mkdir()
     with subprocess.Popen(

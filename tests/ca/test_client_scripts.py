@@ -8,7 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "scripts" / "build-client-scripts"
-MADE = ("ca/install.sh", "scripts/docker-proxy.sh", "scripts/containerd-mirror.sh")
+SETUP = "addon/entrepot/endpoints/setup/texts/setup.sh"
+MADE = ("ca/install.sh", "scripts/docker-proxy.sh", "scripts/containerd-mirror.sh", SETUP)
 BASH = ("build-client-scripts", "newer-clients", "docs", "test")
 
 
@@ -28,9 +29,11 @@ def test_needs_no_file_beside_it(tmp_path: Path, script: str) -> None:
     """A single copy, away from the checkout, starts and shows its usage."""
     copy = tmp_path / Path(script).name
     shutil.copy(ROOT / script, copy)
-    usage = subprocess.run([copy], check=False, capture_output=True, text=True, cwd=tmp_path)
+    command = [str(copy), *(["--nothing"] if script == SETUP else [])]
+    usage = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
     assert (usage.returncode, usage.stdout) == (2, "")
-    assert usage.stderr.startswith(f"usage: {copy} install ")
+    asked = "usage: curl " if script == SETUP else f"usage: {copy} install "
+    assert asked in usage.stderr
     assert "# include: " not in copy.read_text()
 
 

@@ -109,8 +109,8 @@ def test_nothing_else_is_touched(gateway: Gateway) -> None:
 
 
 def test_the_unit(gateway: Gateway) -> None:
-    """What scripts/entrepot-redirect.service runs at the start and at the stop does that."""
-    unit = SCRIPT.with_name("entrepot-redirect.service").read_text()
+    """What deploy/systemd/entrepot-redirect.service runs at the start and at the stop does that."""
+    unit = (SCRIPT.parents[1] / "deploy/systemd/entrepot-redirect.service").read_text()
     before = gateway.rules()
     for key, installed in (("ExecStart", True), ("ExecStop", False)):
         (command,) = (line.split() for line in unit.splitlines() if line.startswith(key))

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from docs import commands
 from docs.pages import DOCS, ROOT, Page, marks
 from entrepot.config.options import OPTIONS, Option
 from entrepot.events.documentation import counters_table, markdown_table
+from entrepot.metrics.documentation import metrics_table
 from entrepot.protocol import cache_status
 from entrepot.protocol.quirks import CLIENTS, REGISTRIES, Quirk
 from test_layers import PACKAGE, ROOMS
@@ -92,12 +94,31 @@ def _values(field: dict[str, Any]) -> str:
     return kinds if isinstance(kinds, str) else " or ".join(kinds)
 
 
+def exit_codes() -> str:
+    """What each exit code of the command line means."""
+    rows = [f"| {code} | {text} |" for code, text in commands.EXIT_CODES]
+    return "\n".join(["| code | meaning |", "| --- | --- |", *rows]) + "\n"
+
+
+def schemas() -> str:
+    """The schemas of what is printed as JSON, each by its title."""
+    rows = ["| printed by | schema |", "| --- | --- |"]
+    for file in sorted((ROOT / "docs").glob("*.schema.json")):
+        title = json.loads(file.read_text(encoding="utf-8"))["title"]
+        rows.append(f"| `{title}` | [{file.name}]({file.name}) |")
+    return "\n".join(rows) + "\n"
+
+
 BLOCKS: dict[str, tuple[Page, Callable[[], str]]] = {
     "cache-status": (DOCS["operations"], cache_status.markdown_table),
+    "commands": (DOCS["commands"], commands.markdown),
+    "exit-codes": (DOCS["commands"], exit_codes),
+    "schemas": (DOCS["commands"], schemas),
     "options": (DOCS["configuration"], options),
     "events": (DOCS["operations"], markdown_table),
     "counters": (DOCS["operations"], counters_table),
     "healthz": (DOCS["operations"], healthz),
+    "metrics": (DOCS["metrics"], metrics_table),
     "quirks-of-registries": (DOCS["quirks"], lambda: quirks_of(*REGISTRIES)),
     "quirks-of-clients": (DOCS["quirks"], lambda: quirks_of(*CLIENTS)),
     "rooms": (DOCS["architecture"], rooms),
@@ -105,8 +126,15 @@ BLOCKS: dict[str, tuple[Page, Callable[[], str]]] = {
 """Each by its name: the page where it stands, and what writes it."""
 
 
+FILES: dict[str, Callable[[], str]] = {"docs/man/entrepot.1": commands.man_page}
+"""Files that the code writes whole."""
+
+
 def write() -> None:
-    """Write every block anew."""
+    """Write every block and file anew."""
+    for file, render in FILES.items():
+        (ROOT / file).parent.mkdir(exist_ok=True)
+        (ROOT / file).write_text(render(), encoding="utf-8")
     for name, (page, render) in BLOCKS.items():
         start, end = marks(name)
         text = (ROOT / page.path).read_text(encoding="utf-8")

@@ -252,6 +252,17 @@ class DirectClient(Client):
         return socket.create_connection(self._proxy, self._timeout)
 
 
+class ClientWithin(Client):
+    """The same in a network namespace, on whose loopback the proxy listens."""
+
+    def __init__(self, network: Network, proxy_port: int, context: ssl.SSLContext) -> None:
+        super().__init__(proxy_port, context)
+        self._network = network
+
+    def _dial(self) -> socket.socket:
+        return self._network.connect(*self._proxy, self._timeout)
+
+
 class RedirectedClient(Client):
     """The same from a network whose gateway may redirect: no proxy, and `addresses` for a DNS."""
 

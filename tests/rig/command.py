@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from rig.process import RigError, eventually, program
 
@@ -22,6 +23,10 @@ class Program:
         self._argv = [str(word) for word in argv]
         self._env = dict(env)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        return dict(self._env)
+
     def run(
         self, *words: str | Path, timeout: float = 120, stdin: str = "", env: Mapping[str, str] = {}
     ) -> Finished:
@@ -36,6 +41,15 @@ class Program:
             timeout=timeout,
             check=False,
         )
+
+    def feed(self, source: IO[bytes] | None, *words: str) -> None:
+        """Run with what `source` has as its standard input; raise unless it ends well."""
+        argv = [*self._argv, *words]
+        finished = subprocess.run(
+            argv, stdin=source, capture_output=True, env=self._env, cwd=self.folder, check=False
+        )
+        if finished.returncode:
+            raise RigError(f"{' '.join(argv)}: {finished.stderr.decode(errors='replace')}")
 
     def start(self, *words: str | Path) -> "subprocess.Popen[str]":
         """Start without waiting, for a pull that the test will kill; output is thrown away."""

@@ -8,16 +8,22 @@ import pytest
 from rig.process import PATH
 
 _PACKAGES = {
+    "chromium": "chromium",
     "containerd": "containerd",
     "ctr": "containerd",
     "docker": "docker.io",
+    "kubectl": "kubernetes-client",
     "ip": "iproute2",
+    "man": "man-db",
     "nft": "nftables",
     "docker-registry": "docker-registry",
+    "docker-compose": "docker-compose",
     "dockerd": "docker.io",
     "nginx": "nginx-light",
     "nsenter": "util-linux",
     "podman": "podman",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
     "runc": "runc",
     "openssl": "openssl",
     "setpriv": "util-linux",

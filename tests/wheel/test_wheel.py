@@ -44,3 +44,6 @@ def test_a_second_pull_is_local(
         statuses.append(answer.cache_status)
     assert statuses == ["entrepot; fwd=miss; stored", "entrepot; hit"]
     assert upstreams.requests(mark).blob_bytes == 0
+    # Texts that are no code are in it too.
+    assert entrepot.local("/setup").status == 200
+    assert entrepot.local("/setup/cloud-init").status == 200

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from entrepot.version import VERSION
 from rig.images import ImageFactory
 from rig.ports import free_port
 from rig.process import clean_environment, eventually
@@ -84,6 +85,14 @@ def listening(pid: int) -> set[tuple[str, int]]:
                 octets = bytes.fromhex(address)[::-1] if table == "tcp" else bytes(16)
                 places.add((str(ipaddress.ip_address(octets)), int(port, 16)))
     return places
+
+
+def test_the_version_is_one_line(tmp_path: Path) -> None:
+    """That of the package, as pip and the user agent have it."""
+    finished = entrepot(tmp_path, "--version")
+    assert (finished.returncode, finished.stdout) == (0, f"entrepot {VERSION}\n")
+    assert finished.stderr == ""
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+|rc\d+)?", VERSION)
 
 
 @pytest.mark.parametrize(

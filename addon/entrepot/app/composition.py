@@ -3,17 +3,22 @@
 From the ground up, as the folders are: the foundation on disk; who may come and where connections
 may lead; the context of every answer (the HTTP client and gateway to upstream, the store, what was
 granted, single flight); pulls, with stale answers while upstream is away; which hosts are
-intercepted; pings, tokens, mirrors and own pages; the recorder and maintenance beside them all.
+intercepted; pings, tokens, mirrors and own pages; the recorder, maintenance and the administrator's
+page beside them all.
 """
 
 import asyncio
 import secrets
 import time
+from importlib import metadata
 
+from entrepot.admin.admin_site import AdminSite
+from entrepot.app.admin_page import page_sources
 from entrepot.app.authority_in_use import AuthorityInUse
 from entrepot.app.authority_watch import AuthorityWatch
 from entrepot.app.clock import steady
 from entrepot.app.foundation import Foundation
+from entrepot.app.live_status import status_request
 from entrepot.auth.client_allowlist import ClientAllowlist
 from entrepot.auth.grants import Access
 from entrepot.auth.token_servers import Realms
@@ -23,11 +28,11 @@ from entrepot.config.units import size_text
 from entrepot.control.administration import Administration
 from entrepot.control.control_socket import ControlSocket
 from entrepot.endpoints.account_requests import AccountRequests
+from entrepot.endpoints.health.readiness import Readiness
+from entrepot.endpoints.health.untrusting_clients import described
 from entrepot.endpoints.login_requests import LoginRequests
 from entrepot.endpoints.mirror import Mirrors
 from entrepot.endpoints.own_pages import Pages
-from entrepot.endpoints.readiness import Readiness
-from entrepot.endpoints.untrusting_clients import described
 from entrepot.events.table import Event
 from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.own_addresses import Listeners
@@ -35,6 +40,9 @@ from entrepot.http_client.connect.ssrf_guard import Destinations
 from entrepot.maintenance.eviction_log import EvictionLog
 from entrepot.maintenance.housekeeping import Housekeeping
 from entrepot.maintenance.scrubber import Scrubber
+from entrepot.metrics.engine_samples import Build, Clients
+from entrepot.metrics.metrics import Metrics, Sources
+from entrepot.metrics.request_tallies import RequestTallies
 from entrepot.observe.access_log import AccessLog
 from entrepot.observe.record_store import RecordStore
 from entrepot.observe.recorder import Recorder, Writer
@@ -83,6 +91,10 @@ class Engine:
         )
         self.mirrors = Mirrors(context, self.cache, self.hosts, config.mirror, accounts)
         self.readiness = Readiness(context.store_thread, context.clock)
+        # What is known of all that
+        requests = RequestTallies()
+        self.recorder = _recorder(foundation, requests)
+        self.metrics = Metrics(requests, self._metrics_sources())
         self.pages = Pages(
             lambda: self.authority.announcement,
             lambda: dict(events.counts),
@@ -91,9 +103,9 @@ class Engine:
             context.wall,
             lambda: described(self.interception.untrusting_clients(), context.wall()),
             self.authority.described,
+            config.mirror,
+            self.metrics.page,
         )
-        # What is known of all that
-        self.recorder = _recorder(foundation)
         # Maintenance, and what the administrator asks
         self._housekeeping = Housekeeping(context.store_thread, context.events)
         self._authority_watch = AuthorityWatch(
@@ -110,6 +122,10 @@ class Engine:
             self.authority.refreshed,
             proxy=config.listen.own_url,
         )
+        administration.offer("status", status_request(self))
+        self.proxy_port: int | None = None
+        """Where clients of the forward proxy come, once it listens."""
+        self.site = AdminSite(page_sources(self, administration))
         self._control = ControlSocket(context.store.folder, administration, events)
         self._eviction_log = EvictionLog(context.store.evicted, events)
         self._scrubber = (
@@ -118,6 +134,25 @@ class Engine:
             else None
         )
         self._start()
+
+    def _metrics_sources(self) -> Sources:
+        build = Build(_version("entrepot"), _version("mitmproxy"), self.foundation.store.limit)
+        return Sources(
+            build,
+            self.context,
+            self.cache,
+            self.readiness,
+            self._authority_expiry,
+            self._count_clients,
+        )
+
+    def _authority_expiry(self) -> float:
+        return self.authority.standing.authority.expires.timestamp()
+
+    def _count_clients(self) -> Clients:
+        authority = self.authority
+        waiting, _ = authority.standing.waiting(authority.clients, self.context.wall())
+        return Clients(len(self.interception.untrusting_clients()), len(waiting))
 
     def _start(self) -> None:
         _log_what_was_read(self.foundation)
@@ -131,6 +166,7 @@ class Engine:
 
     async def close(self) -> None:
         """Stop downloads and threads, and close the store."""
+        await asyncio.to_thread(self.site.stop)
         self._control.stop()
         self._housekeeping.stop()
         self._authority_watch.stop()
@@ -142,10 +178,17 @@ class Engine:
         self.foundation.store.close()
 
 
-def _recorder(foundation: Foundation) -> Recorder:
-    """Who takes the records of requests, with who writes them as the administrator decided."""
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _recorder(foundation: Foundation, metrics: Writer) -> Recorder:
+    """Who takes the records of requests: the metrics, and who else as the administrator decided."""
     config, events = foundation.config, foundation.events
-    writers: list[Writer] = []
+    writers = [metrics]
     if config.record is not Recorded.NONE:
         retention = Retention(config.record_keep, config.record_size)
         writers.append(RecordStore(config.data, events, retention, clock=steady, wall=time.time))
@@ -160,7 +203,7 @@ def _destinations(config: Config) -> Destinations:
     destinations = Destinations(
         steady, listed=config.registry, resolve=config.resolve, mirrored=mirrored
     )
-    places = (config.listen, config.transparent, *config.mirror)
+    places = (config.listen, config.transparent, config.admin, *config.mirror)
     destinations.listeners = Listeners((p.host, p.port) for p in places if p and p.port)
     return destinations
 

@@ -81,6 +81,8 @@ def places(config: Config) -> list[tuple[Place, str]]:
     said: list[tuple[Place, str]] = [(config.listen, "--listen")]
     if config.transparent is not None:
         said.append((config.transparent, "--transparent"))
+    if config.admin is not None:
+        said.append((config.admin, "--admin"))
     return said + [(mirror, "--mirror") for mirror in config.mirror]
 
 
@@ -106,7 +108,7 @@ def _why(here: Iterable[tuple[Place, str]], port: int) -> str:
     named = " and ".join(f"{option} {place}" for place, option in here)
     if named:
         return f"{named} is for another address"
-    return f"none of --listen, --transparent, --mirror names port {port}"
+    return f"none of --listen, --transparent, --admin, --mirror names port {port}"
 
 
 def _addresses(place: Place) -> set[str]:

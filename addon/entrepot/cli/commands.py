@@ -7,12 +7,31 @@ command of. The order is that of ``entrepot --help``.
 from entrepot.cli.frame.command_tree import Command
 
 GROUPS = {
+    "config": "the settings",
     "ca": "the local certificate authority",
 }
 """Commands of two words: the first, and what it is about."""
 
 COMMANDS = (
     Command("serve", "entrepot.cli.serve:serve", "run the proxy", "The proxy"),
+    Command(
+        "status",
+        "entrepot.cli.running.status:status",
+        "whether it runs, how it does, what it does now",
+        "The proxy",
+    ),
+    Command(
+        "stats", "entrepot.cli.running.stats:stats", "what it saved, and for whom", "The proxy"
+    ),
+    Command(
+        "top", "entrepot.cli.running.top:top", "what goes on, live: a screen to watch", "The proxy"
+    ),
+    Command(
+        "log",
+        "entrepot.cli.running.log:log",
+        "requests or pulls, what was answered and why",
+        "The proxy",
+    ),
     Command("ls", "entrepot.cli.images.ls:ls", "list the images that are cached", "Images"),
     Command(
         "show", "entrepot.cli.images.show:show", "show an image, and what it is made of", "Images"
@@ -30,6 +49,24 @@ COMMANDS = (
     Command("pin", "entrepot.cli.images.pin:pin", "keep images from being evicted", "Images"),
     Command(
         "unpin", "entrepot.cli.images.pin:unpin", "let pinned images be evicted again", "Images"
+    ),
+    Command(
+        "doctor",
+        "entrepot.cli.doctor.doctor:doctor",
+        "check all that it depends on, with a fix for each finding",
+        "Set-up",
+    ),
+    Command(
+        "completion",
+        "entrepot.cli.completion:completion",
+        "a script for your shell, so that it completes commands and images",
+        "Set-up",
+    ),
+    Command(
+        "config check",
+        "entrepot.cli.config.check:check",
+        "find what is wrong, and say what is in force",
+        "Set-up",
     ),
     Command(
         "ca show",

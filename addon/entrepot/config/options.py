@@ -16,6 +16,7 @@ from entrepot.config.units import parse_duration, parse_duration_or_never, parse
 from entrepot.events.lines import LogFormat
 from entrepot.protocol.identifiers import HostPort, is_ip_address, parse_host
 
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,200}")
 _BELOW = re.compile(r"\A\*?\.")
 
 
@@ -45,6 +46,19 @@ def parse_proxyauth(text: str) -> str:
     if text == "any" or file or text.startswith("ldap") or (colon == 1 and text[0] != ":"):
         return text
     raise ValueError("expected @FILE (of htpasswd), USER:PASSWORD without another colon, or ldap:…")
+
+
+def parse_admin_listen(text: str) -> Listen:
+    """Read `[HOST]:PORT`; without a host it is this machine alone."""
+    listen = Listen.parse(text)
+    return listen if listen.host else Listen("127.0.0.1", listen.port)
+
+
+def parse_admin_token(text: str) -> str:
+    """Check what is a token or `@FILE`; the ValueError quotes none of it."""
+    if (text.startswith("@") and len(text) > 1) or _TOKEN.fullmatch(text):
+        return text
+    raise ValueError("expected @FILE, or a token of 16 to 200 letters and digits")
 
 
 def nearest(name: str, known: Collection[str]) -> str:
@@ -203,5 +217,30 @@ OPTIONS = (
     Option("record_size", "str", "SIZE", "and at most so much of them (256MiB)", parse_size),
     Option("log_format", "str", "FORMAT", "write the log as text or json", LogFormat.parse),
     Option("access_log", "flag", "", "log one line for each request"),
+    Option(
+        "admin",
+        "str",
+        "[HOST]:PORT",
+        "serve the page here too; without HOST on this machine alone",
+        parse_admin_listen,
+    ),
+    Option(
+        "admin_allow",
+        "repeatable",
+        "CIDR",
+        "who may read the page (loopback and private addresses)",
+        parse_network,
+    ),
+    Option("admin_host", "repeatable", "NAME", "a name by which the page is reached", parse_host),
+    Option("admin_closed", "flag", "", "ask for the page's token to read it, too"),
+    Option(
+        "admin_token",
+        "str",
+        "TOKEN",
+        "what the page asks of who changes something: @FILE, or the token itself "
+        "(admin-token in the data folder)",
+        parse_admin_token,
+        secret=True,
+    ),
     Option("permit", "repeatable", "DOMAIN", "a new authority signs for these only", parse_domain),
 )

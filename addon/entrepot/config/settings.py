@@ -73,4 +73,9 @@ class Config:
     record_size: int = 256 * 1024**2
     log_format: LogFormat = LogFormat.TEXT
     access_log: bool = False
+    admin: Listen | None = None
+    admin_allow: tuple[Network, ...] = ()
+    admin_host: tuple[str, ...] = ()
+    admin_closed: bool = False
+    admin_token: str | None = field(default=None, repr=False)
     permit: tuple[str, ...] = ()

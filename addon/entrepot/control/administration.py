@@ -59,6 +59,7 @@ class Administration:
         self._answers: dict[str, Callable[[Members], Document]] = {
             "images": self._images,
             "image": self._image,
+            "registries": self._registries,
             "evicted_next": self._evicted_next,
             "remove": self._remove,
             "prune": self._prune,
@@ -76,6 +77,10 @@ class Administration:
         if proxy is not None:
             self._answers["proxy"] = lambda _: {"url": proxy}
 
+    def offer(self, do: str, answer: Callable[[Members], Document]) -> None:
+        """Answer one more kind of request, which only a running proxy can."""
+        self._answers[do] = answer
+
     def answer(self, request: object) -> Document:
         """Answer a request, whatever it is."""
         try:
@@ -84,8 +89,8 @@ class Administration:
             return failure("bad_request", error)
         except InventoryError as error:
             return failure(error.code, error)
-        except StoreError as error:
-            return failure("failed", error)
+        except (StoreError, TimeoutError) as error:
+            return failure("failed", str(error) or "the proxy does not answer")
 
     def _done(self, request: object) -> Document:
         if not isinstance(request, dict):
@@ -114,6 +119,10 @@ class Administration:
         found = self._inventory.details(ImageName.parse(members.text(request, "name")))
         shown = found[:MOST_ON_A_PAGE]
         return {"images": [documents.image_with_objects(*one) for one in shown]}
+
+    def _registries(self, request: Members) -> Document:
+        most = members.number(request, "limit", _PAGE, MOST_ON_A_PAGE)
+        return documents.registries(self._inventory.registries(most))
 
     def _evicted_next(self, request: Members) -> Document:
         most = members.number(request, "limit", _PAGE, MOST_ON_A_PAGE)

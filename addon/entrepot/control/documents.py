@@ -3,6 +3,7 @@
 Sizes are bytes, times are UTC after ISO 8601. `docs/images.md` describes each member.
 """
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -13,6 +14,7 @@ from entrepot.storage.inventory.images import (
     ImageObject,
     ImagePage,
     NextEvicted,
+    RegistryTotals,
     Totals,
 )
 from entrepot.storage.inventory.pins import PinChange
@@ -41,8 +43,8 @@ def image(found: CachedImage) -> Document:
         "platforms": list(found.platforms),
         "size": found.size,
         "freed": found.freed,
-        "stored": _time(found.stored),
-        "used": _time(found.used),
+        "stored": time_text(found.stored),
+        "used": time_text(found.used),
         "complete": found.complete,
         "pinned": found.pinned,
     }
@@ -58,7 +60,7 @@ def _object(found: ImageObject) -> Document:
         "kind": found.kind,
         "digest": found.digest,
         "size": found.size,
-        "used": _time(found.used),
+        "used": time_text(found.used),
         "images": found.images,
     }
 
@@ -77,6 +79,11 @@ def page(found: ImagePage, next_offset: int | None) -> Document:
     }
 
 
+def registries(found: tuple[RegistryTotals, ...]) -> Document:
+    """How much there is of each registry."""
+    return {"registries": [asdict(one) for one in found]}
+
+
 def next_evicted(found: tuple[NextEvicted, ...]) -> Document:
     """What is evicted next."""
     return {
@@ -85,7 +92,7 @@ def next_evicted(found: tuple[NextEvicted, ...]) -> Document:
                 "kind": one.kind,
                 "digest": one.digest,
                 "size": one.size,
-                "used": _time(one.used),
+                "used": time_text(one.used),
                 "image": one.image,
             }
             for one in found
@@ -131,7 +138,8 @@ def _repository(repository: Repository) -> str:
     return f"{registry_name(repository.origin)}/{repository.name}"
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
+    """A time of day as all documents say it."""
     try:
         return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (OverflowError, ValueError, OSError):  # a damaged row

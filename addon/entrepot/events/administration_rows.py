@@ -22,6 +22,25 @@ IMAGES_UNPINNED = info(
     "images size names",
     "The administrator unpinned images; `size` are the bytes of the pins that are left.",
 )
+PAGE_SIGNED_IN = info(
+    "client",
+    "Somebody signed in to [the page](page.md) with its token.",
+)
+PAGE_REFUSED = warning(
+    "client reason suppressed",
+    "[The page](page.md) did not answer somebody: by the address, a host name that is not the "
+    "proxy's, a wrong token, or a request that another site made.",
+    "`--admin-allow` or `--admin-host`, if it was you.",
+)
+PAGE_CHANGED = info(
+    "client action names outcome",
+    "Somebody who is signed in to [the page](page.md) asked for this change.",
+)
+PAGE_FAILED = warning(
+    "reason",
+    "The page cannot be served at the address of `--admin`.",
+    "By the reason; it is at the proxy's own address, too.",
+)
 CONTROL_REFUSED = warning(
     "reason suppressed",
     "Somebody else than the proxy's own user, or root, opened the control socket.",

@@ -31,6 +31,7 @@ class Counter(Enum):
     CLIENT_LEFT = "Clients that broke off a transfer."
     RECORDS_DROPPED = "Records of requests that could not be written, or not fast enough."
     HANDSHAKE_FAILED = "TLS handshakes of clients that failed."
+    HANDSHAKE_REFUSED = "TLS handshakes that clients broke off since they do not trust the CA."
     TUNNELLED_UNTRUSTING = (
         "Connections to registries that were tunnelled since their client does not trust the CA."
     )

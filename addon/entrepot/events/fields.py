@@ -136,6 +136,10 @@ class EventFields(TypedDict, total=False):
     """Where clients of the forward proxy are accepted."""
     transparent: object
     """Where redirected clients are accepted."""
+    action: object
+    """What somebody asked for at the page."""
+    admin: object
+    """Where the page is, beside the proxy's own address."""
     mirrors: object
     """Where clients of mirrors are accepted."""
     data: object

@@ -22,7 +22,7 @@ class Event(Enum):
 
     # From start to stop
     LISTENING = info(
-        "on transparent mirrors data limit ca_sha256",
+        "on transparent mirrors admin data limit ca_sha256",
         "The proxy is ready; the fingerprint is what clients compare.",
     )
     START_FAILED = process_rows.START_FAILED
@@ -225,6 +225,10 @@ class Event(Enum):
     IMAGE_IMPORTED = administration_rows.IMAGE_IMPORTED
     IMAGES_PINNED = administration_rows.IMAGES_PINNED
     IMAGES_UNPINNED = administration_rows.IMAGES_UNPINNED
+    PAGE_SIGNED_IN = administration_rows.PAGE_SIGNED_IN
+    PAGE_REFUSED = administration_rows.PAGE_REFUSED
+    PAGE_CHANGED = administration_rows.PAGE_CHANGED
+    PAGE_FAILED = administration_rows.PAGE_FAILED
     CONTROL_REFUSED = administration_rows.CONTROL_REFUSED
     CONTROL_FAILED = administration_rows.CONTROL_FAILED
     # The disk

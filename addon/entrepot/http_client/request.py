@@ -2,22 +2,14 @@
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol, Self
 from urllib.parse import urljoin, urlsplit
 
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.network_reach import Reach
+from entrepot.version import VERSION
 
-
-def _user_agent() -> str:
-    try:
-        return f"entrepot/{version('entrepot')}"
-    except PackageNotFoundError:  # run from a checkout, by mitmdump
-        return "entrepot"
-
-
-USER_AGENT = _user_agent()
+USER_AGENT = f"entrepot/{VERSION}"
 """As what the proxy asks of its own, and whatever is to be told to more than one client."""
 
 

@@ -26,15 +26,17 @@ from mitmproxy import ctx, exceptions
 from mitmproxy.proxy.mode_servers import ServerInstance
 from mitmproxy.proxy.mode_specs import TransparentMode
 
+from entrepot.app.admin_page import admin_sockets
 from entrepot.app.composition import Engine
 from entrepot.app.foundation import Foundation
+from entrepot.app.service_notification import notify_ready, notify_stopping
 from entrepot.app.socket_activation import Place, Sockets
 from entrepot.app.start_error import StartError
 from entrepot.config.load import load_config
 from entrepot.config.mirror_spec import Mirror, name_of
 from entrepot.config.settings import Config, ConfigError
 from entrepot.config.units import size_text
-from entrepot.endpoints.readiness import Phase
+from entrepot.endpoints.health.readiness import Phase
 from entrepot.events.table import Event
 from entrepot.http_client.connect.own_addresses import Listeners
 from entrepot.mitm import mitmproxy_options
@@ -170,21 +172,39 @@ class Entrepot:
             return
         parts = self._state.parts()
         foundation = parts.foundation
-        parts.destinations.listeners = Listeners(
-            address[:2] for server in proxyserver.servers for address in server.listen_addrs
-        )
+        admin = self._listen_for_page(parts)
+        listening = (a[:2] for server in proxyserver.servers for a in server.listen_addrs)
+        parts.destinations.listeners = Listeners([*listening, *admin])
         roads = _listeners(proxyserver.servers, self._state.mirror_modes)
         self._state.proxy_port = int(roads["on"].rpartition(":")[2]) if "on" in roads else None
+        parts.proxy_port = self._state.proxy_port
         parts.events.log(
             Event.LISTENING,
             on=roads.get("on"),
             transparent=roads.get("transparent"),
             mirrors=roads.get("mirrors"),
+            admin=",".join(map(_authority, admin)) or None,
             data=foundation.config.data,
             limit=size_text(foundation.store.limit),
             ca_sha256=parts.authority.standing.authority.fingerprint,
         )
         parts.readiness.phase = Phase.RUNNING
+        places = ", ".join(place for place in roads.values() if place)
+        notify_ready(os.environ, f"listening on {places}")
+
+    def _listen_for_page(self, parts: Engine) -> list[tuple[Any, ...]]:
+        """Serve the page where ``--admin`` says; the addresses. Where it cannot, a line says so."""
+        place = parts.foundation.config.admin
+        if place is None:
+            return []
+        try:
+            sockets = self._sockets.get(place) or admin_sockets(place)
+        except OSError as error:
+            parts.events.log(Event.PAGE_FAILED, reason=error.strerror or error)
+            return []
+        addresses = [one.getsockname()[:2] for one in sockets]
+        parts.site.listen(sockets)
+        return addresses
 
     async def done(self) -> None:
         """Let what is under way end, for as long as ``--drain`` allows, then stop."""
@@ -192,6 +212,7 @@ class Entrepot:
             return
         parts = self._state.parts()
         parts.readiness.phase = Phase.DRAINING
+        notify_stopping(os.environ)
         self._inherited.stop_accepting()
         if busy := self._drain.begin():
             parts.events.log(Event.DRAIN_BEGUN, connections=busy, hint="a second signal ends it")

@@ -18,6 +18,7 @@ NEEDED: Mapping[str, Any] = {
     "onboarding": False,
     "websocket": False,  # it would keep every message; what follows a 101 is a blind tunnel
     "upstream_cert": False,  # mirrored names would break a constrained authority
+    "keep_host_header": True,  # by which name a mirror's client knows it
     "flow_detail": 0,  # no URL with a signature or upload state on the terminal
     "termlog_verbosity": "warn",
     "stream_large_bodies": str(LARGEST_FORM),  # belt and braces: nothing else is held whole

@@ -43,6 +43,20 @@ _SUMMED = (
 )
 
 
+_RANKED = "count(*), total(requests), total(failed), total(sent), total(from_upstream), max(ended)"
+_TOP_IMAGES = (
+    f"SELECT r.word, n.word, {_RANKED} FROM pulls JOIN words AS r ON r.id = registry"  # noqa: S608 no text of others
+    " JOIN words AS n ON n.id = repository WHERE began >= ?"
+    " GROUP BY registry, repository ORDER BY 3 DESC, 8 DESC LIMIT ?"
+)
+_CLIENTS = (
+    # Of the columns that are not summed SQLite takes the row that has the maximum.
+    f"SELECT c.word, a.word, {_RANKED} FROM pulls JOIN words AS c ON c.id = client"  # noqa: S608 as above
+    " JOIN words AS a ON a.id = agent WHERE began >= ?"
+    " GROUP BY client ORDER BY 3 DESC, 8 DESC LIMIT ?"
+)
+
+
 class RecordsUnreadableError(Exception):
     """The records cannot be read; the text says why."""
 
@@ -88,6 +102,25 @@ class SumRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Ranked:
+    """The pulls of one client, or of one repository; ``last`` is when the last of them ended."""
+
+    names: tuple[str, str]
+    """A registry and a repository, or a client and what its program last called itself."""
+    pulls: int
+    requests: int
+    failed: int
+    sent: int
+    from_upstream: int
+    last: float
+
+    @property
+    def saved(self) -> int:
+        """Bytes that did not have to come from upstream."""
+        return max(0, self.sent - self.from_upstream)
+
+
+@dataclass(frozen=True, slots=True)
 class Filter:
     """Which requests or pulls are wanted; None for any. All of it is exact."""
 
@@ -128,6 +161,14 @@ class RecordReader:
         clause, values = _where("pulls", "began", wanted, before)
         query = f"{_PULLS}{clause} ORDER BY pulls.id DESC LIMIT ?"
         return [_pull(row) for row in self._rows(query, (*values, min(most, MOST_AT_ONCE)))]
+
+    def top_images(self, since: float, most: int) -> list[Ranked]:
+        """The repositories that were pulled most often since a time."""
+        return [_ranked(row) for row in self._rows(_TOP_IMAGES, (since, min(most, MOST_AT_ONCE)))]
+
+    def clients(self, since: float, most: int) -> list[Ranked]:
+        """The clients that pulled since a time, the most active first."""
+        return [_ranked(row) for row in self._rows(_CLIENTS, (since, min(most, MOST_AT_ONCE)))]
 
     def sums(self, span: Span, since: float, until: float) -> list[SumRow]:
         """The sums of the spans that begin in a time, by time, registry and outcome."""
@@ -216,6 +257,11 @@ def _pull(row: sqlite3.Row) -> StoredPull:
             ]
         },
     )
+
+
+def _ranked(row: sqlite3.Row) -> Ranked:
+    pulls, requests, failed, sent, from_upstream = (int(value) for value in row[2:7])
+    return Ranked((row[0], row[1]), pulls, requests, failed, sent, from_upstream, row[7])
 
 
 def _sum(values: Sequence[float]) -> Sum:

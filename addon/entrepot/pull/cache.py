@@ -30,6 +30,7 @@ from entrepot.pull.manifests.held import HeldManifests
 from entrepot.pull.manifests.tag_history import TagHistory
 from entrepot.pull.manifests.tag_revalidation import ManifestsByTag
 from entrepot.pull.pull import Pull, TagPull
+from entrepot.pull.running import RunningFetch, running_fetches
 from entrepot.pull.stale import StaleIfError
 from entrepot.push.capture import PushCapture
 from entrepot.upstream.context import Context
@@ -59,6 +60,15 @@ class Cache:
     def downloads(self) -> int:
         """How many blobs are being fetched."""
         return len(self._fetches.running)
+
+    @property
+    def followers(self) -> int:
+        """How many clients wait for the bytes of one of these."""
+        return sum(download.file.followers for download in self._fetches.running.values())
+
+    def running(self) -> list[RunningFetch]:
+        """What is being fetched now, the earliest first."""
+        return running_fetches(self._fetches.running, self._context.clock())
 
     @staticmethod
     def is_cacheable(method: str, endpoint: Endpoint) -> bool:

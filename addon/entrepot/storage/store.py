@@ -44,7 +44,7 @@ from entrepot.storage.capacity.download_claims import DownloadClaims
 from entrepot.storage.capacity.draft_claims import DraftClaims
 from entrepot.storage.capacity.evicted import Evicted
 from entrepot.storage.capacity.eviction import Eviction
-from entrepot.storage.capacity.size_limit import SizeLimit
+from entrepot.storage.capacity.size_limit import SizeLimit, Usage
 from entrepot.storage.catalog_index import CatalogIndex
 from entrepot.storage.diskcache_db import database
 from entrepot.storage.diskcache_db.blob_rows import BlobRows
@@ -152,8 +152,11 @@ class Store:
         size_limit = SizeLimit(
             self._blob_cache, self.partials.folder, self.limit, self._steady, beside=index.volume
         )
+        self._size_limit = size_limit
         self.evicted = Evicted(self._events)
-        eviction = Eviction(size_limit, self._blob_cache, self.evicted, self._clock)
+        self._eviction = eviction = Eviction(
+            size_limit, self._blob_cache, self.evicted, self._clock
+        )
         self.downloads = DownloadClaims(size_limit, eviction, health)
         self.drafts = DraftClaims(size_limit, eviction, health)
         blob_rows = BlobRows(self._blob_cache, self._clock, self._found_damaged)
@@ -244,6 +247,12 @@ class Store:
         self.partials.try_to_write()
         if not self.downloads.has_room():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    @guarded
+    def usage(self) -> Usage:
+        """What it takes of its limit and its disk; reads no table. Raises :class:`StoreError`."""
+        with self._size_limit.lock:
+            return self._size_limit.usage(self._eviction.pinned)
 
     # What it needs while it runs: see ``maintenance.housekeeping``
 

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from entrepot.bounded_map import BoundedMap
 from entrepot.http_client.cancellable_call import Call, making
 from entrepot.http_client.response import Reply
 from entrepot.protocol.identifiers import Digest, Repository
@@ -24,6 +25,9 @@ from entrepot.transfer.errors import DownloadError, GaveWay, MismatchError
 from entrepot.transfer.growing_file import GrowingFile
 from entrepot.transfer.resumable_source import ResumableSource, first_offset, whole_size
 from entrepot.transfer.throughput import Throughput
+
+MOST_CLIENTS = 50
+"""Those that are named of one download."""
 
 
 class Download:
@@ -56,6 +60,9 @@ class Download:
         self.media_type = "application/octet-stream"
         self.repositories: set[Repository] = set()
         """Where upstream confirmed that these bytes are."""
+        self.clients: BoundedMap[str, None] = BoundedMap(MOST_CLIENTS)
+        """The addresses of those who asked for it."""
+        self.began = clock()
         self.retired = asyncio.Event()
         """Set when nothing of it is left, whatever became of it."""
         self.received = 0
@@ -107,6 +114,10 @@ class Download:
     def is_ending(self) -> bool:
         """Whether it was asked to end."""
         return self._stopped.is_set()
+
+    def rate(self) -> float:
+        """Bytes a second of late; for any thread."""
+        return self._throughput.rate()
 
     def is_slow(self) -> bool:
         """Whether it did not move in the last minute; for any thread."""

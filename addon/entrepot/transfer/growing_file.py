@@ -107,6 +107,11 @@ class GrowingFile:
         """Whether any client waits for the bytes; for any thread."""
         return bool(self._followers)
 
+    @property
+    def followers(self) -> int:
+        """How many clients wait for the bytes; for any thread."""
+        return len(self._followers)
+
     def add_follower(self, follower: int) -> None:
         """Count one who reads; by a number, since bodies may end on any thread."""
         self._followers.add(follower)

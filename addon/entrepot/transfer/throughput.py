@@ -10,6 +10,7 @@ LEAST_RATE = 16 * 1024
 """Bytes a second below which a transfer does not move."""
 
 _SAMPLE_SECONDS = 5.0
+_RECENT_SECONDS = 10.0
 
 JUDGE_SECONDS = 0.25
 _FAST = 100 * 1024 * 1024
@@ -39,6 +40,13 @@ class Throughput:
         while len(kept) > 1 and kept[1][0] <= now - WINDOW_SECONDS:
             kept = kept[1:]
         self._samples = (*kept, (now, self._total))
+
+    def rate(self) -> float:
+        """Bytes a second of late, for who watches."""
+        now, samples = self._clock(), self._samples
+        recent = [sample for sample in samples if sample[0] > now - _RECENT_SECONDS]
+        since, before = samples[max(0, len(samples) - len(recent) - 1)]
+        return (self._total - before) / max(now - since, 0.1)
 
     def is_slow(self) -> bool:
         """Whether less came in the last minute than is worth waiting for; never in the first."""

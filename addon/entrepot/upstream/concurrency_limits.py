@@ -105,6 +105,16 @@ class Slots:
         _less(self._pairs, (call.origin, call.client))
         self._hand_on()
 
+    @property
+    def taken(self) -> int:
+        """How many places are taken."""
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a place."""
+        return sum(map(len, self._waiting.values()))
+
     def _is_free(self, pair: _Pair) -> bool:
         origin, client = pair
         bounds = self._bounds

@@ -174,7 +174,12 @@ class Gateway:
 
     def upstreams(self) -> dict[Origin, UpstreamState]:
         """How every host does that was asked lately; for a monitor."""
-        return upstream_states(self.outcomes.known(), self.health.states(), self._limits.last)
+        return self.upstreams_at_leisure()()
+
+    def upstreams_at_leisure(self) -> Callable[[], dict[Origin, UpstreamState]]:
+        """The same, of which the longer part is left to be done on any thread."""
+        breakers, limits = self.health.states(), dict(self._limits.last)
+        return lambda: upstream_states(self.outcomes.known(), breakers, limits)
 
     def let_go(self, reply: Reply) -> None:
         """Read what little is left, so that the connection serves again; nobody waits for it."""

@@ -1,9 +1,10 @@
 """Outcomes of requests by upstream host: how each host does, from the first failed request on.
 
-For monitors (``endpoints.healthz``); nothing is decided by it, so it knows more than the circuit
-breaker: every status and every reason, of redirects' targets and token servers too. A host is *ok*
-while its last answer was fit, *limited* where that was a 429, *failing* where it was another
-failure (``statuses.is_failure``), broke off, or did not come. The next fit answer makes it ok.
+For monitors (``endpoints.health.healthz``); nothing is decided by it, so it knows more than the
+circuit breaker: every status and every reason, of redirects' targets and token servers too. A host
+is *ok* while its last answer was fit, *limited* where that was a 429, *failing* where it was
+another failure (``statuses.is_failure``), broke off, or did not come. The next fit answer makes it
+ok.
 """
 
 import statistics
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from entrepot.bounded_map import BoundedMap
+from entrepot.http_client.request import Observer
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.statuses import is_failure
 from entrepot.upstream.rate_limits import RateLimit
@@ -119,6 +121,8 @@ class HostOutcomes:
 
     def __init__(self, wall: Callable[[], float]) -> None:
         """``wall`` is the time of day."""
+        self.also: Observer | None = None
+        """Who hears of the same."""
         self._wall = wall
         self._lock = threading.Lock()
         self._hosts: BoundedMap[Origin, _Host] = BoundedMap(MOST_HOSTS)
@@ -128,12 +132,16 @@ class HostOutcomes:
         at = self._wall()
         with self._lock:
             self._of(origin).answered(status, seconds, at)
+        if self.also is not None:
+            self.also.answered(origin, status, seconds)
 
     def failed(self, origin: Origin, reason: str) -> None:
         """Take in that there was no answer, or no whole one."""
         at = self._wall()
         with self._lock:
             self._of(origin).failed(reason, at)
+        if self.also is not None:
+            self.also.failed(origin, reason)
 
     def known(self) -> dict[Origin, Outcome]:
         """How each host does, the one last asked at the end."""

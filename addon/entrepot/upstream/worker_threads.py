@@ -18,7 +18,7 @@ class WorkerThreads:
     """Runs what blocks for one event loop, within bounds (see ``concurrency_limits``)."""
 
     def __init__(self, slots: Slots | None = None) -> None:
-        self._slots = slots or Slots()
+        self.slots = slots or Slots()
 
     async def call(
         self,
@@ -35,7 +35,7 @@ class WorkerThreads:
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
-        call = await self._slots.take(by, within)
+        call = await self.slots.take(by, within)
         if by is not None:
             by.sending()
         future = self._start(function, call, loop)
@@ -49,7 +49,7 @@ class WorkerThreads:
 
     def call_if_free(self, function: Callable[[], object], name: str, by: Request) -> bool:
         """Run what nobody waits for, where there is a place for it at once; whether there was."""
-        call = self._slots.take_now(by)
+        call = self.slots.take_now(by)
         if call is not None:
             self._start(function, call, asyncio.get_running_loop(), name)
         return call is not None
@@ -62,7 +62,7 @@ class WorkerThreads:
         name: str | None = None,
     ) -> "asyncio.Future[T]":
         future: asyncio.Future[T] = loop.create_future()
-        future.add_done_callback(lambda _: self._slots.give_back(call))
+        future.add_done_callback(lambda _: self.slots.give_back(call))
         arguments = (function, call, future, loop)
         try:
             threading.Thread(target=_run, args=arguments, name=name, daemon=True).start()

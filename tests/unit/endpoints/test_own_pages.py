@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from entrepot.endpoints.health.readiness import Phase, Readiness
+from entrepot.endpoints.health.untrusting_clients import described
 from entrepot.endpoints.own_pages import Pages
-from entrepot.endpoints.readiness import Phase, Readiness
-from entrepot.endpoints.untrusting_clients import described
+from entrepot.endpoints.page_request import PageRequest
 from entrepot.events.log import Events
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer
@@ -65,7 +66,7 @@ def pages(readiness: Readiness) -> Pages:
 
 
 def ask(pages: Pages, path: str, method: str = "GET") -> Answer:
-    return asyncio.run(pages.answer(method, path))
+    return asyncio.run(pages.answer(PageRequest(method, path)))
 
 
 def test_the_certificate_can_be_fetched(pages: Pages) -> None:

@@ -20,6 +20,7 @@ OTHER_LOGGERS = {
     "mitm/library_log.py",  # mitmproxy's lines, as ours
     "mitm/addon.py",  # a start that fails, by mitmproxy's log; mitmproxy's level
     "mitm/master.py",  # the levels of libraries
+    "admin/listening.py",  # the level of a library
     "mitm/hooks/tls_contexts.py",  # a filter of mitmproxy's lines
 }
 

@@ -69,10 +69,12 @@ def test_every_row_is_complete(quirk: Quirk) -> None:
 def test_nobody_is_named_elsewhere() -> None:
     """Whoever looks for what is done for one registry finds all of it here.
 
-    What people read may name some: the help of options and of commands, the table of events.
+    What people read may name some: the help of options and of commands, the table of events, whom a
+    set-up is for.
     Docker Hub's pulls are counted for them too, by names of their own.
     """
-    read = {"protocol/quirks.py", "config/options.py", "events/table.py"}
+    told = "endpoints/setup/variants.py"
+    read = {"protocol/quirks.py", "config/options.py", "events/table.py", told}
     ours = set(vars(quirks))
     found = [
         f"{file.relative_to(ADDON)}:{line}: {text}"

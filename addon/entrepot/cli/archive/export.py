@@ -16,9 +16,10 @@ from entrepot.cli.archive.export_plan import Planning
 from entrepot.cli.archive.tar_writer import write_archive
 from entrepot.cli.frame.definition import FOLDER, command
 from entrepot.cli.frame.output import print_document
+from entrepot.cli.frame.progress import Progress
 from entrepot.cli.frame.text_table import size
-from entrepot.cli.images.administrator import IMAGE, administrator
-from entrepot.cli.images.progress import bar
+from entrepot.cli.images.administrator import administrator
+from entrepot.cli.images.image_argument import Images
 from entrepot.cli.warm.image_pull import ALL, own_platform
 from entrepot.config.settings import Config
 
@@ -42,7 +43,7 @@ _JSON = typer.Option("--json", help="say what was written as JSON")
 )
 def export(
     config: Config,
-    names: Annotated[list[str], typer.Argument(metavar="IMAGE...", help=IMAGE)],
+    names: Images,
     *,
     output: Annotated[str, _OUTPUT],
     platforms: Annotated[str | None, _PLATFORM] = None,
@@ -56,8 +57,8 @@ def export(
     wanted = [one for one in (platforms or "").split(",") if one and one != ALL]
     with written(output) as out, administrator(config.data) as ask:
         plan = Planning(ask, wanted, own_platform()).plan(names)
-        with bar("exporting", plan.size) as advance:
-            write_archive(out, plan, advance)
+        with Progress("exporting", plan.size) as progress:
+            write_archive(out, plan, progress.task("objects", plan.size).advance)
     if as_json:
         document = {"file": output, "images": plan.images, "objects": len(plan.parts)}
         print_document({**document, "size": plan.size}, "json")

@@ -14,9 +14,9 @@ from entrepot.cli.archive.tar_reader import Archive, read_archive
 from entrepot.cli.data_owner import as_owner
 from entrepot.cli.frame.definition import FOLDER, TABLE_FORMS, command
 from entrepot.cli.frame.output import print_document
+from entrepot.cli.frame.progress import Progress
 from entrepot.cli.frame.text_table import size
 from entrepot.cli.images.administrator import administrator
-from entrepot.cli.images.progress import bar
 from entrepot.config.settings import Config
 from entrepot.control.client import Ask, connected
 from entrepot.protocol.identifiers import Digest
@@ -73,10 +73,10 @@ def take_in(
 
 
 @contextmanager
-def _opened(file: str) -> Iterator[tuple[IO[bytes], int]]:
-    """The archive, and how long it is; 0 where nobody knows."""
+def _opened(file: str) -> Iterator[tuple[IO[bytes], int | None]]:
+    """The archive, and how long it is; None where nobody knows."""
     if file == STDIN:
-        yield sys.stdin.buffer, 0
+        yield sys.stdin.buffer, None
         return
     with Path(file).open("rb") as opened:
         yield opened, Path(file).stat().st_size
@@ -92,7 +92,7 @@ def _named(file: str) -> Iterator[None]:
 
 
 @contextmanager
-def _read_for(folder: Path, source: IO[bytes], total: int) -> Iterator[tuple[Archive, Ask]]:
+def _read_for(folder: Path, source: IO[bytes], total: int | None) -> Iterator[tuple[Archive, Ask]]:
     """All that is in an archive, and who takes it in.
 
     A proxy that runs is asked only then: it waits for no client that long. A folder is opened
@@ -102,8 +102,9 @@ def _read_for(folder: Path, source: IO[bytes], total: int) -> Iterator[tuple[Arc
         runs = running is not None
     with ExitStack() as stack:
         ask = None if runs else stack.enter_context(administrator(folder))
-        with bar("reading", total) as advance:
-            archive = stack.enter_context(read_archive(source, folder, advance))
+        with Progress("reading", total) as progress:
+            task = progress.task("archive", total)
+            archive = stack.enter_context(read_archive(source, folder, task.advance))
         yield archive, ask or stack.enter_context(administrator(folder))
 
 

@@ -7,13 +7,13 @@ for it.
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from entrepot.cli.frame.definition import Definition
+from entrepot.version import VERSION
 
 COMPLETION = "_ENTREPOT_COMPLETE"
 """The variable by which a shell asks what may come next."""
@@ -163,5 +163,5 @@ def _root(program: str, *, completes: bool) -> Group:
 
 def _say_version(asked: bool) -> None:  # noqa: FBT001 typer's
     if asked:
-        print(f"entrepot {version('entrepot')}")
+        print(f"entrepot {VERSION}")
         raise typer.Exit

@@ -15,3 +15,12 @@ def print_document(document: object, form: str) -> None:
         yaml.dump(document, sys.stdout)
     else:
         print(json.dumps(document, indent=2))
+
+
+def print_line(document: object, form: str) -> None:
+    """Print one of many that come one after the other: a line of JSON each, or a YAML document."""
+    if form == "yaml":
+        print("---")
+        print_document(document, form)
+    else:
+        print(json.dumps(document), flush=True)

@@ -21,6 +21,8 @@ _SUPPLIED = ("config", "given", "form")
 """The parameters that a command has from here."""
 ALL = tuple(option.name for option in OPTIONS)
 """The settings of a command that runs the proxy."""
+FROM_SETTING = "setting_"
+"""What the names of parameters begin with that are settings."""
 _BY_NAME = {option.name: option for option in OPTIONS}
 _KINDS: dict[str, tuple[Any, Any]] = {
     "str": (str | None, None),
@@ -94,7 +96,7 @@ def _help(option: Option) -> str:
 
 def _parameter_of(setting: str) -> str:
     """Its name among a command's own parameters, which may have one of the setting's name."""
-    return f"setting_{setting}"
+    return FROM_SETTING + setting
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:

@@ -10,11 +10,6 @@ from entrepot.app.start_error import StartError
 from entrepot.cli.data_owner import as_owner
 from entrepot.control.client import Ask, connected
 
-IMAGE = (
-    "redis:7, HOST/NAME:TAG or HOST/NAME@DIGEST; without a tag the whole repository, and with a"
-    " slash at its end all below it"
-)
-"""What names images, for a command's help."""
 _MOST = 2**62
 """A limit that evicts nothing: the proxy's own is its own to keep."""
 

@@ -1,17 +1,13 @@
 """``entrepot pin`` and ``entrepot unpin``: images that are not evicted, or are again."""
 
 import sys
-from typing import Annotated, TypeAlias
-
-import typer
 
 from entrepot.cli.frame.definition import FOLDER, TABLE_FORMS, command
 from entrepot.cli.frame.output import print_document
 from entrepot.cli.frame.text_table import size
-from entrepot.cli.images.administrator import IMAGE, administrator
+from entrepot.cli.images.administrator import administrator
+from entrepot.cli.images.image_argument import Images
 from entrepot.config.settings import Config
-
-Names: TypeAlias = Annotated[list[str], typer.Argument(metavar="IMAGE...", help=IMAGE)]
 
 
 @command(
@@ -21,7 +17,7 @@ Names: TypeAlias = Annotated[list[str], typer.Argument(metavar="IMAGE...", help=
     " limit.",
     examples=(("entrepot pin postgres:17 ghcr.io/acme/", "one image, and all below a name"),),
 )
-def pin(config: Config, form: str, names: Names) -> None:
+def pin(config: Config, form: str, names: Images) -> None:
     """Pin them."""
     _change("pin", config, names, form)
 
@@ -31,7 +27,7 @@ def pin(config: Config, form: str, names: Names) -> None:
     forms=TABLE_FORMS,
     examples=(("entrepot unpin postgres:17", "it may be evicted again"),),
 )
-def unpin(config: Config, form: str, names: Names) -> None:
+def unpin(config: Config, form: str, names: Images) -> None:
     """Unpin them."""
     _change("unpin", config, names, form)
 

@@ -8,7 +8,8 @@ import typer
 from entrepot.cli.frame.definition import FOLDER, TABLE_FORMS, command
 from entrepot.cli.frame.output import print_document
 from entrepot.cli.frame.text_table import size
-from entrepot.cli.images.administrator import IMAGE, administrator
+from entrepot.cli.images.administrator import administrator
+from entrepot.cli.images.image_argument import Images
 from entrepot.config.settings import Config
 
 
@@ -24,7 +25,7 @@ from entrepot.config.settings import Config
 def rm(
     config: Config,
     form: str,
-    names: Annotated[list[str], typer.Argument(metavar="IMAGE...", help=IMAGE)],
+    names: Images,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would go")] = False,
 ) -> None:

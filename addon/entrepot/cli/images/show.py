@@ -1,13 +1,12 @@
 """``entrepot show``: one image, or those of a repository, and what each is made of."""
 
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from entrepot.cli.frame.definition import FOLDER, TABLE_FORMS, command
 from entrepot.cli.frame.output import print_document
 from entrepot.cli.frame.text_table import age, print_table, size
-from entrepot.cli.images.administrator import IMAGE, administrator
+from entrepot.cli.images.administrator import administrator
+from entrepot.cli.images.image_argument import Image
 from entrepot.cli.images.ls import state
 from entrepot.config.settings import Config
 
@@ -23,7 +22,7 @@ from entrepot.config.settings import Config
 def show(
     config: Config,
     form: str,
-    name: Annotated[str, typer.Argument(metavar="IMAGE", help=IMAGE)],
+    name: Image,
 ) -> None:
     """Print it. Raises ``StartError`` where it is not cached."""
     with administrator(config.data) as ask:

@@ -9,11 +9,16 @@ import typer
 from entrepot.app.start_error import StartError
 from entrepot.cli.frame.definition import FOLDER, TABLE_FORMS, command
 from entrepot.cli.frame.output import print_document
+from entrepot.cli.frame.progress import Progress
 from entrepot.cli.frame.text_table import print_table, size
-from entrepot.cli.images.administrator import IMAGE, administrator
-from entrepot.cli.images.progress import bar
+from entrepot.cli.images.administrator import administrator
+from entrepot.cli.images.image_argument import IMAGE, cached_images
 from entrepot.config.settings import Config
 from entrepot.control.client import Ask
+
+_IMAGES = typer.Argument(
+    metavar="[IMAGE]...", help=IMAGE, autocompletion=cached_images, show_default=False
+)
 
 
 @command(
@@ -31,7 +36,7 @@ from entrepot.control.client import Ask
 def verify(
     config: Config,
     form: str,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[IMAGE]...", help=IMAGE)] = None,
+    names: Annotated[list[str] | None, _IMAGES] = None,
 ) -> None:
     """Verify named images, or without names all. Raises ``StartError``, also for damage."""
     with administrator(config.data) as ask:
@@ -58,7 +63,8 @@ def verify(
 def _verified(ask: Ask, names: Sequence[str]) -> dict[str, Any]:
     first = _page(ask, names, "")
     result: dict[str, Any] = {"verified": 0, "size": 0, "gone": 0, "damaged": []}
-    with bar("verifying", first["size"]) as advance:
+    with Progress("verifying", first["size"]) as progress:
+        task = progress.task("objects", first["size"])
         for page in _pages(ask, names, first):
             left = page
             while left:
@@ -68,7 +74,7 @@ def _verified(ask: Ask, names: Sequence[str]) -> dict[str, Any]:
                 result["size"] += step["size"]
                 result["gone"] += step["gone"]
                 result["damaged"] += step["damaged"]
-                advance(sum(one["size"] for one in done))
+                task.advance(sum(one["size"] for one in done))
     return result
 
 

@@ -11,10 +11,10 @@ import typer
 from entrepot.app.start_error import StartError
 from entrepot.cli.frame.definition import FOLDER, TABLE_FORMS, command
 from entrepot.cli.frame.output import print_document
+from entrepot.cli.frame.progress import Progress
 from entrepot.cli.frame.text_table import print_table, size
 from entrepot.cli.frame.values import parsed
 from entrepot.cli.warm.image_pull import ImagePull, Pulled, Wanted, own_platform
-from entrepot.cli.warm.layer_bars import layer_bars
 from entrepot.cli.warm.registry_client import docker_config_file, through
 from entrepot.cli.warm.sources import images_from, images_of_kubectl
 from entrepot.config.addresses import UpstreamProxy
@@ -80,11 +80,11 @@ def warm(
     docker_config = config.docker_config or docker_config_file()
     with (
         through(road, ca, docker_config) as client,
-        layer_bars() as bars,
+        Progress("pulling") as progress,
         ThreadPoolExecutor(jobs, "image") as images,
         ThreadPoolExecutor(jobs, "blob") as blobs,
     ):
-        pull = ImagePull(client, chosen, blobs, bars)
+        pull = ImagePull(client, chosen, blobs, progress)
         try:
             pulled = list(images.map(pull.run, wanted))
         except KeyboardInterrupt:

@@ -2,13 +2,13 @@
 
 import json
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event, Lock
-from typing import Protocol
 
+from entrepot.cli.frame.progress import Progress
 from entrepot.cli.warm.registry_client import PullError, RegistryClient, read
 from entrepot.http_client.response import Reply
 from entrepot.protocol.cache_status import FIELD, UNSTORED
@@ -35,13 +35,7 @@ _MACHINES = {
 }
 _DEEPEST = 3
 ALL = "all"
-
-
-class LayerProgress(Protocol):
-    """Hears of each blob that is pulled."""
-
-    def begin(self, image: str, digest: str, size: int | None) -> Callable[[int], None]:
-        """A blob begins; what is returned is told of each stretch of it, and -1 at its end."""
+_SHORT = len("sha256:") + 12
 
 
 @dataclass(slots=True)
@@ -99,7 +93,7 @@ class ImagePull:
         client: RegistryClient,
         platforms: Sequence[str],
         pool: Executor,
-        progress: LayerProgress,
+        progress: Progress,
     ) -> None:
         """``platforms`` as `linux/arm64`, or :data:`ALL`."""
         self._client = client
@@ -188,14 +182,14 @@ class ImagePull:
             is_held = "; hit" in (reply.value(FIELD) or "")
             count = (announced or reply.length or 0) if is_held else 0
             if not is_held:
-                told = self._progress.begin(pulled.name, digest, announced)
+                task = self._progress.task(f"{pulled.name} {digest[7:_SHORT]}", announced)
                 try:
                     for chunk in read(reply):
                         self._check_stopped()
                         count += len(chunk)
-                        told(len(chunk))
+                        task.advance(len(chunk))
                 finally:
-                    told(-1)
+                    self._progress.end(task)
         with pulled.lock:
             pulled.blobs += 1
             pulled.held += count if is_held else 0

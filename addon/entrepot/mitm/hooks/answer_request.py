@@ -8,6 +8,7 @@ it becomes a 500 here: promise 2 fails closed.
 from mitmproxy import connection, http
 
 from entrepot.endpoints.login_requests import LARGEST_FORM
+from entrepot.endpoints.page_request import PageRequest
 from entrepot.events.table import Event
 from entrepot.http_client.connect.ssrf_guard import DestinationError
 from entrepot.http_client.errors import unavailable
@@ -42,6 +43,18 @@ _BODY_AT_MIRROR = error_answer(405, "UNSUPPORTED", "a mirror is for pulling").ad
 )
 
 
+def _page_request(flow: http.HTTPFlow, proxy_port: int | None = None) -> PageRequest:
+    """A request to the proxy itself; ``proxy_port`` is the proxy's, where it came to another."""
+    return PageRequest(
+        flow.request.method.upper(),
+        flow.request.path,
+        translate.fields_of(flow.request),
+        flow.request.raw_content or b"",
+        client_of(flow.client_conn),
+        proxy_port,
+    )
+
+
 class Requests:
     """Answers requests, or lets them through."""
 
@@ -69,6 +82,7 @@ class Requests:
                 refuse(flow, flow.response or response_of(_BODY_AT_MIRROR, flow.request))
             return
         if flow.request.host == SELF:
+            self._bound_form(flow)
             return
         asked = await classify(self._state, flow)
         if asked is None:
@@ -104,6 +118,14 @@ class Requests:
         if mistaken is not None:
             refuse(flow, response_of(mistaken.adding(cache_status.ERROR), flow.request))
         return mistaken is not None
+
+    @staticmethod
+    def _bound_form(flow: http.HTTPFlow) -> None:
+        """Refuse what is larger than any form of the page: mitmproxy would hold or stream it."""
+        size = translate.content_size(flow)
+        if size is None or size > LARGEST_FORM:
+            told = error_answer(413, "SIZE_INVALID", "that is too large for a page of the proxy")
+            refuse(flow, response_of(told.adding(cache_status.ERROR), flow.request))
 
     def _unavailable(self, asked: Classified) -> Answer | None:
         """The 503 where upstream is not to be asked now: offline, or by its circuit breaker.
@@ -171,9 +193,13 @@ class Requests:
         flow.metadata[ANSWERED] = True
 
     async def _own_page(self, flow: http.HTTPFlow) -> Answer:
+        parts = self._state.parts()
         if speaks_registry(flow.request):
             return self._mistaken.no_registry(flow.client_conn)
-        return await self._state.parts().pages.answer(flow.request.method, flow.request.path)
+        asked = _page_request(flow)
+        if parts.site.takes(asked):
+            return await parts.site.answer(asked)
+        return await parts.pages.answer(asked)
 
     def _check_destination(self, flow: http.HTTPFlow, answer: Answer) -> None:
         """Raise DestinationError where it is known by now that this client is not led there.
@@ -189,7 +215,8 @@ class Requests:
     async def _answer_at_mirror(self, flow: http.HTTPFlow) -> Answer:
         parts, request = self._state.parts(), translate.request_of(flow, NOWHERE)
         if request.path != "/v2" and not request.path.startswith("/v2/"):
-            return await parts.pages.answer(request.method, request.path)
+            asked = _page_request(flow, self._state.proxy_port)
+            return await parts.pages.answer(asked)
         mirror = self._state.mirror_modes[flow.client_conn.proxy_mode.full_spec]
         begin_record(flow, *parts.mirrors.subject(request, mirror))
         return await parts.mirrors.answer(request, mirror)

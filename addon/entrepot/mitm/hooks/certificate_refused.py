@@ -66,7 +66,10 @@ class CertificateRefused:
         parts.events.count(Counter.HANDSHAKE_FAILED)
         undecided = self._undecided.pop(data.context.client.id, None)
         error = data.conn.error or ""
-        if undecided is None or not any(word in error for word in _ALERTS):
+        if not any(word in error for word in _ALERTS):
+            return
+        parts.events.count(Counter.HANDSHAKE_REFUSED)
+        if undecided is None:
             return
         origin, shown, signer = undecided
         outcome = parts.authority.refused(client, shown, signer)

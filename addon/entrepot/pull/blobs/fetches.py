@@ -80,6 +80,7 @@ class Fetches:
         begun = await self._start.start(pull, asked)
         if isinstance(begun, OpenDownload):
             self.running[pull.key] = begun.download
+            begun.download.clients.put(pull.request.client, None)
             self.grant_when_verified(pull, asked)
             self._context.events.count(Counter.BLOB_MISSES)
         return begun
@@ -88,6 +89,7 @@ class Fetches:
         """Read a running download, for a client that its repository allows the blob."""
         download = self.running[pull.key]
         download.repositories.add(pull.repository)
+        download.clients.put(pull.request.client, None)
         return OpenDownload(download, download.file.body(0, None))
 
     def grant_when_verified(self, pull: Pull, asked: Asked) -> None:

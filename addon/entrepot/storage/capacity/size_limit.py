@@ -84,6 +84,14 @@ class SizeLimit:
         over = used + self._beside() + self.drafts_excess() + extra - self.limit
         return over, reserve + unwritten - free
 
+    def usage(self, pinned: int) -> "Usage":
+        """What is taken of the limit and the disk; so many of the bytes are ``pinned``."""
+        unfinished = self.idle.granted + self.downloads.granted + self.drafts.granted
+        held = int(self._blobs.volume()) + self._beside()
+        free, reserve = self._disk()
+        count, limit = len(self._blobs), self.limit
+        return Usage(count, held + unfinished, unfinished, pinned, limit, free, reserve)
+
     def room(self) -> "DiskRoom":
         """What could be held on this disk now, whatever the limit says; nothing is under way."""
         free, reserve = self._disk()
@@ -95,6 +103,23 @@ class SizeLimit:
         state = os.statvfs(self._partials)
         reserve = min(_RESERVE, state.f_blocks * state.f_frsize // _RESERVE_SHARE)
         return state.f_bavail * state.f_frsize, reserve
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the store takes; all but ``objects`` in bytes."""
+
+    objects: int
+    """Blobs and manifests."""
+    held: int
+    """Objects, databases and unfinished files."""
+    unfinished: int
+    """What unfinished files take of it; drafts of pushes may be above the limit."""
+    pinned: int
+    limit: int
+    free: int
+    reserve: int
+    """Of the disk."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,15 @@ class ImagePage:
     totals: Totals
 
 
+@dataclass(frozen=True, slots=True)
+class RegistryTotals:
+    """Sums of the images of one registry, each object counted once."""
+
+    registry: str
+    images: int
+    size: int
+
+
 class InventoryError(Exception):
     """What was asked of the inventory cannot be; ``code`` is the same for the same reason."""
 

@@ -23,6 +23,7 @@ from entrepot.storage.inventory.images import (
     ImageObject,
     ImagePage,
     NextEvicted,
+    RegistryTotals,
     SortBy,
     Totals,
 )
@@ -45,6 +46,16 @@ WHERE name IS NOT NULL AND {condition} ORDER BY {order} LIMIT ? OFFSET ?
 _TOTAL = """
 SELECT (SELECT count(*) {from_} {condition}), (SELECT COALESCE(sum(bytes), 0) FROM Object
   WHERE number IN (SELECT Part.number FROM Part WHERE image IN (SELECT id {from_} {condition})))
+"""
+_REGISTRIES = """
+SELECT registry, images, size
+FROM (SELECT registry, count(*) AS images FROM Image JOIN Manifest USING (number)
+  WHERE name IS NOT NULL GROUP BY registry)
+JOIN (SELECT registry, sum(bytes) AS size FROM (SELECT DISTINCT registry, Part.number AS part
+    FROM Part JOIN Image ON id = image JOIN Manifest ON Manifest.number = Image.number
+    WHERE name IS NOT NULL) JOIN Object ON Object.number = part GROUP BY registry)
+  USING (registry)
+ORDER BY size DESC, registry LIMIT ?
 """
 _OTHER = """
 SELECT COALESCE(sum(size + COALESCE(length(value), 0)), 0) FROM main.Cache
@@ -162,6 +173,11 @@ class Snapshot:
     def images_with(self, key: str) -> tuple[str, ...]:
         """The images that an object is part of, by a name each; at most a hundred."""
         return tuple(name for (name,) in self.database.execute(_IMAGES_WITH, (key,)))
+
+    def registries(self, most: int) -> tuple[RegistryTotals, ...]:
+        """The registries of which there are images, the largest first."""
+        rows = self.database.execute(_REGISTRIES, (most,))
+        return tuple(RegistryTotals(str(name), count, size) for name, count, size in rows)
 
     def next_evicted(self, most: int) -> tuple[NextEvicted, ...]:
         """What gives way first when room is needed."""

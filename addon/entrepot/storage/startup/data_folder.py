@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 FORMAT = "1"
+"""Goes up when what is stored would be read wrongly, or harmed, by a version before."""
 
 
 def lock(folder: Path) -> int:
@@ -39,7 +40,17 @@ def check_format(folder: Path) -> None:
         new.write_text(f"{FORMAT}\n")
         new.rename(path)
     elif found != FORMAT:
-        raise OSError(
-            f"its format is {found[:20]!r}, this version reads {FORMAT!r}; run the version that "
-            "wrote it, or name another folder by --data"
+        raise OSError(_refusal(found[:20]))
+
+
+def _refusal(found: str) -> str:
+    """What is wrong with a folder of another format, and what to do."""
+    if found.isdecimal() and int(found) > int(FORMAT):
+        return (
+            f"a newer version of entrepot wrote it: its format is {found}, this version reads "
+            f"{FORMAT}; install that version again, or name another folder by --data"
         )
+    return (
+        f"its format is {found!r}, this version reads {FORMAT!r}; run the version that wrote it, "
+        "or name another folder by --data"
+    )

@@ -25,9 +25,17 @@ def test_a_newer_format_is_refused_and_left_alone(folder: Path) -> None:
     with closing(Store(folder, LIMIT)) as store:
         deliver(store, APP)
     (folder / "format").write_text("2\n")
-    with pytest.raises(StoreError, match="its format is '2', this version reads '1'"):
+    with pytest.raises(StoreError, match="a newer version of entrepot wrote it: its format is 2"):
         Store(folder, LIMIT)
     assert len(value_files(folder)) == 1
+
+
+def test_a_format_that_is_no_number_is_refused(folder: Path) -> None:
+    """A folder of something else is not called a newer one's."""
+    folder.mkdir()
+    (folder / "format").write_text("tar\n")
+    with pytest.raises(StoreError, match="its format is 'tar', this version reads '1'"):
+        Store(folder, LIMIT)
 
 
 def test_a_disk_that_was_full_at_the_first_start_spoils_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The page and its API: what an administrator sees of a running proxy, and changes there."""

@@ -1,0 +1,1 @@
+"""The commands about the proxy that runs: how it does, and what it did."""

@@ -1,0 +1,1 @@
+"""Whether the proxy is well: `/livez`, `/readyz` and `/healthz`."""
