@@ -47,3 +47,5 @@ def test_a_second_pull_is_local(
     # Texts that are no code are in it too.
     assert entrepot.local("/setup").status == 200
     assert entrepot.local("/setup/cloud-init").status == 200
+    assert entrepot.local("/ui/static/x/vendor/uplot/uPlot.iife.min.js").status == 200
+    assert entrepot.local("/ui/setup").status == 200

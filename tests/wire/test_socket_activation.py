@@ -196,7 +196,7 @@ def _unix(_: int) -> socket.socket:
         (
             lambda port: listening("127.0.0.1", port),
             ":1",
-            "none of --listen, --transparent, --mirror names port {port}; see ListenStream=",
+            "--transparent, --admin, --mirror names port {port}; see ListenStream=",
         ),
         (
             lambda port: listening("0.0.0.0", port),  # noqa: S104 it is refused

@@ -13,12 +13,12 @@ import time
 from importlib import metadata
 
 from entrepot.admin.admin_site import AdminSite
-from entrepot.app.admin_page import page_sources
 from entrepot.app.authority_in_use import AuthorityInUse
 from entrepot.app.authority_watch import AuthorityWatch
 from entrepot.app.clock import steady
 from entrepot.app.foundation import Foundation
 from entrepot.app.live_status import status_request
+from entrepot.app.page.page_sources import page_sources
 from entrepot.auth.client_allowlist import ClientAllowlist
 from entrepot.auth.grants import Access
 from entrepot.auth.token_servers import Realms

@@ -26,9 +26,9 @@ from mitmproxy import ctx, exceptions
 from mitmproxy.proxy.mode_servers import ServerInstance
 from mitmproxy.proxy.mode_specs import TransparentMode
 
-from entrepot.app.admin_page import admin_sockets
 from entrepot.app.composition import Engine
 from entrepot.app.foundation import Foundation
+from entrepot.app.page.admin_sockets import admin_sockets
 from entrepot.app.service_notification import notify_ready, notify_stopping
 from entrepot.app.socket_activation import Place, Sockets
 from entrepot.app.start_error import StartError

@@ -154,9 +154,7 @@ class Store:
         )
         self._size_limit = size_limit
         self.evicted = Evicted(self._events)
-        self._eviction = eviction = Eviction(
-            size_limit, self._blob_cache, self.evicted, self._clock
-        )
+        eviction = Eviction(size_limit, self._blob_cache, self.evicted, self._clock)
         self.downloads = DownloadClaims(size_limit, eviction, health)
         self.drafts = DraftClaims(size_limit, eviction, health)
         blob_rows = BlobRows(self._blob_cache, self._clock, self._found_damaged)
@@ -252,7 +250,7 @@ class Store:
     def usage(self) -> Usage:
         """What it takes of its limit and its disk; reads no table. Raises :class:`StoreError`."""
         with self._size_limit.lock:
-            return self._size_limit.usage(self._eviction.pinned)
+            return self._size_limit.usage()
 
     # What it needs while it runs: see ``maintenance.housekeeping``
 

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from entrepot.endpoints.setup.cache_address import CacheAddress
+from entrepot.endpoints.setup.command_line import setup_line
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -14,19 +17,13 @@ class Recipe:
     note: str = ""
 
 
-def one_line(proxy: str, fingerprint: str, *options: str) -> str:
-    """The line that sets up whatever is on a client; ``proxy`` is ``host:port``."""
-    words = " ".join(("--fingerprint", fingerprint, *options))
-    return f"curl -fsS http://{proxy}/setup | sudo sh -s -- {words}"
-
-
-def recipes(proxy: str, fingerprint: str) -> tuple[Recipe, ...]:
+def recipes(proxy: CacheAddress, fingerprint: str) -> tuple[Recipe, ...]:
     """All ways, in the order in which they are shown."""
 
     def engine(key: str, title: str, about: str, note: str = "") -> Recipe:
-        return Recipe(key, title, about, one_line(proxy, fingerprint, f"--for {key}"), note)
+        return Recipe(key, title, about, setup_line(proxy, fingerprint, f"--for {key}"), note)
 
-    url = f"http://{proxy}"
+    url = proxy.url
     return (
         engine("docker", "Docker", "The daemon pulls, so the daemon is told, and restarted."),
         engine("containerd", "containerd, Kubernetes", "The runtime of a node pulls for kubelet."),

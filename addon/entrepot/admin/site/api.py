@@ -12,8 +12,9 @@ from entrepot.admin.data.periods import Window, period_of
 from entrepot.admin.data.reader import Reader
 from entrepot.admin.data.record_queries import filter_of, number_of, time_of
 from entrepot.admin.data.settings_table import settings_table
-from entrepot.admin.data.setup_lines import one_line, recipes
+from entrepot.admin.data.setup_lines import recipes
 from entrepot.admin.site.pages import Pages
+from entrepot.endpoints.setup.command_line import setup_line
 from entrepot.observe.reading import RecordsUnreadableError, StoredRequest
 
 _MOST = 1000
@@ -162,9 +163,9 @@ class Api:
         proxy, fingerprint = self._pages.proxy_address(request), str(authority["fingerprint"])
         return JSONResponse(
             {
-                "proxy": proxy,
+                "proxy": str(proxy),
                 **authority,
-                "line": one_line(proxy, fingerprint),
+                "line": setup_line(proxy, fingerprint),
                 "recipes": {one.key: one.lines for one in recipes(proxy, fingerprint)},
             }
         )

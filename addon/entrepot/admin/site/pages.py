@@ -9,10 +9,12 @@ from starlette.responses import HTMLResponse, Response
 
 from entrepot.admin.data.reader import Reader
 from entrepot.admin.data.settings_table import settings_table
-from entrepot.admin.data.setup_lines import one_line, recipes
+from entrepot.admin.data.setup_lines import recipes
 from entrepot.admin.site.parts import activity, images, overview
 from entrepot.admin.site.rendering import Rendering
 from entrepot.admin.site.words import seconds_of
+from entrepot.endpoints.setup.cache_address import CacheAddress
+from entrepot.endpoints.setup.command_line import setup_line
 
 Context = dict[str, Any]
 Part = Callable[[Reader, Mapping[str, str]], Awaitable[Context]]
@@ -117,17 +119,15 @@ class Pages:
             expires=expires,
             expires_soon=expires < sources.wall() + 30 * _DAY,
             rotation=live.authority["rotation"],
-            line=one_line(proxy, fingerprint),
+            line=setup_line(proxy, fingerprint),
             recipes=recipes(proxy, fingerprint),
             **await self._state(),
         )
 
-    def proxy_address(self, request: Request) -> str:
+    def proxy_address(self, request: Request) -> CacheAddress:
         """The proxy's address, by the name under which somebody reads this page."""
-        host = request.headers.get("host", "")
-        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
         port = self._reader.sources.proxy_port() or self._reader.sources.config.listen.port
-        return f"{name}:{port}"
+        return CacheAddress.parse(request.headers.get("host", ""), port)
 
     async def settings(self, request: Request) -> Response:
         """The settings in force."""

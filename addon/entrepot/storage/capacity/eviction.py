@@ -66,11 +66,6 @@ class Eviction:
         """How many bytes pins may take."""
         return self._size_limit.limit // PIN_SHARE
 
-    @property
-    def pinned(self) -> int:
-        """How many bytes are pinned, as far as pins count."""
-        return self._pinned
-
     def count_pinned(self) -> None:
         """Count anew what is pinned, after a change of it."""
         ((pinned,),) = self._blobs._sql(_PINNED_BYTES).fetchall()  # noqa: SLF001 diskcache has no such call

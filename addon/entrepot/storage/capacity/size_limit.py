@@ -84,13 +84,11 @@ class SizeLimit:
         over = used + self._beside() + self.drafts_excess() + extra - self.limit
         return over, reserve + unwritten - free
 
-    def usage(self, pinned: int) -> "Usage":
-        """What is taken of the limit and the disk; so many of the bytes are ``pinned``."""
+    def usage(self) -> "Usage":
+        """What is taken of the limit and the disk."""
         unfinished = self.idle.granted + self.downloads.granted + self.drafts.granted
         held = int(self._blobs.volume()) + self._beside()
-        free, reserve = self._disk()
-        count, limit = len(self._blobs), self.limit
-        return Usage(count, held + unfinished, unfinished, pinned, limit, free, reserve)
+        return Usage(len(self._blobs), held + unfinished, unfinished, self.limit, *self._disk())
 
     def room(self) -> "DiskRoom":
         """What could be held on this disk now, whatever the limit says; nothing is under way."""
@@ -115,7 +113,6 @@ class Usage:
     """Objects, databases and unfinished files."""
     unfinished: int
     """What unfinished files take of it; drafts of pushes may be above the limit."""
-    pinned: int
     limit: int
     free: int
     reserve: int

@@ -1,7 +1,6 @@
-"""The page of a running proxy: what it may ask of the other parts, and where it listens."""
+"""What the page may ask of the other parts of a running proxy."""
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -9,7 +8,6 @@ from typing import Any, Protocol
 from entrepot.admin.data.sources import Live, Sources
 from entrepot.app.authority_in_use import AuthorityInUse
 from entrepot.app.foundation import Foundation
-from entrepot.config.addresses import Listen
 from entrepot.control.administration import Administration
 from entrepot.endpoints.health.healthz import upstream_problems
 from entrepot.endpoints.health.readiness import Readiness
@@ -68,25 +66,3 @@ def _looking(parts: Parts) -> Callable[[], Coroutine[Any, Any, Live]]:
         )
 
     return look
-
-
-def admin_sockets(place: Listen) -> list[socket.socket]:
-    """Listen there. Raises OSError."""
-    found = socket.getaddrinfo(
-        place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    listening: list[socket.socket] = []
-    try:
-        for family, kind, protocol, _, address in found:
-            one = socket.socket(family, kind, protocol)
-            listening.append(one)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            one.bind(address)
-            one.listen()
-    except OSError:
-        for one in listening:
-            one.close()
-        raise
-    return listening
