@@ -284,11 +284,18 @@ def _not_events() -> set[str]:
     ours = {name for option in OPTIONS for name in (option.name, option.mitmproxy)}
     theirs = {"http_proxy", "https_proxy", "block_global", "ssl_bump", "ssl_insecure"}
     shown = {"untrusting_clients", "others_trust"}  # keys of healthz
-    shown |= {"media_type", "next_offset", "dry_run"}  # of the control socket, and its codes
+    shown |= {
+        "media_type",
+        "next_offset",
+        "dry_run",
+        "moved_to",
+    }  # of the control socket, and its codes
+    shown |= {"keep_last", "older_than", "unused_for", "moved_to"}
     shown |= {"bad_request", "not_cached", "too_large", "no_limit"}
+    shown |= {"not_contained", "no_room", "take_blob", "take_manifest"}
     shown |= METRICS | {"rule_files"}  # which is Prometheus's
-    health = (ROOT / "docs/healthz.schema.json").read_text(encoding="utf-8")
-    told = set(re.findall(r'"([a-z_]+)"', health))  # fields, and what they say
+    schemas = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.json"))
+    told = set(re.findall(r'"([a-z_]+)"', schemas))  # fields, and what they say
     return ours | theirs | shown | told | {"ca_sha256", "password_file", "password_env"}
 
 

@@ -17,6 +17,7 @@ _EXPECTED = {
     "upstream-ca.pem",
     "ca/mitmproxy-ca.pem",
     "ca/mitmproxy-dhparam.pem",
+    *(f"records.db{suffix}" for suffix in ("", "-wal", "-shm")),
     *(f"{cache}/{name}" for cache in ("blobs", "index") for name in _DATABASE),
 }
 _PUSHED = re.compile(r"push-[0-9a-z_]{8}\.part")

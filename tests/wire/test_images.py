@@ -9,10 +9,11 @@ import subprocess
 import termios
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from rig.cached import command, pull, told
 from rig.client import Client
 from rig.images import KIB, MIB, Image, ImageFactory
 from rig.process import clean_environment, program
@@ -35,20 +36,6 @@ print(client.makefile().readline())
 """
 
 
-def command(entrepot: Entrepot, *words: str) -> "subprocess.CompletedProcess[str]":
-    """Run one of the commands about the proxy's folder."""
-    first, *rest = words
-    return subprocess.run(
-        [PYTHON, "-m", "entrepot.cli", first, "--data", str(entrepot.data), *rest],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=entrepot.folder,
-        env=clean_environment(entrepot.folder),
-    )
-
-
 def on_terminal(entrepot: Entrepot, columns: int, *words: str) -> list[str]:
     """What a command prints on a terminal of so many columns."""
     master, terminal = pty.openpty()
@@ -68,32 +55,8 @@ def on_terminal(entrepot: Entrepot, columns: int, *words: str) -> list[str]:
         os.close(terminal)
 
 
-def told(entrepot: Entrepot, *words: str) -> dict[str, Any]:
-    """What a command says as JSON, and nothing beside it."""
-    finished = command(entrepot, *words, "-o", "json")
-    assert (finished.returncode, finished.stderr) == (0, "")
-    document: dict[str, Any] = json.loads(finished.stdout)
-    return document
-
-
 def names(entrepot: Entrepot, *words: str) -> set[str]:
     return {name for one in told(entrepot, "ls", *words)["images"] for name in one["names"]}
-
-
-def pull(client: Client, name: str, image: Image) -> list[str]:
-    """Pull an image as a client does; what the cache did for each of its blobs."""
-    host, _, rest = name.partition("/")
-    repository, _, tag = rest.rpartition(":")
-    base = f"https://{host}/v2/{repository}"
-    assert client.manifest(f"{base}/manifests/{tag}").body == image.root.body
-    for manifest in image.children:
-        assert client.manifest(f"{base}/manifests/{manifest.digest}").body == manifest.body
-    statuses = []
-    for blob in image.blobs:
-        answer = client.get(f"{base}/blobs/{blob.digest}")
-        assert answer.body == blob.read()
-        statuses.append(answer.cache_status)
-    return statuses
 
 
 def size(image: Image) -> int:

@@ -120,6 +120,7 @@ class Engine:
             context.store_thread.run_from_thread,
             events,
             self.authority.refreshed,
+            proxy=config.listen.own_url,
         )
         administration.offer("status", status_request(self))
         self.proxy_port: int | None = None

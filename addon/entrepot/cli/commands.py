@@ -37,6 +37,15 @@ COMMANDS = (
         "show", "entrepot.cli.images.show:show", "show an image, and what it is made of", "Images"
     ),
     Command("rm", "entrepot.cli.images.rm:rm", "remove images from the cache", "Images"),
+    Command("prune", "entrepot.cli.images.prune:prune", "remove images by rule", "Images"),
+    Command(
+        "verify", "entrepot.cli.images.verify:verify", "hash what is stored, find damage", "Images"
+    ),
+    Command("warm", "entrepot.cli.warm.command:warm", "pull images into the cache", "Images"),
+    Command("export", "entrepot.cli.archive.export:export", "write images to an archive", "Images"),
+    Command(
+        "import", "entrepot.cli.archive.take_in:take_in", "take in images of an archive", "Images"
+    ),
     Command("pin", "entrepot.cli.images.pin:pin", "keep images from being evicted", "Images"),
     Command(
         "unpin", "entrepot.cli.images.pin:unpin", "let pinned images be evicted again", "Images"
@@ -78,4 +87,8 @@ COMMANDS = (
         "write the certificates that clients are to trust",
         "Set-up",
     ),
+    Command(
+        "backup", "entrepot.cli.backup.backup:backup", "save what cannot be had again", "Set-up"
+    ),
+    Command("restore", "entrepot.cli.backup.restore:restore", "put a backup back", "Set-up"),
 )

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import re
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from typing import Self
 from urllib.parse import unquote
 
@@ -34,6 +35,13 @@ class Listen:
             return cls(parse_host(host) if host else "", 0 if port == "0" else parse_port(port))
         meant = f", did you mean ':{text}'?" if is_port(text) else ""
         raise ValueError(f"expected :PORT or HOST:PORT, IPv6 in brackets, got {text!r}{meant}")
+
+    @property
+    def own_url(self) -> str:
+        """`http://HOST:PORT` by which this machine reaches what listens here."""
+        any_address = self.host in ("", str(IPv4Address(0)))
+        host = "127.0.0.1" if any_address else "::1" if self.host == "::" else self.host
+        return f"http://{bracketed(host)}:{self.port}"
 
     def __str__(self) -> str:
         return f"{bracketed(self.host)}:{self.port}"

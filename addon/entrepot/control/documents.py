@@ -18,6 +18,7 @@ from entrepot.storage.inventory.images import (
     Totals,
 )
 from entrepot.storage.inventory.pins import PinChange
+from entrepot.storage.inventory.prune import Pruning
 from entrepot.storage.inventory.removal import Removal
 
 Document: TypeAlias = dict[str, Any]
@@ -33,6 +34,7 @@ def image(found: CachedImage) -> Document:
     """One image."""
     return {
         "registry": found.registry,
+        "origin": str(found.origin),
         "repository": found.repository,
         "names": names_of(found),
         "tags": list(found.tags),
@@ -106,6 +108,15 @@ def removal(found: Removal, *, dry_run: bool) -> Document:
         "objects": len(found.keys),
         "freed": found.size,
         "dry_run": dry_run,
+    }
+
+
+def pruning(found: Pruning, *, dry_run: bool) -> Document:
+    """What was removed by rule, or would be; ``pinned`` are the images that stay for that alone."""
+    return {
+        **removal(found.removal, dry_run=dry_run),
+        "images": [image(one) for one in found.removal.images],
+        "pinned": [name for one in found.pinned for name in names_of(one)],
     }
 
 

@@ -6,6 +6,14 @@ IMAGES_REMOVED = info(
     "images size names",
     "The administrator [removed images](images.md); `size` are the bytes that became free.",
 )
+IMAGES_PRUNED = info(
+    "images size rules",
+    "The administrator [pruned images](images.md#pruning); `size` are the bytes that became free.",
+)
+IMAGE_IMPORTED = info(
+    "names digest size",
+    "The administrator [imported an image](airgap.md); `size` are its bytes.",
+)
 IMAGES_PINNED = info(
     "images size names",
     "The administrator [pinned images](images.md#pins); `size` are the bytes of all pins.",

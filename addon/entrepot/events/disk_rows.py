@@ -26,9 +26,9 @@ STORE_BUSY = warning(
     "Look what else uses the data folder, restart.",
 )
 OBJECT_DAMAGED = warning(
-    "digest reason outcome",
+    "digest reason outcome moved_to",
     "A stored object was not what it was any more; it was removed before it was served, and is "
-    "fetched again.",
+    "fetched again. `entrepot verify` keeps it, where `moved_to` says.",
     "Where it repeats, look at the disk.",
 )
 BLOB_LOST = warning(

@@ -88,6 +88,8 @@ class EventFields(TypedDict, total=False):
     """How many images."""
     names: object
     """Images, as the administrator named them."""
+    rules: object
+    """By which rules images were pruned."""
     oldest: object
     """How long ago that was last used which was used longest ago."""
     youngest: object

@@ -221,6 +221,8 @@ class Event(Enum):
     )
     # What the administrator does
     IMAGES_REMOVED = administration_rows.IMAGES_REMOVED
+    IMAGES_PRUNED = administration_rows.IMAGES_PRUNED
+    IMAGE_IMPORTED = administration_rows.IMAGE_IMPORTED
     IMAGES_PINNED = administration_rows.IMAGES_PINNED
     IMAGES_UNPINNED = administration_rows.IMAGES_UNPINNED
     PAGE_SIGNED_IN = administration_rows.PAGE_SIGNED_IN

@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable
 
-_LOWEST_PRIORITY = 19
+LOWEST_PRIORITY = 19
 
 
 class StoppedError(Exception):
@@ -33,7 +33,7 @@ class LowPriorityThread:
             raise StoppedError
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
         try:
             self._work()
         except (StoppedError, RuntimeError):  # or the store's thread has ended

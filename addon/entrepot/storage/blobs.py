@@ -90,6 +90,33 @@ class Blobs:
         self.commit(path, repository, digest, media_type, given_to=None)
         return True
 
+    @guarded
+    def take_in(
+        self,
+        path: Path | None,
+        repository: Repository,
+        digest: Digest,
+        media_type: str,
+        *,
+        given_to: str | None,
+    ) -> bool:
+        """Take over a whole, verified file that the administrator imports; False for want of room.
+
+        Without ``path`` the blob must be here: False where it is not. Whom it was ``given_to`` is
+        the administrator's word, so other registries have no share in it (``repository_links``).
+        """
+        if path is None:
+            found = self._rows.peek(digest)
+            if found is None:
+                return False
+            os.close(found.file)
+        elif not self._drafts.make_room(path.stat().st_size):
+            return False
+        self._links.add_delivered(repository, digest, given_to, public=False)
+        if path is not None:
+            self._rows.add(path, digest, media_type)
+        return True
+
     # Verification: see ``digest_check``
 
     @guarded

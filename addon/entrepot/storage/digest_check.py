@@ -8,6 +8,8 @@ Where bytes are verified, and when:
 - a stored blob's, at a hit, where its file was touched or a day has passed:
   ``pull.blobs.rehash_before_serving``
 - every stored blob's, from time to time, asked for or not (the scrub): ``maintenance.scrubber``
+- every stored object's, or those of some images, when the administrator asks:
+  ``maintenance.verification``
 - a manifest's, before it is stored (``pull.manifests.commit``) and at every hit, since it is small:
   ``storage.diskcache_db.manifest_rows``
 

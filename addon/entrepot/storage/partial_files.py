@@ -11,8 +11,16 @@ from entrepot.storage.errors import Health, guarded
 
 _PUSHED = "push-"
 """Begins the names of unfinished pushes: they end with the process that took them in."""
+_IMPORTED = f"{_PUSHED}import-"
+"""Begins the names of what an import has read and not handed over."""
 _KEPT_SECONDS = 7 * 24 * 3600.0
 """How long an unfinished download waits to be continued."""
+
+
+def import_file(folder: Path) -> tuple[int, Path]:
+    """Make a file in a data folder for what an import reads, and open it. Raises OSError."""
+    file, name = tempfile.mkstemp(".part", _IMPORTED, folder / "partial")
+    return file, Path(name)
 
 
 class PartialFiles:
@@ -35,6 +43,12 @@ class PartialFiles:
         """Make a file for what a client pushes, and open it; its owner closes and removes it."""
         file, name = tempfile.mkstemp(".part", _PUSHED, self.folder)
         return file, Path(name)
+
+    def imported(self, name: str) -> Path:
+        """The file of an import, by its name; ValueError where it is not such a name."""
+        if not name.startswith(_IMPORTED) or "/" in name or "\0" in name:
+            raise ValueError(f"expected the name of a file that was read, got {name!r}")
+        return self.folder / name
 
     @guarded
     def try_to_write(self) -> None:

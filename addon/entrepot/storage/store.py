@@ -16,6 +16,7 @@ used for 90 days, and sooner where they take more than their part of the limit
 | ``partials`` | the files of unfinished downloads and pushes |
 | ``downloads``, ``drafts`` | what each of these files may take |
 | ``evicted`` | what gave way for others |
+| ``resting`` | objects at rest, for who verifies them |
 | ``inventory`` | which images there are; to be read on any thread |
 
 Methods of the parts block and are meant for the one thread of ``store_thread``. What can go wrong
@@ -49,6 +50,7 @@ from entrepot.storage.diskcache_db import database
 from entrepot.storage.diskcache_db.blob_rows import BlobRows
 from entrepot.storage.diskcache_db.index_rows import IndexRows, most_bytes
 from entrepot.storage.diskcache_db.manifest_rows import ManifestRows
+from entrepot.storage.diskcache_db.resting_objects import RestingObjects
 from entrepot.storage.errors import Health, StoreError, guarded, storage_reason
 from entrepot.storage.inventory.inventory import Inventory
 from entrepot.storage.known_registries import KnownHosts
@@ -157,6 +159,8 @@ class Store:
         self.drafts = DraftClaims(size_limit, eviction, health)
         blob_rows = BlobRows(self._blob_cache, self._clock, self._found_damaged)
         self.blobs = Blobs(blob_rows, self.links, self.downloads, self.drafts, health)
+        quarantine = self.folder / "quarantine"
+        self.resting = RestingObjects(self._blob_cache, quarantine, self._set_aside, health)
         self.manifests = Manifests(self._manifest_rows, self.links, eviction, health)
         self.inventory = Inventory(
             self.folder,
@@ -201,6 +205,15 @@ class Store:
 
     def _found_damaged(self, digest: Digest, reason: str) -> None:
         self._events.log(Event.OBJECT_DAMAGED, digest=digest, reason=reason, outcome="removed")
+
+    def _set_aside(self, digest: Digest, reason: str, moved_to: Path | None) -> None:
+        self._events.log(
+            Event.OBJECT_DAMAGED,
+            digest=digest,
+            reason=reason,
+            outcome="removed",
+            moved_to=moved_to,
+        )
 
     def close(self) -> None:
         """Close the databases and let another process have the folder.

@@ -74,6 +74,22 @@ def test_what_changes_is_an_event(
     ]
 
 
+def test_pruning_is_an_event(
+    administration: Administration, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A dry run says what the run says, and does nothing."""
+    request = {"do": "prune", "filter": "team/app", "keep_last": 0}
+    with caplog.at_level(logging.INFO, "entrepot"):
+        would = administration.answer({**request, "dry_run": True})
+        assert caplog.records == []
+        done = administration.answer(request)
+    assert done == {**would, "dry_run": False}
+    assert (done["removed"], done["pinned"], done["images"][0]["names"]) == ([NAME], [], [NAME])
+    (record,) = caplog.records
+    assert 'rules="keep_last=0 filter=team/app"' in record.getMessage()
+    assert administration.answer({"do": "images"})["totals"]["images"] == 1
+
+
 @pytest.mark.parametrize(
     ("request_", "code"),
     [
@@ -81,6 +97,10 @@ def test_what_changes_is_an_event(
         ([], "bad_request"),
         ({}, "bad_request"),
         ({"do": "format"}, "bad_request"),
+        ({"do": "prune"}, "bad_request"),
+        ({"do": "prune", "keep_last": -1}, "bad_request"),
+        ({"do": "prune", "older_than": "1d"}, "bad_request"),
+        ({"do": "prune", "unused_for": float("nan")}, "bad_request"),
         ({"do": ["images"]}, "bad_request"),
         ({"do": "images", "limit": 1001}, "bad_request"),
         ({"do": "images", "limit": True}, "bad_request"),
@@ -111,8 +131,10 @@ def test_what_makes_no_sense_is_an_answer_too(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(
     st.dictionaries(
-        st.sampled_from(["do", "name", "names", "filter", "sort", "offset", "limit"]),
-        st.sampled_from(["images", "image", "evicted_next", "size", "used", 0, 7, None, [], "\0*"]),
+        st.sampled_from(["do", "name", "names", "filter", "sort", "offset", "limit", "keep_last"]),
+        st.sampled_from(
+            ["images", "image", "evicted_next", "prune", "size", "used", 0, 7, None, [], "\0*"]
+        ),
     )
 )
 def test_no_request_is_a_failure_of_ours(administration: Administration, request_: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from entrepot.app.start_error import StartError
-from entrepot.cli.data_owner import become_owner
+from entrepot.cli.data_owner import as_owner
 from entrepot.control.client import Ask, connected
 
 _MOST = 2**62
@@ -39,11 +39,11 @@ def _opened(folder: Path) -> Iterator[Ask]:
     from entrepot.storage.store import Store  # noqa: PLC0415
 
     events = Events()
-    become_owner(folder)
-    try:
-        store = Store(folder, _MOST, events=events, trims=False)
-    except StoreError as error:
-        raise StartError(str(error)) from error
-    with contextlib.closing(store):
-        administration = Administration(store, lambda function: function(), events)
-        yield administration.answer
+    with as_owner(folder):
+        try:
+            store = Store(folder, _MOST, events=events, trims=False)
+        except StoreError as error:
+            raise StartError(str(error)) from error
+        with contextlib.closing(store):
+            administration = Administration(store, lambda function: function(), events)
+            yield administration.answer

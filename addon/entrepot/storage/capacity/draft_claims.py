@@ -66,6 +66,15 @@ class DraftClaims:
             return self._eviction.make_room_locked(size, on_disk=size)
 
     @guarded
+    def make_room(self, size: int) -> bool:
+        """Make room for a file of ``size`` bytes that is on the disk, to be committed now.
+
+        False where there is none.
+        """
+        with self._lock:
+            return self._eviction.make_room_locked(size, on_disk=size)
+
+    @guarded
     def release(self, path: Path) -> None:
         """End a claim: the file is committed, or gone."""
         with self._lock:

@@ -40,6 +40,7 @@ class KeyRange:
 BLOBS = KeyRange("blob ")
 GIVEN = KeyRange("given ")
 SHOWN = KeyRange("shown ")
+PINS = KeyRange("pin ")
 
 
 def blob(digest: Digest) -> str:
@@ -119,6 +120,12 @@ def tag(repository: Repository, tag: str) -> str:
 def pin(repository: Repository, digest: Digest) -> str:
     """An image that is not to be evicted; stays."""
     return f"pin {repository.origin} {repository.name} {digest}"
+
+
+def read_pin(key: str) -> tuple[Repository, Digest]:
+    """Take a key of :func:`pin` apart; ValueError where it is damaged."""
+    _, origin, name, digest = key.split(" ")
+    return Repository(Origin.parse(origin), name), Digest.parse(digest)
 
 
 def tags_of(repository: Repository) -> KeyRange:

@@ -69,6 +69,18 @@ class NextEvicted:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldObjects:
+    """Some of the objects that are held, by the keys of their rows and in their order."""
+
+    objects: tuple[tuple[str, int], ...]
+    """Keys, and sizes in bytes."""
+    count: int
+    """How many there are in all."""
+    size: int
+    """Their bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """Sums of all that is selected, each object counted once."""
 

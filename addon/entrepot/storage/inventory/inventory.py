@@ -7,6 +7,7 @@ old as the pages that somebody turns at the moment, some seconds; half a minute 
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from entrepot.storage.diskcache_db.rows import remove_damaged
 from entrepot.storage.errors import Health, guarded
 from entrepot.storage.inventory.images import (
     CachedImage,
+    HeldObjects,
     ImageObject,
     ImagePage,
     InventoryError,
@@ -27,6 +29,7 @@ from entrepot.storage.inventory.images import (
     SortBy,
 )
 from entrepot.storage.inventory.pins import PinChange, carry_out, planned
+from entrepot.storage.inventory.prune import PruneRules, Pruning, chosen
 from entrepot.storage.inventory.removal import Choice, Removal, plan
 from entrepot.storage.inventory.selection import Selection
 from entrepot.storage.inventory.snapshot import Snapshot
@@ -94,6 +97,24 @@ class Inventory:
         return self._asked(lambda now: now.next_evicted(most))
 
     @guarded
+    def held(self, names: Sequence[ImageName], after: str, most: int) -> HeldObjects:
+        """Some of the objects of named images, or without names of all, behind a key.
+
+        Raises :class:`InventoryError`.
+        """
+
+        def ask(now: Snapshot) -> HeldObjects:
+            images = [one for name in names for one in _named(now, name)] if names else None
+            return now.held(images, after, most)
+
+        return self._asked(ask)
+
+    @guarded
+    def images_with(self, key: str) -> tuple[str, ...]:
+        """The images that an object is part of, by a name each."""
+        return self._asked(lambda now: now.images_with(key))
+
+    @guarded
     def registries(self, most: int) -> tuple[RegistryTotals, ...]:
         """How much there is of each registry."""
         return self._asked(lambda now: now.registries(most))
@@ -110,6 +131,22 @@ class Inventory:
             if pinned := next((image for image in choice.images if image.pinned), None):
                 raise InventoryError("pinned", f"{_name(pinned)}: it is pinned; unpin it first")
             return plan(now.database, choice)
+
+        return self._asked(ask)
+
+    @guarded
+    def pruning(self, text: str, rules: PruneRules) -> Pruning:
+        """What goes by rule of the images that a filter names, as of now."""
+        self.forget()
+        now = self._clock()
+
+        def ask(snapshot: Snapshot) -> Pruning:
+            images = snapshot.page(Selection.filtered(text), most=_MOST_NAMED).images
+            going = tuple(rules.goes(images, now))
+            unpinned = (replace(one, pinned=False) for one in images)
+            would = {one.number for one in rules.goes(unpinned, now)}
+            pinned = tuple(one for one in images if one.pinned and one.number in would)
+            return Pruning(plan(snapshot.database, chosen(going, text)), pinned)
 
         return self._asked(ask)
 

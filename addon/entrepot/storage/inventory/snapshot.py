@@ -19,6 +19,7 @@ from entrepot.storage.diskcache_db.diskcache_disk import is_value_name
 from entrepot.storage.inventory import platforms
 from entrepot.storage.inventory.images import (
     CachedImage,
+    HeldObjects,
     ImageObject,
     ImagePage,
     NextEvicted,
@@ -78,6 +79,25 @@ ORDER BY access_time LIMIT ?
 """
 _HELD = """
 SELECT digest FROM Listed CROSS JOIN Manifest ON number = child WHERE parent = ?
+"""
+_HELD_OBJECTS = """
+SELECT CAST(key AS TEXT), CAST(COALESCE(size, 0) AS INTEGER) + COALESCE(length(value), 0)
+FROM main.Cache WHERE {condition} AND key > ? ORDER BY key LIMIT ?
+"""
+_HELD_TOTAL = """
+SELECT count(*), COALESCE(sum(CAST(COALESCE(size, 0) AS INTEGER) + COALESCE(length(value), 0)), 0)
+FROM main.Cache WHERE {condition}
+"""
+_ANY = "raw = 1"
+_OF_IMAGES = """
+raw = 1 AND rowid IN (SELECT number FROM Part WHERE image IN (SELECT value FROM json_each(?)))
+"""
+_IMAGES_WITH = """
+SELECT registry || '/' || name || COALESCE(':' || substr(tags || ' ', 1,
+  instr(tags || ' ', ' ') - 1), '@' || digest)
+FROM main.Cache JOIN Part ON Part.number = Cache.rowid JOIN Image ON id = Part.image
+  JOIN Manifest ON Manifest.number = Image.number
+WHERE key = ? AND raw = 1 AND name IS NOT NULL ORDER BY 1 LIMIT 100
 """
 _VALUE = "SELECT CAST(value AS BLOB), CAST(filename AS BLOB) FROM main.Cache WHERE rowid = ?"
 _BLOB = (
@@ -139,6 +159,20 @@ class Snapshot:
             ImageObject(kind, key.rpartition(" ")[2], size, used, images)
             for kind, key, size, used, images in rows
         )
+
+    def held(self, images: Sequence[CachedImage] | None, after: str, most: int) -> HeldObjects:
+        """Some of the objects of these images, or of all that is stored, behind a key."""
+        condition = _ANY if images is None else _OF_IMAGES
+        numbers = () if images is None else (f"[{','.join(str(one.number) for one in images)}]",)
+        rows = self.database.execute(
+            _HELD_OBJECTS.format(condition=condition), (*numbers, after, most)
+        ).fetchall()
+        ((count, size),) = self.database.execute(_HELD_TOTAL.format(condition=condition), numbers)
+        return HeldObjects(tuple((key, size) for key, size in rows), count, size)
+
+    def images_with(self, key: str) -> tuple[str, ...]:
+        """The images that an object is part of, by a name each; at most a hundred."""
+        return tuple(name for (name,) in self.database.execute(_IMAGES_WITH, (key,)))
 
     def registries(self, most: int) -> tuple[RegistryTotals, ...]:
         """The registries of which there are images, the largest first."""

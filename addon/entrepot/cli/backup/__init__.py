@@ -1,0 +1,1 @@
+"""Backups of what cannot be had again: authority, knowledge, pins, records, settings."""
