@@ -4,20 +4,15 @@ Who was seen and who fetched what is announced is kept in the data folder while 
 way, since that takes longer than a proxy runs; but not where ``--record`` forbids whole addresses.
 """
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from entrepot.app.authority_in_use import AuthorityInUse
+from entrepot.app.clients_file import CLIENTS_NAME, read_clients, write_clients
 from entrepot.events.log import Events
 from entrepot.events.table import Event
 from entrepot.maintenance.low_priority_thread import LowPriorityThread
 from entrepot.storage.errors import storage_reason
-from entrepot.upstream.discovery.authority_clients import Rows
-
-CLIENTS_NAME = "authority-clients.json"
 
 _LOOK_SECONDS = 10.0
 _SHORTEST_SECONDS = 0.2
@@ -81,29 +76,6 @@ class AuthorityWatch:
             if self._authority.standing.rotation is None or not self._keep_addresses:
                 self._file.unlink(missing_ok=True)
             else:
-                _write(self._file, json.dumps(self._authority.clients.rows()))
+                write_clients(self._file, self._authority.clients.rows())
         except OSError as error:
             self._events.log_once(Event.ROTATION_FAILED, reason=storage_reason(error))
-
-
-def read_clients(file: Path) -> Rows:
-    """What was kept; nothing where that cannot be read: it is missed by nobody but people."""
-    try:
-        kept = json.loads(file.read_bytes())
-        return {
-            str(address): (float(seen), _time(fetched), _time(successor))
-            for address, (seen, fetched, successor) in kept.items()
-        }
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def _time(kept: Any) -> float | None:
-    return None if kept is None else float(kept)
-
-
-def _write(file: Path, text: str) -> None:
-    new = file.with_name(file.name + ".new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as written:  # noqa: PTH123 for the mode
-        written.write(text)
-    new.rename(file)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from entrepot.app.authority_in_use import AuthorityInUse, Standing
-from entrepot.app.authority_watch import CLIENTS_NAME, AuthorityWatch
+from entrepot.app.authority_watch import AuthorityWatch
+from entrepot.app.clients_file import CLIENTS_NAME
 from entrepot.events.log import Events
 from entrepot_ca import abort, announce, announcement, create, move
 from rig.process import eventually

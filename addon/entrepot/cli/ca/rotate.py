@@ -24,10 +24,9 @@ from entrepot_ca import abort as abort_rotation
     details="The successor is announced at once: /ca.pem, ca/install.sh and the set-up line give"
     " both certificates. The authority in use signs until the date, in 30 days unless you say"
     " otherwise; then the running proxy changes by itself, without a restart. Clients that have"
-    " installed both by then notice nothing.",
+    " installed both by then notice nothing. entrepot ca show says which have not fetched them.",
     examples=(
         ("entrepot ca rotate --in 14d", "announce a successor that signs in two weeks"),
-        ("entrepot ca show", "how far it is, and which clients have not fetched it"),
         ("entrepot ca rotate --until 2026-12-28T04:00Z", "move the date"),
         ("entrepot ca rotate --now", "all clients have it: change at once"),
         ("entrepot ca rotate --abort", "undo it, as long as it does not sign"),

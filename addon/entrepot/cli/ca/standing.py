@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from entrepot.app.authority_in_use import Standing
-from entrepot.app.authority_watch import CLIENTS_NAME, read_clients
+from entrepot.app.clients_file import CLIENTS_NAME, read_clients
 from entrepot.control.client import connected
 from entrepot.upstream.discovery.authority_clients import AuthorityClients
 from entrepot_ca import Rotation, load
