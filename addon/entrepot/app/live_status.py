@@ -7,7 +7,6 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
 from entrepot.app.authority_in_use import AuthorityInUse
@@ -23,6 +22,7 @@ from entrepot.pull.running import RunningFetch
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.interception import Interception
 from entrepot.upstream.host_outcomes import UpstreamState
+from entrepot.version import VERSION
 
 _PATIENCE_SECONDS = 10.0
 
@@ -60,7 +60,7 @@ async def _look(parts: Parts, started: float) -> Document:
     proxy = config.upstream_proxy
     return {
         "running": True,
-        "version": _version(),
+        "version": VERSION,
         "pid": os.getpid(),
         "started": time_text(started),
         "status": state if parts.readiness.takes_pulls else "failing",
@@ -122,10 +122,3 @@ def _upstream(one: UpstreamState) -> Document:
         if told[name] is not None:
             told[name]["at"] = time_text(told[name]["at"])
     return told
-
-
-def _version() -> str:
-    try:
-        return version("entrepot")
-    except PackageNotFoundError:  # a checkout, by mitmdump
-        return "unknown"

@@ -6,7 +6,6 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 from entrepot.app.start_error import StartError
@@ -25,6 +24,7 @@ from entrepot.config.load import Given
 from entrepot.config.settings import Config
 from entrepot.control.documents import Document
 from entrepot.protocol.identifiers import Origin
+from entrepot.version import VERSION
 
 _WORDS = {
     Level.OK: ("ok", "good"),
@@ -92,7 +92,7 @@ def _of(config: Config) -> Iterator[Finding]:
     if trouble is not None:
         yield trouble
         return
-    yield from check_running(live, version("entrepot"))
+    yield from check_running(live, VERSION)
     if live is not None:
         yield from check_request(config, live, origins)
 
