@@ -83,6 +83,8 @@ def _listening(foundation: Foundation) -> Iterator[Document]:
     yield {"as": "proxy", "address": str(config.listen), "registry": None}
     if config.transparent is not None:
         yield {"as": "transparent", "address": str(config.transparent), "registry": None}
+    if config.admin is not None:
+        yield {"as": "page", "address": str(config.admin), "registry": None}
     for mirror in config.mirror:
         registry = None if mirror.registry is None else registry_name(mirror.registry)
         yield {"as": "mirror", "address": str(mirror), "registry": registry}
