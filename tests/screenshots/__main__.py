@@ -18,7 +18,7 @@ from rig.stage_page import GHCR, HUB, QUAY, Stage, stage
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 LARGEST = 200 * 1024
 """Bytes of a picture."""
-_DESKTOP = {"width": 1280, "height": 980}
+_DESKTOP = {"width": 1280, "height": 900}
 _EACH_SECOND = 700_000
 
 

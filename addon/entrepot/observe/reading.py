@@ -57,6 +57,14 @@ _CLIENTS = (
 )
 
 
+_FAILURES = (
+    "SELECT w.word, r.word, count(*), max(at) FROM requests JOIN words AS w ON w.id = why"
+    " JOIN words AS r ON r.id = registry"
+    " WHERE at >= ? AND (outcome = 'error' OR status >= 400 AND status <> 401)"
+    " GROUP BY why, registry ORDER BY 3 DESC, 4 DESC LIMIT ?"
+)
+
+
 class RecordsUnreadableError(Exception):
     """The records cannot be read; the text says why."""
 
@@ -121,6 +129,16 @@ class Ranked:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """Requests to one registry that were refused or failed for one reason; a challenge is none."""
+
+    why: str
+    registry: str
+    requests: int
+    last: float
+
+
+@dataclass(frozen=True, slots=True)
 class Filter:
     """Which requests or pulls are wanted; None for any. All of it is exact."""
 
@@ -169,6 +187,10 @@ class RecordReader:
     def clients(self, since: float, most: int) -> list[Ranked]:
         """The clients that pulled since a time, the most active first."""
         return [_ranked(row) for row in self._rows(_CLIENTS, (since, min(most, MOST_AT_ONCE)))]
+
+    def failures(self, since: float, most: int) -> list[Failure]:
+        """Why requests failed since a time, the most frequent reason first."""
+        return [Failure(*row) for row in self._rows(_FAILURES, (since, min(most, MOST_AT_ONCE)))]
 
     def sums(self, span: Span, since: float, until: float) -> list[SumRow]:
         """The sums of the spans that begin in a time, by time, registry and outcome."""

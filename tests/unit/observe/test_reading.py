@@ -55,3 +55,31 @@ def test_a_reader_sees_what_is_written_meanwhile(world: World) -> None:
     assert len(world.reader.requests()) == 1
     world.write(TAG)
     assert len(world.reader.requests()) == 2
+
+
+def test_pulls_are_ranked(world: World) -> None:
+    """Repositories and clients, by how many pulls; each with what they add up to."""
+    other = replace(TAG, client="10.0.0.7", repository="library/redis", agent="containerd/2.1")
+    world.write(TAG, replace(BLOB, at=NOON + 1), other)
+    world.write(*(replace(other, at=NOON + number, reference=f"{number}") for number in (5, 6)))
+    first, second = world.reader.top_images(NOON - 60, 10)
+    assert (first.names, first.pulls) == (("docker.io", "library/redis"), 3)
+    assert (second.pulls, second.requests, second.sent) == (1, 2, 1010)
+    assert second.saved == 1010
+    busy, idle = world.reader.clients(NOON - 60, 10)
+    assert busy.names == ("10.0.0.7", "containerd/2.1")
+    assert (idle.names[0], idle.last) == ("10.0.0.9", pytest.approx(NOON + 1, abs=1))
+    assert world.reader.clients(NOON + 3600, 10) == []
+    assert len(world.reader.top_images(0, 1)) == 1
+
+
+def test_failures_are_counted_by_reason(world: World) -> None:
+    """Refusals and errors of each registry; a challenge is how every pull begins."""
+    failed = replace(TAG, status=503, outcome=Outcome.ERROR, why="the registry answered 503")
+    challenge = replace(TAG, status=401, outcome=Outcome.MISS, why="the registry answered 401")
+    gone = replace(TAG, status=404, outcome=Outcome.MISS, why="the registry answered 404")
+    world.write(TAG, failed, replace(failed, at=NOON + 9), challenge, gone)
+    first, second = world.reader.failures(NOON - 60, 10)
+    assert (first.why, first.registry, first.requests) == (failed.why, "docker.io", 2)
+    assert first.last == NOON + 9
+    assert second.why == gone.why

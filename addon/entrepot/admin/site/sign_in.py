@@ -1,5 +1,7 @@
 """Signing in with the token, and out again."""
 
+import asyncio
+import contextlib
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
@@ -11,6 +13,7 @@ from entrepot.admin.site.rendering import Rendering
 from entrepot.events.table import Event
 
 _MOST_BYTES = 64 * 1024
+_PATIENCE_SECONDS = 20.0
 
 
 class SignIn:
@@ -77,10 +80,13 @@ async def form_of(request: Request) -> dict[str, str]:
 
 
 async def content_of(request: Request) -> bytes:
-    """What was sent; empty where it is too much."""
+    """What was sent; empty where it is too much, or takes too long."""
     content = b""
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > _MOST_BYTES:
-            return b""
-    return content
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            async for chunk in request.stream():
+                content += chunk
+                if len(content) > _MOST_BYTES:
+                    return b""
+            return content
+    return b""

@@ -17,7 +17,7 @@ function replaceParts(html) {
     const shown = document.getElementById(part.id);
     if (!shown) continue;
     pending ||= part.hasAttribute("data-pending");
-    if (shown.outerHTML === part.outerHTML) continue;
+    if (shown.outerHTML === part.outerHTML || isSelected(shown)) continue;
     if (shown.contains(document.activeElement)) keepFocus(shown, part);
     else shown.replaceWith(document.adoptNode(part));
   }
@@ -34,6 +34,20 @@ function keepFocus(shown, part) {
   const places = [...fresh.querySelectorAll(reachable)];
   const same = places.find((one) => label && one.getAttribute("aria-label") === label);
   (same || places[at] || fresh).focus({ preventScroll: true });
+}
+
+// Somebody is about to copy from this part.
+function isSelected(shown) {
+  const selection = getSelection();
+  return !selection.isCollapsed && shown.contains(selection.anchorNode);
+}
+
+function sayAway() {
+  const state = document.getElementById("part-state");
+  if (!state || failures < 2) return;
+  state.className = "state bad";
+  state.querySelector(".state-text").textContent = "No answer";
+  state.querySelector(".state-more").textContent = "shown is what was";
 }
 
 function isBusy() {
@@ -58,6 +72,7 @@ export async function refresh() {
   } catch (error) {
     if (error.name === "AbortError") return;
     failures += 1;
+    sayAway();
     wait = Math.min(MOST_MS, wait * 2 ** failures);
   }
   clearTimeout(timer);

@@ -37,6 +37,27 @@ def test_it_is_made_once_while_it_counts() -> None:
     assert asyncio.run(ask()) == [1, 1, 1, 2, 3, 4]
 
 
+def test_what_takes_long_counts_for_longer() -> None:
+    """So that nobody who looks keeps the disk busy."""
+    clock, made = Clock(), 0
+
+    async def make() -> int:
+        nonlocal made
+        made += 1
+        clock.now += 2
+        return made
+
+    async def ask() -> list[int]:
+        recent = Recent(clock)
+        found = [await recent.get("a", 5, make)]
+        for seconds in (20, 50, 20):
+            clock.now += seconds
+            found.append(await recent.get("a", 5, make))
+        return found
+
+    assert asyncio.run(ask()) == [1, 1, 1, 2]
+
+
 def test_a_failure_is_not_remembered() -> None:
     """Who asks next may have better luck."""
 

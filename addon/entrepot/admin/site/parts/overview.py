@@ -111,9 +111,17 @@ async def tops(reader: Reader, query: Mapping[str, str]) -> Context:
         clients = await reader.recorded(
             ("clients", period.key), lambda: records.clients(since, _MOST_RANKED)
         )
+        failures = await reader.recorded(
+            ("failures", period.key), lambda: records.failures(since, _MOST_RANKED)
+        )
     except RecordsUnreadableError:
-        images, clients = [], []
-    return {"top_images": images, "top_clients": clients, "period": period}
+        images, clients, failures = [], [], []
+    return {
+        "top_images": images,
+        "top_clients": clients,
+        "failures": failures,
+        "period": period,
+    }
 
 
 async def evicted_brief(reader: Reader, query: Mapping[str, str]) -> Context:
