@@ -198,6 +198,15 @@ def _pull(client: ClientWithin, image: Image) -> None:
         assert client.get(f"{BASE}/blobs/{blob.digest}").body == blob.read()
 
 
+def test_the_redirection_is_installed_and_removed_by_its_unit(system: System) -> None:
+    """As confined as it is, it can write the one table of rules, and take it away."""
+    table = ("nft", "list", "table", "inet", "entrepot")
+    check(system.run("systemctl", "start", "entrepot-redirect.service"))
+    assert "redirect to :3129" in check(system.run(*table))
+    check(system.run("systemctl", "stop", "entrepot-redirect.service"))
+    assert system.run(*table).returncode != 0
+
+
 class Pulling:
     """A client that pulls over and over, each request on a connection of its own."""
 
@@ -253,9 +262,10 @@ def test_nobody_is_refused_meanwhile(
         stop.set()
         for one in pulling:
             one.thread.join(60)
-    assert [one.failures for one in pulling] == [[]] * PULLERS
+    said = system.booted.journal("entrepot.service")
+    assert [one.failures for one in pulling] == [[]] * PULLERS, said
     assert system.main_pid() != was
-    assert "transfers_unfinished" not in system.booted.journal("entrepot.service")
+    assert "transfers_unfinished" not in said
 
 
 def test_removing_it_keeps_what_is_the_administrators(system: System) -> None:

@@ -26,6 +26,7 @@ from rig.upstreams import Upstreams
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy/compose.yaml"
+MANIFESTS = ROOT / "deploy/kubernetes"
 USER = "10001:10001"
 MOST_BYTES = 100 * 1000**2
 """What the image adds to its base."""
@@ -145,7 +146,7 @@ def test_it_runs_as_kubernetes_runs_it(daemon: Dockerd, folder: Path) -> None:
     """With the manifest's user and arguments, and a volume as the kubelet makes one by fsGroup."""
     if answers(3128, "/livez"):
         pytest.skip("something else listens on port 3128 here")
-    spec = YAML(typ="safe").load((ROOT / "deploy/kubernetes/statefulset.yaml").read_text())["spec"]
+    spec = YAML(typ="safe").load((MANIFESTS / "statefulset.yaml").read_text())["spec"]
     pod = spec["template"]["spec"]
     (described,) = pod["containers"]
     volume = folder / "volume"
@@ -168,6 +169,9 @@ def test_it_runs_as_kubernetes_runs_it(daemon: Dockerd, folder: Path) -> None:
         for kind in ("startup", "liveness", "readiness"):
             path = described[f"{kind}Probe"]["httpGet"]["path"]
             eventually(partial(answers, 3128, path), within=30, what=path)
+        monitor = YAML(typ="safe").load((MANIFESTS / "podmonitor.yaml").read_text())
+        for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+            assert answers(3128, endpoint["path"])
         assert Container(daemon, name).stop() == 0
     finally:
         daemon.cli.run("rm", "--force", name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rig.entrepot_command import document, entrepot
 from rig.faults import FaultServer, status
+from rig.images import ImageFactory
 from rig.ports import free_port
 from rig.upstreams import Upstreams
 
@@ -37,12 +38,16 @@ def levels(found: Found) -> dict[str, list[str]]:
 
 
 def test_a_proxy_that_is_well(
-    start_entrepot: "StartEntrepot", upstreams: Upstreams, faults: FaultServer
+    start_entrepot: "StartEntrepot",
+    upstreams: Upstreams,
+    faults: FaultServer,
+    images: ImageFactory,
 ) -> None:
     """Everything is looked at, and a registry asked through it: no problem, so the status is 0."""
     proxy = start_entrepot(only_listed=True, registry=[HOST])
+    faults.publish(images.multi_arch("doctor"), "acme/app", "1")
     given = words(upstreams, faults.resolve, proxy.data)
-    told = document(proxy.folder, "doctor", "doctor", *given)
+    told = document(proxy.folder, "doctor", "doctor", *given, "--image", f"{HOST}/acme/app:1")
     found = by_subject(told)
     assert (told["problems"], told["warnings"]) == (0, 0), found
     assert levels(found) == {
@@ -57,7 +62,9 @@ def test_a_proxy_that_is_well(
         "clock": ["ok"],
         "proxy": ["ok"],
         "request": ["ok"],
+        "pull": ["ok"],
     }
+    assert found["pull"][0]["said"].endswith("and again from the cache")
     assert found["request"][0]["said"] == f"{HOST} answers through it, by its certificate"
     printed = entrepot(proxy.folder, "doctor", *given)
     assert (printed.returncode, printed.stderr) == (0, "")
@@ -72,8 +79,9 @@ def test_a_registry_in_trouble_and_clients_without_the_ca(
     with contextlib.suppress(OSError):
         proxy.stranger().get(f"https://{HOST}/v2/")
     faults.routes["/v2/"] = status(503)
-    given = words(upstreams, faults.resolve, proxy.data)
+    given = [*words(upstreams, faults.resolve, proxy.data), "--image", f"{HOST}/acme/none:1"]
     found = by_subject(document(proxy.folder, "doctor", "doctor", *given, code=1))
+    assert found["pull"][0]["said"].endswith("manifests/1 is answered with 404")
     assert [one["level"] for one in found["registries"]] == ["problem"]
     assert found["registries"][0]["said"] == f"{HOST} answers 503"
     assert "127.0.0.1 does not trust the CA" in found["clients"][0]["said"]

@@ -17,7 +17,7 @@ from entrepot.app.authority_in_use import AuthorityInUse
 from entrepot.app.authority_watch import AuthorityWatch
 from entrepot.app.clock import steady
 from entrepot.app.foundation import Foundation
-from entrepot.app.live_status import status_request
+from entrepot.app.page.live_status import status_request
 from entrepot.app.page.page_sources import page_sources
 from entrepot.auth.client_allowlist import ClientAllowlist
 from entrepot.auth.grants import Access

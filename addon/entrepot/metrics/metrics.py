@@ -5,7 +5,7 @@ often is asked, it is written four times a second at most.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
@@ -16,12 +16,10 @@ from entrepot.metrics import engine_families, request_families, upstream_familie
 from entrepot.metrics.engine_samples import Build, Clients, Engine, of_events
 from entrepot.metrics.family import OPEN_METRICS, Page, Samples
 from entrepot.metrics.request_tallies import RequestTallies
-from entrepot.metrics.upstream_tallies import UpstreamTallies
-from entrepot.protocol.identifiers import Origin
+from entrepot.metrics.upstream_tallies import UpstreamsNow, UpstreamTallies
 from entrepot.pull.cache import Cache
 from entrepot.storage.capacity.size_limit import Usage
 from entrepot.upstream.context import Context
-from entrepot.upstream.host_outcomes import UpstreamState
 
 if TYPE_CHECKING:
     from entrepot.metrics.exposition import Exposition
@@ -86,10 +84,14 @@ class Metrics:
             clients=self._count_clients(),
             usage=None if problems else await self._usage(),
         )
-        hosts = sources.context.gateway.upstreams_at_leisure()
-        return await asyncio.to_thread(
-            lambda: self._exposition.page(self._all(engine, hosts()), accept)
-        )
+        gateway = sources.context.gateway
+        breakers, limits = gateway.health.states(), dict(gateway.limits.last)
+
+        def write() -> Page:
+            upstreams = UpstreamsNow(gateway.outcomes.states(), breakers, limits)
+            return self._exposition.page(self._all(engine, upstreams), accept)
+
+        return await asyncio.to_thread(write)
 
     @cached_property
     def _exposition(self) -> "Exposition":
@@ -98,12 +100,12 @@ class Metrics:
 
         return Exposition(FAMILIES)
 
-    def _all(self, engine: Engine, hosts: Mapping[Origin, UpstreamState]) -> Iterator[Samples]:
+    def _all(self, engine: Engine, upstreams: UpstreamsNow) -> Iterator[Samples]:
         yield from self._sources.build.samples()
         yield from engine.samples()
         yield from of_events(self._sources.context.events.counts)
         yield from self._requests.samples()
-        yield from self._upstreams.samples(hosts)
+        yield from self._upstreams.samples(upstreams)
 
     def _count_clients(self) -> Clients:
         now = self._sources.context.clock()

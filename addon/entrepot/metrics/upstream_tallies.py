@@ -5,7 +5,8 @@ The first 200 hosts have labels of their own, until the process ends; the counts
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from operator import attrgetter
 
 from entrepot.metrics import upstream_families as families
@@ -13,10 +14,22 @@ from entrepot.metrics.family import Family, Samples
 from entrepot.metrics.request_tallies import code
 from entrepot.metrics.tallies import FirstNames, Tallies, observe
 from entrepot.protocol.identifiers import Origin
-from entrepot.upstream.host_outcomes import MOST_HOSTS, UpstreamState
+from entrepot.upstream.host_outcomes import MOST_HOSTS
 from entrepot.upstream.rate_limits import RateLimit
 
+OTHERS = (FirstNames.OTHERS,)
 STATES = ("ok", "limited", "failing", "slow", "down", "resting")
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamsNow:
+    """How the hosts do that were asked lately."""
+
+    asked: Mapping[Origin, tuple[str, float]]
+    """The state of each, and when it was last asked."""
+    breakers: Mapping[Origin, str]
+    """Of those whose breaker is not closed."""
+    limits: Mapping[Origin, RateLimit]
 
 
 class UpstreamTallies:
@@ -38,25 +51,29 @@ class UpstreamTallies:
         with self._tallies.lock:
             self._tallies.cell(families.FAILURES, self._names.label(str(origin)))[0] += 1
 
-    def samples(self, hosts: Mapping[Origin, UpstreamState]) -> Iterator[Samples]:
-        """All that was counted, and how these hosts do."""
+    def samples(self, now: UpstreamsNow) -> Iterator[Samples]:
+        """All that was counted, and how the hosts do."""
         yield from self._tallies.samples()
-        states = Counter(host.state for host in hosts.values())
-        yield families.HOSTS, [((state,), states[state]) for state in STATES]
-        known = self._labelled(hosts)
-        yield families.UP, [((name,), host.is_ok) for name, host in known]
-        asked = [(name, host.last_asked) for name, host in known]
-        yield families.ASKED_AT, [((name,), at) for name, at in asked if at is not None]
-        yield families.BREAKER_OPEN, [((name,), host.breaker != "closed") for name, host in known]
-        limits = [(name, host.ratelimit) for name, host in known if host.ratelimit is not None]
+        asked, breakers = now.asked, now.breakers
+        states = {origin: breakers.get(origin) or state for origin, (state, _) in asked.items()}
+        counts = Counter({**breakers, **states}.values())
+        yield families.HOSTS, [((state,), counts[state]) for state in STATES]
+        labels = self._labels({**asked, **breakers, **now.limits})
+        known = [(labels[origin], states[origin] == "ok", asked[origin][1]) for origin in states]
+        known = [one for one in known if one[0] != OTHERS]
+        yield families.UP, [(label, is_ok) for label, is_ok, _ in known]
+        yield families.ASKED_AT, [(label, round(at, 3)) for label, _, at in known]
+        away = {labels[origin] for origin in breakers}
+        yield families.BREAKER_OPEN, [(label, label in away) for label, _, _ in known]
+        limits = [(labels[origin], limit) for origin, limit in now.limits.items()]
+        limits = [one for one in limits if one[0] != OTHERS]
         for family, figure in _FIGURES:
-            found = [(name, figure(limit)) for name, limit in limits]
-            yield family, [((name,), value) for name, value in found if value is not None]
+            found = [(label, figure(limit)) for label, limit in limits]
+            yield family, [(label, value) for label, value in found if value is not None]
 
-    def _labelled(self, hosts: Mapping[Origin, UpstreamState]) -> list[tuple[str, UpstreamState]]:
+    def _labels(self, origins: Iterable[Origin]) -> dict[Origin, tuple[str]]:
         with self._tallies.lock:
-            labels = [(self._names.label(str(origin)), host) for origin, host in hosts.items()]
-        return [(label, host) for label, host in labels if label != FirstNames.OTHERS]
+            return {origin: (self._names.label(str(origin)),) for origin in origins}
 
 
 _FIGURES: tuple[tuple[Family, Callable[[RateLimit], float | None]], ...] = (

@@ -84,7 +84,7 @@ class Gateway:
         self._clock = clock
         self._wall = wall
         self._patience = patience
-        self._limits = RateLimits()
+        self.limits = RateLimits()
         self._answer_seconds = answer_seconds
 
     def may_ask_as(self, request: Request, *, fallback: bool) -> bool:
@@ -174,12 +174,7 @@ class Gateway:
 
     def upstreams(self) -> dict[Origin, UpstreamState]:
         """How every host does that was asked lately; for a monitor."""
-        return self.upstreams_at_leisure()()
-
-    def upstreams_at_leisure(self) -> Callable[[], dict[Origin, UpstreamState]]:
-        """The same, of which the longer part is left to be done on any thread."""
-        breakers, limits = self.health.states(), dict(self._limits.last)
-        return lambda: upstream_states(self.outcomes.known(), breakers, limits)
+        return upstream_states(self.outcomes.known(), self.health.states(), self.limits.last)
 
     def let_go(self, reply: Reply) -> None:
         """Read what little is left, so that the connection serves again; nobody waits for it."""
@@ -238,7 +233,7 @@ class Gateway:
                 self.health.failed(error, asked)
             raise
         self.health.answered(origin, reply.target.origin, *self.account_auth.tokens.take_answered())
-        self._limits.note(origin, reply.headers, self._wall())
+        self.limits.note(origin, reply.headers, self._wall())
         if reply.status == 429:
             self._limited(origin)
         return reply
@@ -261,9 +256,9 @@ class Gateway:
     def _limited(self, origin: Origin) -> None:
         """Say that a registry lets nobody pull any more, and what to do about it."""
         self._events.count(Counter.RATE_LIMITS)
-        if not self._limits.is_news(origin, self._clock()):
+        if not self.limits.is_news(origin, self._clock()):
             return
-        last = self._limits.last.get(origin)
+        last = self.limits.last.get(origin)
         figures = {} if last is None else last.known()
         limit, window, source = (figures.get(name) for name in ("limit", "window", "source"))
         hint = account_hint(origin)

@@ -104,9 +104,13 @@ class _Host:
         self.is_limited = False
         self.failure = LastFailure(round(at, 3), reason[:_LONGEST_REASON])
 
+    @property
+    def state(self) -> State:
+        return "limited" if self.is_limited else "failing" if self.failures else "ok"
+
     def outcome(self) -> Outcome:
         return Outcome(
-            "limited" if self.is_limited else "failing" if self.failures else "ok",
+            self.state,
             self.failures,
             round(self.asked, 3),
             self.status,
@@ -147,6 +151,11 @@ class HostOutcomes:
         """How each host does, the one last asked at the end."""
         with self._lock:
             return {origin: host.outcome() for origin, host in self._hosts.items()}
+
+    def states(self) -> dict[Origin, tuple[State, float]]:
+        """The state of each host, and when it was last asked, by the time of day."""
+        with self._lock:
+            return {origin: (host.state, host.asked) for origin, host in self._hosts.items()}
 
     def _of(self, origin: Origin) -> _Host:
         host = self._hosts.get(origin)

@@ -2,9 +2,9 @@
 
 from entrepot.metrics import upstream_families as families
 from entrepot.metrics.family import Family, Value
-from entrepot.metrics.upstream_tallies import UpstreamTallies
+from entrepot.metrics.upstream_tallies import UpstreamsNow, UpstreamTallies
 from entrepot.protocol.identifiers import Origin
-from entrepot.upstream.host_outcomes import MOST_HOSTS, HostOutcomes, UpstreamState, upstream_states
+from entrepot.upstream.host_outcomes import MOST_HOSTS, HostOutcomes
 from entrepot.upstream.rate_limits import RateLimit
 
 HUB = Origin.make("https", "registry-1.docker.io", 443)
@@ -20,9 +20,13 @@ def observed() -> tuple[UpstreamTallies, HostOutcomes]:
 
 
 def found(
-    tallies: UpstreamTallies, hosts: dict[Origin, UpstreamState]
+    tallies: UpstreamTallies,
+    outcomes: HostOutcomes,
+    breakers: dict[Origin, str] | None = None,
+    limits: dict[Origin, RateLimit] | None = None,
 ) -> dict[Family, dict[tuple[str, ...], Value]]:
-    return {family: dict(children) for family, children in tallies.samples(hosts)}
+    now = UpstreamsNow(outcomes.states(), breakers or {}, limits or {})
+    return {family: dict(children) for family, children in tallies.samples(now)}
 
 
 def test_answers_and_failures_are_counted() -> None:
@@ -32,7 +36,7 @@ def test_answers_and_failures_are_counted() -> None:
         outcomes.answered(HUB, status, 0.02)
     outcomes.failed(CDN, "it broke off")
     limits = {HUB: RateLimit(100, 7, None, None, 5.0)}
-    values = found(tallies, upstream_states(outcomes.known(), {CDN: "down"}, limits))
+    values = found(tallies, outcomes, {CDN: "down"}, limits)
     assert values[families.ANSWERS] == {(NAME, "200"): 2, (NAME, "429"): 1}
     assert values[families.FAILURES] == {("https://cdn.example",): 1}
     assert values[families.UP] == {(NAME,): False, ("https://cdn.example",): False}
@@ -53,7 +57,7 @@ def test_hosts_beyond_the_first_200_are_others() -> None:
     tallies, outcomes = observed()
     for number in range(MOST_HOSTS + 50):
         outcomes.answered(Origin.make("https", f"h{number}.example", 443), 200, 0.02)
-    values = found(tallies, upstream_states(outcomes.known(), {}, {}))
+    values = found(tallies, outcomes)
     assert len(values[families.ANSWERS]) == MOST_HOSTS + 1
     assert values[families.ANSWERS]["others", "200"] == 50
     assert len(values[families.UP]) == MOST_HOSTS - 50, "of those known, with a label of their own"

@@ -1,1 +1,1 @@
-"""The page of a running proxy: what it may ask of the other parts, and where it listens."""
+"""What a running proxy tells of itself, to its page and to commands; where the page listens."""

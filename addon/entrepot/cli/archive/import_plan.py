@@ -60,10 +60,11 @@ def _image(archive: Archive, entry: object, named: str | None) -> ImportedImage:
     if not isinstance(entry, dict):
         raise ValueError("expected descriptors")  # noqa: TRY004 it was read
     root = layout.descriptor(entry)
-    annotations = entry.get("annotations")
-    name = _name(annotations if isinstance(annotations, dict) else {}, root.digest, named)
-    said = (annotations or {}).get(layout.ORIGIN)
-    image = ImportedImage(name, Repository(_origin(name, said), name.path), root.digest)
+    said = entry.get("annotations")
+    annotations = said if isinstance(said, dict) else {}
+    name = _name(annotations, root.digest, named)
+    origin = _origin(name, annotations.get(layout.ORIGIN))
+    image = ImportedImage(name, Repository(origin, name.path), root.digest)
     _walk(archive, image, root, _DEEPEST)
     return image
 

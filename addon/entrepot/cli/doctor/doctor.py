@@ -6,14 +6,17 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from entrepot.app.start_error import StartError
 from entrepot.cli.doctor.finding import Finding, Level, note, ok, problem
 from entrepot.cli.doctor.of_authority import check_authority, now_utc
 from entrepot.cli.doctor.of_machine import check_clock, check_disk, check_folder, check_ports
-from entrepot.cli.doctor.of_proxy import check_request, check_running
+from entrepot.cli.doctor.of_proxy import check_request, check_running, has_login
+from entrepot.cli.doctor.of_pull import check_pull
 from entrepot.cli.doctor.of_upstreams import Answered, ask_registries, check_names, registries
 from entrepot.cli.frame.definition import TABLE_FORMS, command
 from entrepot.cli.frame.output import print_document
@@ -25,6 +28,7 @@ from entrepot.config.load import Given
 from entrepot.config.settings import Config
 from entrepot.control.documents import Document
 from entrepot.protocol.identifiers import Origin
+from entrepot.version import VERSION
 
 _WORDS = {
     Level.OK: ("ok", "good"),
@@ -32,6 +36,13 @@ _WORDS = {
     Level.WARNING: ("warning", "warning"),
     Level.PROBLEM: ("PROBLEM", "bad"),
 }
+
+
+_IMAGE = typer.Option(
+    "--image",
+    metavar="IMAGE",
+    help="pull the least of this image through the proxy; Docker Hub may count a pull",
+)
 
 
 @command(
@@ -43,14 +54,15 @@ _WORDS = {
     " where there is a problem; warnings and notes are none.",
     examples=(
         ("entrepot doctor", "look at everything"),
+        ("entrepot doctor --image redis:7", "and try a pull"),
         ("entrepot doctor --config /etc/entrepot.toml", "with the settings of the service"),
         ("entrepot doctor --json | jq '.findings[] | select(.level == \"problem\")'", "for CI"),
     ),
 )
-def doctor(given: Given, form: str) -> int:
+def doctor(given: Given, form: str, *, image: Annotated[str | None, _IMAGE] = None) -> int:
     """Print the findings."""
     found: list[Finding] = []
-    for finding in findings(given):
+    for finding in findings(given, image):
         found.append(finding)
         if form == "table":
             _print(finding)
@@ -62,7 +74,7 @@ def doctor(given: Given, form: str) -> int:
     return 1 if counts[Level.PROBLEM] else 0
 
 
-def findings(given: Given) -> Iterator[Finding]:
+def findings(given: Given, image: str | None) -> Iterator[Finding]:
     """All of them, as they are found."""
     checked = check_config(given, os.environ, Path.home(), root=os.geteuid() == 0)
     for one in checked.problems:
@@ -72,10 +84,10 @@ def findings(given: Given) -> Iterator[Finding]:
         return
     if not checked.problems:
         yield ok("settings", "no problem")
-    yield from _of(checked.config)
+    yield from _of(checked.config, image)
 
 
-def _of(config: Config) -> Iterator[Finding]:
+def _of(config: Config, image: str | None) -> Iterator[Finding]:
     yield from check_folder(config)
     live, trouble = _live(config)
     yield from check_disk(config, live)
@@ -92,9 +104,11 @@ def _of(config: Config) -> Iterator[Finding]:
     if trouble is not None:
         yield trouble
         return
-    yield from check_running(live, version("entrepot"))
+    yield from check_running(live, VERSION)
     if live is not None:
         yield from check_request(config, live, origins)
+        if image is not None and has_login(config):
+            yield from check_pull(config, live, image)
 
 
 def _live(config: Config) -> tuple[Document | None, Finding | None]:

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterator
 
 from entrepot.cli.doctor.finding import Finding, note, ok, problem, warning
-from entrepot.config.addresses import Listen
+from entrepot.config.addresses import Listen, UpstreamProxy
 from entrepot.config.settings import Config
 from entrepot.control.documents import Document
 from entrepot.protocol.identifiers import Origin
@@ -46,27 +46,39 @@ def _reasons(live: Document) -> str:
 def check_request(config: Config, live: Document, origins: list[Origin]) -> Iterator[Finding]:
     """Ask the first registry through the proxy, trusting nothing but its authority."""
     https = [one for one in origins if one.scheme == "https"]
-    login = config.proxyauth
-    if login is not None and (":" not in login or login.startswith("@")):
+    if not has_login(config):
         yield note("request", "not tried: the proxy asks for a password that is not known here")
-        return
-    if https:
-        (listening,) = (one["address"] for one in live["listening"] if one["as"] == "proxy")
-        yield _request(config, Listen.parse(listening), https[0], login)
+    elif https:
+        yield _request(config, reached_at(config, live), https[0])
 
 
-def _request(config: Config, listen: Listen, origin: Origin, login: str | None) -> Finding:
+def has_login(config: Config) -> bool:
+    """Whether a request may come through: no password is asked for, or it is known here."""
+    login = config.proxyauth
+    return login is None or (":" in login and not login.startswith("@"))
+
+
+def reached_at(config: Config, live: Document) -> UpstreamProxy:
+    """Where this machine reaches the proxy that runs."""
+    (address,) = (one["address"] for one in live["listening"] if one["as"] == "proxy")
+    listen = Listen.parse(address)
+    username, _, password = (config.proxyauth or "").partition(":")
+    host = _FROM_HERE.get(listen.host, listen.host)
+    return UpstreamProxy("http", host, listen.port, username or None, password or None)
+
+
+def _request(config: Config, proxy: UpstreamProxy, origin: Origin) -> Finding:
     """One request, as a container engine makes it."""
     about, name = "request", registry_name(origin)
-    host = _FROM_HERE.get(listen.host, listen.host)
     headers = {}
-    if login is not None:
+    if proxy.username is not None:
+        login = f"{proxy.username}:{proxy.password or ''}"
         headers["Proxy-Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
     try:
         authority = load(config.data / "ca")
         context = ssl.create_default_context(cadata=authority.certificate_pem.decode())
         connection = http.client.HTTPSConnection(
-            host, listen.port, timeout=_SECONDS, context=context
+            proxy.host, proxy.port, timeout=_SECONDS, context=context
         )
         try:
             connection.set_tunnel(origin.host, origin.port, headers)

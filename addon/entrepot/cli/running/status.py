@@ -141,10 +141,8 @@ def _place(listening: Document) -> str:
 def _usage(usage: Document) -> str:
     share = f"{100 * usage['held'] // max(1, usage['limit'])}%"
     words = [f"{size(usage['held'])} of {size(usage['limit'])} ({share})"]
-    if usage["pinned"]:
-        words.append(f"{size(usage['pinned'])} pinned")
-    if usage["begun"]:
-        words.append(f"{size(usage['begun'])} unfinished")
+    if usage["unfinished"]:
+        words.append(f"{size(usage['unfinished'])} unfinished")
     return f"{', '.join(words)}; {size(usage['free'])} free on the disk"
 
 

@@ -220,10 +220,11 @@ def _descriptors(document: Mapping[str, object]) -> Iterator[Mapping[str, object
     """What a manifest lists, each once."""
     layers = document.get("layers")
     listed = [document.get("config"), *(layers if isinstance(layers, list) else ())]
-    seen = set()
+    seen: set[str] = set()
     for one in listed:
-        if isinstance(one, dict) and not one.get("urls") and one.get("digest") not in seen:
-            seen.add(one.get("digest"))
+        digest = one.get("digest") if isinstance(one, dict) else None
+        if isinstance(digest, str) and not one.get("urls") and digest not in seen:
+            seen.add(digest)
             yield one
 
 

@@ -19,7 +19,9 @@ def of_index(content: bytes, held: Collection[str]) -> tuple[str, ...]:
     found = [
         _spelt(entry.get("platform"))
         for entry in (entries if isinstance(entries, list) else ())
-        if isinstance(entry, dict) and entry.get("digest") in held
+        if isinstance(entry, dict)
+        and isinstance(digest := entry.get("digest"), str)
+        and digest in held
     ]
     return tuple(dict.fromkeys(platform for platform in found if platform))
 

@@ -123,6 +123,11 @@ def test_names(
     assert str(found.name) == want
 
 
+def test_annotations_that_are_none(folder: Path) -> None:
+    (found,) = images(folder, of(ONE, {**entry(ONE), "annotations": [1]}), "redis:7")
+    assert str(found.name) == "docker.io/library/redis:7"
+
+
 def test_a_registry_without_tls(folder: Path) -> None:
     origin = {"io.entrepot.registry": "http://localhost:5000"}
     (found,) = images(folder, of(ONE, entry(ONE, "localhost:5000/a/b:1", **origin)))

@@ -7,7 +7,6 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
 from entrepot.app.authority_in_use import AuthorityInUse
@@ -23,6 +22,7 @@ from entrepot.pull.running import RunningFetch
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.interception import Interception
 from entrepot.upstream.host_outcomes import UpstreamState
+from entrepot.version import VERSION
 
 _PATIENCE_SECONDS = 10.0
 
@@ -60,7 +60,7 @@ async def _look(parts: Parts, started: float) -> Document:
     proxy = config.upstream_proxy
     return {
         "running": True,
-        "version": _version(),
+        "version": VERSION,
         "pid": os.getpid(),
         "started": time_text(started),
         "status": state if parts.readiness.takes_pulls else "failing",
@@ -83,6 +83,8 @@ def _listening(foundation: Foundation) -> Iterator[Document]:
     yield {"as": "proxy", "address": str(config.listen), "registry": None}
     if config.transparent is not None:
         yield {"as": "transparent", "address": str(config.transparent), "registry": None}
+    if config.admin is not None:
+        yield {"as": "page", "address": str(config.admin), "registry": None}
     for mirror in config.mirror:
         registry = None if mirror.registry is None else registry_name(mirror.registry)
         yield {"as": "mirror", "address": str(mirror), "registry": registry}
@@ -122,10 +124,3 @@ def _upstream(one: UpstreamState) -> Document:
         if told[name] is not None:
             told[name]["at"] = time_text(told[name]["at"])
     return told
-
-
-def _version() -> str:
-    try:
-        return version("entrepot")
-    except PackageNotFoundError:  # a checkout, by mitmdump
-        return "unknown"
