@@ -68,7 +68,8 @@ def test_pulls_are_ranked(world: World) -> None:
     assert second.saved == 1010
     busy, idle = world.reader.clients(NOON - 60, 10)
     assert busy.names == ("10.0.0.7", "containerd/2.1")
-    assert (idle.names[0], idle.last) == ("10.0.0.9", pytest.approx(NOON + 1, abs=1))
+    assert idle.names[0] == "10.0.0.9"
+    assert idle.last == pytest.approx(NOON + 1, abs=1)
     assert world.reader.clients(NOON + 3600, 10) == []
     assert len(world.reader.top_images(0, 1)) == 1
 
