@@ -83,7 +83,8 @@ def test_a_client_that_comes_during_a_stop_is_told_so(pull: Pull) -> None:
     with pytest.raises(ConnectRefusedError) as refused:
         pull.proxy.client(source=STRANGER).get(FAULT + pull.next)
     assert refused.value.status == 503
-    assert pull.proxy.local("/healthz").status == 200
+    health = pull.proxy.local("/healthz")
+    assert (health.status, health.json()["reasons"][0]["code"]) == (503, "draining")
     pull.finish()
     assert pull.proxy.daemon.wait(20) == 0
 
