@@ -92,12 +92,17 @@ def _fetched(
 def manifest(stage: Stage, key: str) -> Figures:
     """Ask for a cached manifest again and again on one connection."""
     url = stage.origin.near.url(stage.manifest.path)
-    peer = stage.warm(key, url, stage.manifest.size)
+    return manifest_of(stage, stage.warm(key, url, stage.manifest.size), stage.sizes.requests)
+
+
+def manifest_of(stage: Stage, peer: Peer, times: int) -> Figures:
+    """Ask a peer that has it for the manifest so often, on one connection."""
+    url = stage.origin.near.url(stage.manifest.path)
     connection = Connection(peer.way, url, context(peer.way))
     try:
         with peer.a_core_each():
             connection.ask()
-            return _timed(stage, peer, stage.sizes.requests, connection.ask)
+            return _timed(stage, peer, times, connection.ask)
     finally:
         connection.close()
 
@@ -105,7 +110,12 @@ def manifest(stage: Stage, key: str) -> Figures:
 def connection(stage: Stage, key: str) -> Figures:
     """Ask for a cached manifest, on a new connection each time."""
     url = stage.origin.near.url(stage.manifest.path)
-    peer = stage.warm(key, url, stage.manifest.size)
+    return connection_of(stage, stage.warm(key, url, stage.manifest.size), stage.sizes.connections)
+
+
+def connection_of(stage: Stage, peer: Peer, times: int) -> Figures:
+    """Ask a peer that has it for the manifest so often, each time on a new connection."""
+    url = stage.origin.near.url(stage.manifest.path)
     trust = context(peer.way)
 
     def ask() -> None:
@@ -115,7 +125,7 @@ def connection(stage: Stage, key: str) -> Figures:
 
     with peer.a_core_each():
         ask()
-        return _timed(stage, peer, stage.sizes.connections, ask)
+        return _timed(stage, peer, times, ask)
 
 
 def _timed(stage: Stage, peer: Peer, times: int, act: Callable[[], None]) -> Figures:

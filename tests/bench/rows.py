@@ -6,6 +6,7 @@ from bench import measures
 from bench.growth import growth
 from bench.measures import Measure
 from bench.peers import DIRECT, ENGINE, NETWORKS, NOTHING, Needs
+from bench.watched import watched
 
 SERVERS = ("entrepot", "nginx", "proxy_cache", "squid", "mirror")
 PLAIN = ("entrepot", "nginx", "mirror")
@@ -253,6 +254,31 @@ LOADS = (
             Row("start until ready, 1,000 blobs", "few_start", "s"),
             Row(f"longer with {_MANY}", "start_more", "s", at_most(1)),
             Row("the same after a kill", "killed_start_more", "s", at_most(1)),
+        ),
+    ),
+    Load(
+        "watched",
+        watched,
+        ("entrepot",),
+        (
+            Row("cached manifest, kept connection, `--record none`", "kept_rate", "requests/s"),
+            Row(
+                "the same, recorded, the page open, scraped every second; ratio to that",
+                "seen_kept_rate",
+                "requests/s",
+                at_least(0.97, of_ratio=True),
+                of="kept_rate",
+            ),
+            Row("cached manifest, new connection, `--record none`", "new_rate", "requests/s"),
+            Row(
+                "the same, recorded, the page open, scraped every second; ratio to that",
+                "seen_new_rate",
+                "requests/s",
+                at_least(0.97, of_ratio=True),
+                of="new_rate",
+            ),
+            Row("more memory for that", "memory_more", "MiB", at_most(20)),
+            Row("longer start with 1,000,000 requests on record", "start_more", "s", at_most(0.3)),
         ),
     ),
 )

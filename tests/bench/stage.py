@@ -35,6 +35,7 @@ class Sizes:
     requests: int = 2000
     connections: int = 200
     clients: int = 50
+    records: int = 1_000_000
     few: Scale = FEW
     many: Scale = MANY
 
@@ -51,6 +52,7 @@ class Sizes:
             requests=200,
             connections=20,
             clients=5,
+            records=10_000,
             few=Scale(200, 200, 200),
             many=Scale(1_000, 500, 400),
         )
@@ -71,7 +73,7 @@ class Stage:
         self.sizes = sizes
         self.origin = Origin(folder / "origin")
         self.memory: dict[str, int] = {}
-        self._folder = folder
+        self.folder = folder
         self._numbers = itertools.count()
         self._standing: dict[tuple[str, Address, bool], Peer] = {}
         self._engines: dict[tuple[str, Address], Engine] = {}
@@ -89,7 +91,7 @@ class Stage:
         if engines:
             self.origin.image(BIG, self.sizes.image, 5)
             self.origin.image(MANY_LAYERS, 2 * MIB, 8, far=True)
-            overlay = overlay_works(self._folder / "overlay")
+            overlay = overlay_works(self.folder / "overlay")
             self._driver = "overlay2" if overlay else "vfs"
 
     def stop(self) -> None:
@@ -108,7 +110,7 @@ class Stage:
 
     def grown(self, scale: Scale) -> tuple[Path, list[Made]]:
         """Return a folder in which there is a data folder of this scale, and what that holds."""
-        folder = self._folder / f"grown-{scale.blobs}"
+        folder = self.folder / f"grown-{scale.blobs}"
         if scale not in self._grown:
             registry = Registry("https", self.origin.near.registry, self.origin.near.port)
             self._grown[scale] = grow(folder / "data", registry, scale)
@@ -191,7 +193,7 @@ class Stage:
             engine.stop()
 
     def _docker(self, way: Way, address: Address) -> Engine:
-        folder = self._folder / f"docker-{next(self._numbers)}"
+        folder = self.folder / f"docker-{next(self._numbers)}"
         return Engine(folder, way, address, self.origin, self._driver)
 
     def warm_engine(self, engine: Engine, tag: str) -> None:
@@ -206,7 +208,7 @@ class Stage:
         return len(seen.blob_gets) + len(seen.manifest_gets)
 
     def _made(self, key: str, make: Callable[[Path, Origin, Address], P], address: Address) -> P:
-        folder = self._folder / f"{key}-{next(self._numbers)}"
+        folder = self.folder / f"{key}-{next(self._numbers)}"
         return make(folder, self.origin, address)
 
     def _end(self, key: str, peer: Peer) -> None:

@@ -1164,6 +1164,7 @@ place_certificate() {
     changed=0 fresh=''
     place_into "$1"
     [ "$planning" = 0 ] || return 0
+    came=$changed
     if [ "$changed" = 1 ] || ! tr -d '\r\n' <"$3" 2>/dev/null | grep -qF -- "$(body "$work/ca.pem")"; then
         refresh "$2" $fresh
     fi
@@ -1187,8 +1188,9 @@ place_into() {
     fi
 }
 
-# Whether one of our certificates in the store is newer than process $1.
+# Whether one of our certificates in the store is newer than process $1, which ran before this did.
 is_older_than_certificates() {
+    [ "${came:-0}" = 0 ] || return 0
     folder=$(store | cut -d ' ' -f 1)
     for path in "$folder/$CERTIFICATE" "$folder/$NEXT"; do
         if [ -f "$path" ] && is_newer "$1" "$path"; then return; fi
