@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 
 from bench import measures
@@ -34,10 +33,10 @@ def watched(stage: Stage, key: str) -> Figures:
     figures: dict[str, float] = {}
     with ExitStack() as stack:
         peers: dict[str, Ours] = {}
-        for name, options in ((_UNSEEN, {"record": "none"}), (_SEEN, {})):
-            folder = _folder(stage, records=bool(name))
-            made = partial(Ours, size=_LIMIT, **options)
-            peer = stack.enter_context(stage.kept(key, made(folder, stage.origin)))
+        for name, record in ((_UNSEEN, "none"), (_SEEN, "clients")):
+            folder = _folder(stage, records=record != "none")
+            peer = Ours(folder, stage.origin, size=_LIMIT, record=record)
+            stack.enter_context(stage.kept(key, peer))
             began = time.perf_counter()
             peer.start()
             figures[f"{name}start"] = time.perf_counter() - began
