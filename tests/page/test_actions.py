@@ -174,6 +174,7 @@ def test_words_of_others_are_text(seen: Watched, staged: Stage) -> None:
         "/ui/requests?client=127.0.0.31",
         f"/ui/requests?repository={evil}&client={evil}",
         f"/ui/images?filter={evil}",
+        f"/ui/setup?client={evil}",
         "/ui/clients",
     ):
         seen.open(path)

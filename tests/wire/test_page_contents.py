@@ -51,6 +51,13 @@ def test_figures_are_what_went_over_the_line(
     assert total()["saved"] == size
     assert total()["from_upstream"] == size
     assert total()["pulls"] == 2
+    measured = Reader(entrepot.port).get("/ui/live/setup").body.decode()
+    assert measured.count("page-figures") == 2, "each with what came of it"
+    assert measured.index("100 %") < measured.index("0 %", measured.index("100 %") + 5)
+    assert (
+        "No pull from 10.9.9.9"
+        in Reader(entrepot.port).get("/ui/live/setup?client=10.9.9.9").body.decode()
+    )
     (image,) = api(entrepot, "images")["images"]
     assert image["names"] == [f"{HUB}/page-figures/app:1"]
     assert image["size"] == size

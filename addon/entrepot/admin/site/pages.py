@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, Response
 
 from entrepot.admin.data.reader import Reader
 from entrepot.admin.data.settings_table import settings_table
-from entrepot.admin.data.setup_lines import recipes
+from entrepot.admin.data.setup_lines import MEASURE, recipes
 from entrepot.admin.site.parts import activity, images, overview
 from entrepot.admin.site.rendering import Rendering
 from entrepot.admin.site.words import seconds_of
@@ -31,6 +31,7 @@ PARTS: Mapping[str, Part] = {
     "requests": activity.requests,
     "upstreams": overview.upstreams,
     "clients": activity.clients,
+    "measured": activity.measured,
 }
 """Each part with what its template, `parts/NAME.html`, is given."""
 
@@ -48,6 +49,7 @@ LIVE: Mapping[str, tuple[str, ...]] = {
     "requests": ("requests",),
     "upstreams": ("upstreams",),
     "clients": ("clients",),
+    "setup": ("measured",),
 }
 """Which parts each page has."""
 
@@ -83,7 +85,9 @@ class Pages:
     async def _parts(self, name: str, request: Request) -> dict[str, str]:
         """The HTML of each part; what they wait for, they wait for at the same time."""
         query, parts = request.query_params, LIVE[name]
-        given = await asyncio.gather(*(PARTS[part](self._reader, query) for part in parts))
+        asker = request.client.host if request.client is not None else ""
+        asked = {**query, activity.ASKER: asker}
+        given = await asyncio.gather(*(PARTS[part](self._reader, asked) for part in parts))
         return {
             part: self._rendering.render(f"parts/{part}.html", request, query=query, **its)
             for part, its in zip(parts, given, strict=True)
@@ -121,6 +125,8 @@ class Pages:
             rotation=live.authority["rotation"],
             line=setup_line(proxy, fingerprint),
             recipes=recipes(proxy, fingerprint),
+            measure=MEASURE,
+            parts=await self._parts("setup", request),
             **await self._state(),
         )
 

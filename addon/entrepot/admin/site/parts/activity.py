@@ -7,10 +7,13 @@ from entrepot.admin.data.periods import PERIODS, period_of
 from entrepot.admin.data.reader import Reader
 from entrepot.admin.data.record_queries import filter_of, number_of
 from entrepot.observe.outcome import Outcome
-from entrepot.observe.reading import RecordsUnreadableError
+from entrepot.observe.reading import Filter, RecordsUnreadableError, StoredPull
 
 Context = dict[str, Any]
 MOST = 60
+ASKER = "asker"
+"""In what a part is given, the address from which the page is read."""
+_MOST_MEASURED = 8
 _MOST_CLIENTS = 500
 
 
@@ -35,6 +38,23 @@ async def requests(reader: Reader, query: Mapping[str, str]) -> Context:
         "problem": problem,
         "recorded": reader.sources.config.record.value,
     }
+
+
+async def measured(reader: Reader, query: Mapping[str, str]) -> Context:
+    """The latest pulls of one client: of who reads the page, unless another is named."""
+    recorded = reader.sources.config.record
+    client = query.get("client") or query.get(ASKER, "")
+    wanted = Filter(client=recorded.shown(client))
+    found: list[StoredPull] = []
+    problem = "Requests are not recorded (--record none)." if wanted.client == "" else ""
+    if not problem:
+        try:
+            found = await reader.recorded(
+                ("measured", wanted), lambda: reader.records.pulls(wanted, most=_MOST_MEASURED)
+            )
+        except RecordsUnreadableError as error:
+            problem = str(error)
+    return {"pulls": [one for one in found if one.sent], "client": client, "problem": problem}
 
 
 async def clients(reader: Reader, query: Mapping[str, str]) -> Context:
