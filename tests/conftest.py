@@ -57,6 +57,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--soak-minutes", type=float, default=0.25, help="how long to load it")
     group.addoption("--attack-seed", help="repeat the random choices of a failed attack")
     group.addoption("--fuzz-requests", type=int, default=200, help="how many requests to mangle")
+    group.addoption("--page-images", type=int, help="how many images the page shows")
+    group.addoption("--page-requests", type=int, default=80_000, help="how many it has on record")
     group.addoption("--model-examples", type=int, help="how many new histories of who gets what")
     group.addoption(
         "--fault-table",

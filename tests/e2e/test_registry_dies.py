@@ -41,7 +41,8 @@ def test_a_cold_pull_ends_well_though_its_registry_dies_and_returns(
     dockerd: Dockerd, upstreams: Upstreams, images: ImageFactory, road: Road
 ) -> None:
     """Docker sees one slow layer; of that, upstream sends no byte twice but those under way."""
-    image = images.image("dies", [24 * MIB])
+    # More than all sockets on the way hold, which get there although the registry is dead.
+    image = images.image("dies", [64 * MIB])
     upstreams.push(image, DIES)
     (layer,), registry = image.layers, upstreams.host("target.example.test").registry.daemon
     mark = upstreams.mark()

@@ -348,7 +348,11 @@ def _content(
     )  # fmt: skip
 
 
+def scale_of(images: int, requests: int) -> Scale:
+    """So many images and requests, about; of a month, or two where there are more."""
+    return Scale(max(1, images // len(IMAGES)), requests // 5, 30.0 if requests < 10**6 else 60.0)
+
+
 def make(data: Path, now: float, *, images: int, requests: int) -> None:
     """A folder as large as that, to measure."""
-    copies = max(1, images // len(IMAGES))
-    make_demo(data, now, Scale(copies, requests // 5, 60.0))
+    make_demo(data, now, scale_of(images, requests))
