@@ -84,7 +84,8 @@ def test_a_client_that_comes_during_a_stop_is_told_so(pull: Pull) -> None:
         pull.proxy.client(source=STRANGER).get(FAULT + pull.next)
     assert refused.value.status == 503
     health = pull.proxy.local("/healthz")
-    assert (health.status, health.json()["reasons"][0]["code"]) == (503, "draining")
+    assert health.status == 503
+    assert b'"code": "draining"' in health.body
     pull.finish()
     assert pull.proxy.daemon.wait(20) == 0
 
