@@ -4,23 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from entrepot.config.addresses import UpstreamProxy
+from entrepot.config.checking.setting_texts import setting_text
 from entrepot.config.options import OPTIONS, Option
 from entrepot.config.settings import Config
 from entrepot.config.units import size_text
-
-_SIZES = frozenset({"size", "record_size"})
-_SECONDS = frozenset(
-    {
-        "scrub",
-        "idle",
-        "drain",
-        "connect_timeout",
-        "answer_timeout",
-        "max_stale",
-        "record_keep",
-    }
-)
-_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,33 +44,6 @@ def _setting(
 
 
 def _shown(option: Option, value: Any) -> str:
-    if value is None or value == ():
-        return ""
-    if option.name == "upstream_proxy":
-        return str(value.url)
-    if option.secret:
+    if option.secret and value is not None and not isinstance(value, UpstreamProxy):
         return "set"
-    if option.name in _SIZES:
-        return size_text(value)
-    if option.name in _SECONDS:
-        return duration_text(value)
-    if isinstance(value, tuple):
-        return ", ".join(_text(one) for one in value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return _text(value)
-
-
-def _text(value: Any) -> str:
-    said = getattr(value, "value", value)  # of an enumeration
-    if hasattr(value, "target_port"):
-        return f"{value.host}:{value.port}:{value.address}:{value.target_port}"
-    return str(said)
-
-
-def duration_text(seconds: float) -> str:
-    """Write a duration as an option takes it: ``30d``, ``5min``; 0 where it is none."""
-    for size, unit in _UNITS:
-        if seconds and seconds % size == 0:
-            return f"{int(seconds // size)}{unit}"
-    return f"{seconds:g}s" if seconds else "0"
+    return setting_text(option, value)

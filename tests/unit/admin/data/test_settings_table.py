@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from entrepot.admin.data.settings_table import duration_text, settings_table
+from entrepot.admin.data.settings_table import settings_table
 from entrepot.config.addresses import UpstreamProxy
+from entrepot.config.checking.setting_texts import duration_text
 from entrepot.config.options import OPTIONS
 from entrepot.config.settings import Config
 
