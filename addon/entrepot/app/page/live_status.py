@@ -7,35 +7,20 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
+from entrepot.admin.data.sources import Live
 from entrepot.app.authority_in_use import AuthorityInUse
 from entrepot.app.foundation import Foundation
+from entrepot.app.page.look import Parts, look
 from entrepot.control.documents import Document, time_text
-from entrepot.endpoints.health.healthz import upstream_problems
-from entrepot.endpoints.health.readiness import Readiness
-from entrepot.endpoints.health.untrusting_clients import described
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.image_names import registry_name
-from entrepot.pull.cache import Cache
 from entrepot.pull.running import RunningFetch
-from entrepot.upstream.context import Context
-from entrepot.upstream.discovery.interception import Interception
 from entrepot.upstream.host_outcomes import UpstreamState
 from entrepot.version import VERSION
 
 _PATIENCE_SECONDS = 10.0
-
-
-class Parts(Protocol):
-    """What is needed of an engine."""
-
-    foundation: Foundation
-    authority: AuthorityInUse
-    context: Context
-    cache: Cache
-    interception: Interception
-    readiness: Readiness
 
 
 def status_request(parts: Parts) -> Callable[[Mapping[str, object]], Document]:
@@ -51,12 +36,8 @@ def status_request(parts: Parts) -> Callable[[Mapping[str, object]], Document]:
 
 
 async def _look(parts: Parts, started: float) -> Document:
-    context, config = parts.context, parts.foundation.config
-    now = context.wall()
-    upstreams = context.gateway.upstreams()
-    problems = [*await parts.readiness.problems(), *upstream_problems(upstreams, now)]
-    usage = await context.store_thread.run(context.store.usage, None)
-    state = "degraded" if problems else "ok"
+    config, live = parts.foundation.config, await look(parts)
+    state = "degraded" if live.problems else "ok"
     proxy = config.upstream_proxy
     return {
         "running": True,
@@ -64,17 +45,17 @@ async def _look(parts: Parts, started: float) -> Document:
         "pid": os.getpid(),
         "started": time_text(started),
         "status": state if parts.readiness.takes_pulls else "failing",
-        "reasons": [asdict(one) for one in problems],
+        "reasons": [asdict(one) for one in live.problems],
         "listening": list(_listening(parts.foundation)),
         "data": str(config.data),
-        "usage": None if usage is None else asdict(usage),
-        "authority": _authority(parts.authority),
+        "usage": None if live.usage is None else asdict(live.usage),
+        "authority": _authority(parts.authority, live),
         "offline": config.offline,
         "upstream_proxy": None if proxy is None else proxy.url,
-        "downloads": [_download(one) for one in parts.cache.running()],
-        "upstreams": {str(origin): _upstream(one) for origin, one in upstreams.items()},
-        "untrusting_clients": described(parts.interception.untrusting_clients(), now),
-        "counters": dict(sorted(context.events.counts.items())),
+        "downloads": [_download(one) for one in live.fetches],
+        "upstreams": {origin: _upstream(one) for origin, one in live.upstreams.items()},
+        "untrusting_clients": live.untrusting,
+        "counters": dict(sorted(live.counters.items())),
     }
 
 
@@ -90,12 +71,12 @@ def _listening(foundation: Foundation) -> Iterator[Document]:
         yield {"as": "mirror", "address": str(mirror), "registry": registry}
 
 
-def _authority(in_use: AuthorityInUse) -> Document:
+def _authority(in_use: AuthorityInUse, live: Live) -> Document:
     authority = in_use.standing.authority
     return {
         "file": str(authority.path),
         "permitted": list(authority.permitted),
-        **in_use.described(),
+        **live.authority,
     }
 
 

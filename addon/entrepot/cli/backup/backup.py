@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +25,7 @@ from entrepot.config.registry_tables import PasswordFile
 from entrepot.config.settings import Config
 from entrepot.observe.database import FILE_NAME as RECORDS
 from entrepot.storage.startup.copies import copy_database, pinned_names
+from entrepot.version import VERSION
 
 WARNING = (
     "the private key of the authority is in it: who has this file can pretend to be any host to"
@@ -120,7 +120,7 @@ def _description(
     index = folder / backup_file.INDEX
     return {
         "format": backup_file.FORMAT,
-        "version": version("entrepot"),
+        "version": VERSION,
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "data": str(config.data),
         "contents": names,
