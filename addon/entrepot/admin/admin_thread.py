@@ -11,7 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 
-from entrepot.admin.handover import Application, hand_over
+from entrepot.admin.handover import Application, Message, Receive, Send, hand_over
 from entrepot.endpoints.page_request import PageRequest
 from entrepot.events.log import Events
 from entrepot.events.table import Event
@@ -106,10 +106,10 @@ class AdminThread:
     def _guarded(self, application: Application) -> Application:
         """One failure of ours is an answer, and must not end the others."""
 
-        async def guarded(scope, receive, send):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        async def guarded(scope: Message, receive: Receive, send: Send) -> None:
             begun = False
 
-            async def noting(message):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+            async def noting(message: Message) -> None:
                 nonlocal begun
                 begun = True
                 await send(message)

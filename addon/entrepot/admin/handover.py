@@ -7,14 +7,10 @@ from urllib.parse import unquote_to_bytes
 from entrepot.endpoints.page_request import PageRequest
 from entrepot.protocol.messages import Answer, Fields
 
-Application = Callable[
-    [
-        MutableMapping[str, Any],
-        Callable[[], Awaitable[MutableMapping[str, Any]]],
-        Callable[[MutableMapping[str, Any]], Awaitable[None]],
-    ],
-    Awaitable[None],
-]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
 _FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "date"})
 
 
@@ -23,10 +19,10 @@ async def hand_over(application: Application, request: PageRequest) -> Answer:
     status, chunks = 500, list[bytes]()
     fields: Fields = ()
 
-    async def receive() -> MutableMapping[str, Any]:
+    async def receive() -> Message:
         return {"type": "http.request", "body": request.content, "more_body": False}
 
-    async def send(message: MutableMapping[str, Any]) -> None:
+    async def send(message: Message) -> None:
         nonlocal status, fields
         if message["type"] == "http.response.start":
             status = message["status"]

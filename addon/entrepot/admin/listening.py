@@ -31,6 +31,7 @@ class PatientProtocol(H11Protocol):
         self._answered: RequestResponseCycle | None = None
         self._timer: asyncio.TimerHandle | None = None
 
+    # As uvicorn narrows it.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to watch it."""
         super().connection_made(transport)
@@ -74,6 +75,7 @@ async def serve(
         timeout_graceful_shutdown=1,
     )
     config.load()
+    # It wants a class, and calls it.
     config.http_protocol_class = partial(PatientProtocol, patience=patience)  # type: ignore[assignment]
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=list(sockets)))

@@ -45,6 +45,7 @@ class BoundedMember(tarfile.TarInfo):
     def _proc_member(self, archive: tarfile.TarFile) -> Self:
         if self.type in _HEADERS and self.size > _MOST_HEADER:
             raise tarfile.ReadError("a header in it is too long")
+        # Every header comes by here; typeshed does not know it.
         found: Self = super()._proc_member(archive)  # type: ignore[misc]
         return found
 
