@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 FAULT, CDN, HUB = (f"https://{name}.example.test" for name in ("fault", "fault-cdn", "hub"))
 TAG = f"{FAULT}/v2/app/manifests/1"
 TAGS = "/v2/app/tags/list"
+UNKNOWN = f"{HUB}/v2/health/never-pushed/tags/list"  # tests share the registry behind it
 AWAY = status(503, b"", {"Retry-After": "120"})
 """It names a time, so the answer is passed on at once; a bare 503 is asked again for 3.75 s."""
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/healthz.schema.json").read_text())
@@ -87,7 +88,7 @@ def test_two_upstreams_in_trouble_show_at_their_first_failed_request(
     assert (found["failures_in_a_row"], found["last_status"]) == (1, 503)
     assert (found["last_success"], found["last_failure"]["reason"]) == (None, "it answered 503")
     with upstreams.down():
-        assert client.get(f"{HUB}{TAGS}").status == 502
+        assert client.get(UNKNOWN).status == 502
         document = health(entrepot)
     refusing = document["upstreams"][HUB]
     assert (refusing["state"], refusing["last_status"]) == ("failing", None)
@@ -97,7 +98,7 @@ def test_two_upstreams_in_trouble_show_at_their_first_failed_request(
     assert reason == {"code": "upstreams", "reason": f"{FAULT} (failing), {HUB} (failing)"}
     assert ready(entrepot) == (200, []), "the proxy itself is well"
     faults.routes["/v2/app/manifests/1"] = status(404)
-    assert (client.manifest(TAG).status, client.get(f"{HUB}{TAGS}").status) == (404, 404)
+    assert (client.manifest(TAG).status, client.get(UNKNOWN).status) == (404, 404)
     document = health(entrepot)
     assert (document["status"], document["reasons"]) == ("ok", [])
     assert upstream(entrepot)["last_failure"]["reason"] == "it answered 503"
