@@ -122,4 +122,4 @@ def no_file_beyond(size: int) -> Iterator[None]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what happens on other threads."""
-    await asyncio.to_thread(eventually, condition, within=10, what="it")
+    await asyncio.to_thread(eventually, condition, within=30, what="it")

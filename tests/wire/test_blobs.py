@@ -24,7 +24,7 @@ def warm(entrepot: Entrepot, client: Client, faults: FaultServer) -> Warm:
 
     def pull(path: str) -> None:
         assert client.get(HOST + path).status == 200
-        eventually(lambda: "blob_stored digest=" in entrepot.log, within=10, what="stored")
+        eventually(lambda: "blob_stored digest=" in entrepot.log, within=30, what="stored")
         faults.requests.clear()
 
     return pull
@@ -146,7 +146,7 @@ def test_a_part_of_a_miss_stores_the_whole(
     path, _ = faults.add_blob("app", BODY)
     part = client.get(HOST + path, {"Range": "bytes=100-199"})
     assert (part.status, part.body) == (206, BODY[100:200])
-    eventually(lambda: "blob_stored digest=" in entrepot.log, within=10, what="stored")
+    eventually(lambda: "blob_stored digest=" in entrepot.log, within=30, what="stored")
     whole = client.get(HOST + path)
     assert (whole.body, whole.cache_status) == (BODY, "entrepot; hit")
     assert [(seen.method, seen.range) for seen in faults.of(path=path)] == [("GET", None)]

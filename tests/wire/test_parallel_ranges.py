@@ -67,7 +67,7 @@ def test_the_rest_is_fetched_by_several_connections(
         slow.await_parts()
         slow.gate.open()
         assert stream.read() == BODY[MIB:]
-    eventually(lambda: "blob_stored digest=" in entrepot.log, within=10, what="it is stored")
+    eventually(lambda: "blob_stored digest=" in entrepot.log, within=30, what="it is stored")
     assert client.get(FAULT + slow.path).body == BODY
     assert b'"blob_misses": 1' in entrepot.local("/healthz").body
 
