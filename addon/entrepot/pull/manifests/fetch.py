@@ -25,6 +25,7 @@ from entrepot.pull.authorization import Authorization, Evidence
 from entrepot.pull.manifests.commit import ManifestCommit
 from entrepot.pull.manifests.tag_history import TagHistory
 from entrepot.pull.pull import Pull, TagPull
+from entrepot.transfer.range_answers import part_of
 from entrepot.upstream.context import Context
 from entrepot.upstream.gateway import AskOptions
 from entrepot.upstream.redirected_answers import is_elsewhere, is_page
@@ -89,9 +90,15 @@ class ManifestFetch:
     async def get(self, pull: Pull | TagPull, *, patient: bool = True) -> Answer:
         """Ask by GET, verify and keep it. Raises ``UpstreamError`` and :class:`NoManifestError`.
 
-        A body too large to share each client gets by itself. ``patient``: upstream is asked again
-        where it fails in passing.
+        ``patient``: upstream is asked again where it fails in passing. It is asked for the whole,
+        of which this client gets the part that it wants.
         """
+        headers = without(pull.request.headers, ("range",))
+        whole = replace(pull, request=replace(pull.request, headers=headers))
+        return part_of(pull.request, await self._get_shared(whole, patient=patient))
+
+    async def _get_shared(self, pull: Pull | TagPull, *, patient: bool) -> Answer:
+        """As all get it who ask at once; a body too large to share each gets by itself."""
         answer, mine = await self._once(
             ("get", pull.request.method),
             pull,

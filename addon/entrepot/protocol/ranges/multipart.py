@@ -1,0 +1,54 @@
+"""``multipart/byteranges``: several parts of content in one answer (RFC 9110 section 14.6)."""
+
+import secrets
+from dataclasses import dataclass
+
+from entrepot.protocol.headers import ContentRange
+from entrepot.protocol.ranges.byte_ranges import Span
+
+
+def random_boundary() -> str:
+    """What separates the parts, which nobody can have put into the content."""
+    return secrets.token_hex(16)
+
+
+@dataclass(frozen=True, slots=True)
+class Multipart:
+    """How ``spans`` of content of ``size`` bytes, of a ``media_type``, are framed in one body."""
+
+    boundary: str
+    media_type: str
+    size: int
+    spans: tuple[Span, ...]
+
+    @property
+    def content_type(self) -> str:
+        """The answer's ``Content-Type``."""
+        return f"multipart/byteranges; boundary={self.boundary}"
+
+    def before(self, part: int) -> bytes:
+        """What stands before the bytes of a part: the boundary, and its own header fields."""
+        start, stop = self.spans[part]
+        line_end = "\r\n" if part else ""
+        media_type = f"Content-Type: {self.media_type}\r\n" if self.media_type else ""
+        place = ContentRange(start, stop - 1, self.size)
+        text = f"{line_end}--{self.boundary}\r\n{media_type}Content-Range: {place}\r\n\r\n"
+        return text.encode("latin-1")
+
+    @property
+    def end(self) -> bytes:
+        """What stands behind the last part."""
+        return f"\r\n--{self.boundary}--\r\n".encode("latin-1")
+
+    @property
+    def length(self) -> int:
+        """How many bytes the body has: its ``Content-Length``."""
+        framing = sum(len(self.before(part)) for part in range(len(self.spans)))
+        return framing + sum(stop - start for start, stop in self.spans) + len(self.end)
+
+    def of(self, content: bytes) -> bytes:
+        """The whole body, where the content is at hand."""
+        parts = (
+            self.before(part) + content[start:stop] for part, (start, stop) in enumerate(self.spans)
+        )
+        return b"".join((*parts, self.end))
