@@ -3,7 +3,6 @@
 import secrets
 from dataclasses import dataclass
 
-from entrepot.protocol.headers import ContentRange
 from entrepot.protocol.ranges.byte_ranges import Span
 
 
@@ -14,7 +13,7 @@ def random_boundary() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Multipart:
-    """How ``spans`` of content of ``size`` bytes, of a ``media_type``, are framed in one body."""
+    """How ``spans`` of content of ``size`` bytes, two at least, are framed in one body."""
 
     boundary: str
     media_type: str
@@ -31,9 +30,8 @@ class Multipart:
         start, stop = self.spans[part]
         line_end = "\r\n" if part else ""
         media_type = f"Content-Type: {self.media_type}\r\n" if self.media_type else ""
-        place = ContentRange(start, stop - 1, self.size)
-        text = f"{line_end}--{self.boundary}\r\n{media_type}Content-Range: {place}\r\n\r\n"
-        return text.encode("latin-1")
+        place = f"Content-Range: bytes {start}-{stop - 1}/{self.size}"
+        return f"{line_end}--{self.boundary}\r\n{media_type}{place}\r\n\r\n".encode("latin-1")
 
     @property
     def end(self) -> bytes:
@@ -43,8 +41,9 @@ class Multipart:
     @property
     def length(self) -> int:
         """How many bytes the body has: its ``Content-Length``."""
-        framing = sum(len(self.before(part)) for part in range(len(self.spans)))
-        return framing + sum(stop - start for start, stop in self.spans) + len(self.end)
+        each = len(self.before(1)) - _digits(*self.spans[1])
+        framing = len(self.spans) * each - len("\r\n") + len(self.end)
+        return framing + sum(stop - start + _digits(start, stop) for start, stop in self.spans)
 
     def of(self, content: bytes) -> bytes:
         """The whole body, where the content is at hand."""
@@ -52,3 +51,8 @@ class Multipart:
             self.before(part) + content[start:stop] for part, (start, stop) in enumerate(self.spans)
         )
         return b"".join((*parts, self.end))
+
+
+def _digits(start: int, stop: int) -> int:
+    """How many say where a part is; all else is as long for each, but for the first line's end."""
+    return len(f"{start}{stop - 1}")
