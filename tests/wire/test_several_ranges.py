@@ -158,6 +158,6 @@ def test_by_plain_http_and_from_a_mirror(
             assert connection.getresponse().read() == b"{}"
         assert connection.sock is kept
     url = f"http://plain.example.test:5000{path}"
-    answer = proxy.client().get(url, asking(*spans))
-    found = parts_of(answer.headers["Content-Type"], answer.body)
+    whole = proxy.client().get(url, asking(*spans))
+    found = parts_of(whole.headers["Content-Type"], whole.body)
     assert found == [(start, content[start:stop]) for start, stop in spans]

@@ -53,13 +53,12 @@ class MultipartBody:
         if self._is_closed:
             raise BodyError("it was closed")
         self._close_part()
-        spans = self._framing.spans
-        if self._next > len(spans):
+        if self._next > len(self._framing):
             return False
-        if self._next == len(spans):
+        if self._next == len(self._framing):
             self._text = self._framing.end
         else:
-            self._part = self._opened(spans[self._next])
+            self._part = self._opened(self._framing.span(self._next))
             self._text = self._framing.before(self._next)
         self._next += 1
         return True

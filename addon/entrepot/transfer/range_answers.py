@@ -130,7 +130,7 @@ def _answer(
     content.want(spans)
     if len(spans) == 1:
         return _one_part(content, fields, _place(spans[0], size), wanted)
-    framing = Multipart(boundary(), content.media_type, size, spans)
+    framing = Multipart.make(boundary(), content.media_type, size, spans)
     return _several_parts(content, fields, framing)
 
 

@@ -37,7 +37,7 @@ def file(path: Path) -> Iterator[FileBody]:
 
 
 def framed(*spans: Span) -> Multipart:
-    return Multipart("xyz", "a/b", SIZE, spans)
+    return Multipart.make("xyz", "a/b", SIZE, spans)
 
 
 def of(file: FileBody, framing: Multipart) -> MultipartBody:

@@ -1,7 +1,11 @@
 """``multipart/byteranges``: several parts of content in one answer (RFC 9110 section 14.6)."""
 
 import secrets
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Self
 
 from entrepot.protocol.ranges.byte_ranges import Span
 
@@ -13,12 +17,31 @@ def random_boundary() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Multipart:
-    """How ``spans`` of content of ``size`` bytes, two at least, are framed in one body."""
+    """How parts of content of ``size`` bytes, two at least, are framed in one body."""
 
     boundary: str
     media_type: str
     size: int
-    spans: tuple[Span, ...]
+    places: array[int]
+    """Where each part starts and stops: numbers alone, since a client that stalls holds them."""
+
+    @classmethod
+    def make(cls, boundary: str, media_type: str, size: int, spans: Sequence[Span]) -> Self:
+        """Frame these ``spans`` of content of a ``media_type``."""
+        return cls(boundary, media_type, size, array("Q", chain.from_iterable(spans)))
+
+    def __len__(self) -> int:
+        """How many parts there are."""
+        return len(self.places) // 2
+
+    def span(self, part: int) -> Span:
+        """Where a part lies in the content."""
+        return self.places[2 * part], self.places[2 * part + 1]
+
+    @property
+    def spans(self) -> Iterator[Span]:
+        """Where all of them lie, in order."""
+        return map(self.span, range(len(self)))
 
     @property
     def content_type(self) -> str:
@@ -27,7 +50,7 @@ class Multipart:
 
     def before(self, part: int) -> bytes:
         """What stands before the bytes of a part: the boundary, and its own header fields."""
-        start, stop = self.spans[part]
+        start, stop = self.span(part)
         line_end = "\r\n" if part else ""
         media_type = f"Content-Type: {self.media_type}\r\n" if self.media_type else ""
         place = f"Content-Range: bytes {start}-{stop - 1}/{self.size}"
@@ -41,8 +64,8 @@ class Multipart:
     @property
     def length(self) -> int:
         """How many bytes the body has: its ``Content-Length``."""
-        each = len(self.before(1)) - _digits(*self.spans[1])
-        framing = len(self.spans) * each - len("\r\n") + len(self.end)
+        each = len(self.before(1)) - _digits(*self.span(1))
+        framing = len(self) * each - len("\r\n") + len(self.end)
         return framing + sum(stop - start + _digits(start, stop) for start, stop in self.spans)
 
     def of(self, content: bytes) -> bytes:

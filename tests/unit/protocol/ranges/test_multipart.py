@@ -9,7 +9,7 @@ from entrepot.protocol.ranges.multipart import Multipart, random_boundary
 from rig.multipart import parts_of
 
 DATA = b"0123456789"
-TWO = Multipart("xyz", "application/x-layer", 10, ((0, 2), (7, 10)))
+TWO = Multipart.make("xyz", "application/x-layer", 10, ((0, 2), (7, 10)))
 
 
 def test_a_body_is_framed_to_the_byte() -> None:
@@ -37,7 +37,7 @@ def test_readers_of_multipart_find_the_parts() -> None:
 
 
 def test_what_has_no_type_says_none() -> None:
-    framing = Multipart("xyz", "", 10, ((0, 2), (7, 10)))
+    framing = Multipart.make("xyz", "", 10, ((0, 2), (7, 10)))
     assert b"Content-Type" not in framing.of(DATA)
     assert framing.length == len(framing.of(DATA))
 
