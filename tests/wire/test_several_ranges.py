@@ -39,6 +39,12 @@ def asking(*spans: tuple[int, int]) -> dict[str, str]:
     return {"Range": "bytes=" + ",".join(f"{start}-{stop - 1}" for start, stop in spans)}
 
 
+def padded(fields: dict[str, str]) -> dict[str, str]:
+    """The same ranges in 64 KiB, by blanks that mean nothing."""
+    first, _, rest = fields["Range"].rpartition(",")
+    return {"Range": first + "," + rest.rjust(64 * 1024 - len(first) - 1)}
+
+
 def assert_parts(answer: Answer, *spans: tuple[int, int]) -> None:
     """A part for each span, in this order, and nothing besides."""
     assert answer.status == 206
@@ -62,11 +68,9 @@ def test_a_thousand_ranges_are_a_thousand_parts(
 
 def test_a_range_of_64_kib_is_read(client: Client, held: str) -> None:
     """As long as a thousand ranges of anything can be."""
-    spans = THOUSAND[:900]
-    fields = {"Range": asking(*spans)["Range"].replace(",", "," + " " * 50)}
-    fields["Range"] += " " * (64 * 1024 - len(fields["Range"])) + ",1-1"
-    assert len(fields["Range"]) == 64 * 1024 + 4
-    assert_parts(client.get(HOST + held, fields), *spans, (1, 2))
+    fields = padded(asking(*THOUSAND))
+    assert len(fields["Range"]) == 64 * 1024
+    assert_parts(client.get(HOST + held, fields), *THOUSAND)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +154,7 @@ def test_by_plain_http_and_from_a_mirror(
         proxy.await_stored([layer.digest])
         kept = connection.sock
         for _ in range(2):
-            connection.request("GET", path, headers=asking(*spans))
+            connection.request("GET", path, headers=padded(asking(*spans)))
             answer = connection.getresponse()
             found = parts_of(answer.headers["Content-Type"], answer.read())
             assert found == [(start, content[start:stop]) for start, stop in spans]
@@ -158,6 +162,6 @@ def test_by_plain_http_and_from_a_mirror(
             assert connection.getresponse().read() == b"{}"
         assert connection.sock is kept
     url = f"http://plain.example.test:5000{path}"
-    whole = proxy.client().get(url, asking(*spans))
+    whole = proxy.client().get(url, padded(asking(*spans)))
     found = parts_of(whole.headers["Content-Type"], whole.body)
     assert found == [(start, content[start:stop]) for start, stop in spans]
