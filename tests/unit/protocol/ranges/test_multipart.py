@@ -3,8 +3,6 @@
 import email
 from email import policy
 
-import pytest
-
 from entrepot.protocol.ranges.multipart import Multipart, random_boundary
 from rig.multipart import parts_of
 
@@ -42,9 +40,9 @@ def test_what_has_no_type_says_none() -> None:
     assert framing.length == len(framing.of(DATA))
 
 
-@pytest.mark.parametrize("boundary", [random_boundary() for _ in range(3)])
-def test_a_boundary_is_a_token(boundary: str) -> None:
+def test_a_boundary_is_a_token() -> None:
     """So that it needs no quotes (RFC 2046 section 5.1.1)."""
+    boundary = random_boundary()
     assert boundary.isalnum()
     assert len(boundary) <= 70
 
