@@ -48,6 +48,12 @@ class Intervals:
         """Where the last interval ends; 0 where nothing is covered."""
         return self._stops[-1] if self._stops else 0
 
+    def clear(self) -> None:
+        """Cover nothing."""
+        self._starts.clear()
+        self._stops.clear()
+        self.total = 0
+
     def add(self, start: int, stop: int) -> int:
         """Cover an interval; how many of its bytes were not covered before.
 
