@@ -143,6 +143,7 @@ class Mutations:
             f"Authorization: {LOGIN}",
             "Authorization: Basic Ym9iOmJ1aWxkZXI=",
             "Range: bytes=0-3",
+            "Range: bytes=3-5,0-1,-2",
             "Accept: application/vnd.oci.image.manifest.v1+json",
             'If-None-Match: "x"',
             "Accept-Encoding: gzip",

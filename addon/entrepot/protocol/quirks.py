@@ -91,7 +91,7 @@ REGISTRIES = (
     Quirk(
         "public.ecr.aws",
         "answers every HEAD of a blob with 401, whatever the token: a blob is asked for by GET of"
-        " its first byte, and a refused HEAD takes nothing away",
+        " its first byte, for who asks by HEAD too, and a refused HEAD takes nothing away",
         "https://github.com/aws/containers-roadmap/issues/2671",
         "test_a_registry_that_refuses_every_head_of_a_blob_refuses_nobody",
     ),
@@ -221,7 +221,8 @@ CLIENTS = (
     ),
     Quirk(
         "containerd 2, the kubelet",
-        "fetch a blob by parallel ranges: each byte comes from upstream once",
+        "fetch a blob by parallel ranges, and ask for manifests by `bytes=0-`: each byte comes from"
+        " upstream once, and a part of a manifest is cut out of the whole",
         "seen with containerd 2.4",
         "test_a_kubelets_pull_by_parallel_ranges_fetches_each_blob_once",
     ),
