@@ -91,7 +91,7 @@ REGISTRIES = (
     Quirk(
         "public.ecr.aws",
         "answers every HEAD of a blob with 401, whatever the token: a blob is asked for by GET of"
-        " its first byte, and a refused HEAD takes nothing away",
+        " its first byte, for who asks by HEAD too, and a refused HEAD takes nothing away",
         "https://github.com/aws/containers-roadmap/issues/2671",
         "test_a_registry_that_refuses_every_head_of_a_blob_refuses_nobody",
     ),
@@ -221,15 +221,18 @@ CLIENTS = (
     ),
     Quirk(
         "containerd 2, the kubelet",
-        "fetch a blob by parallel ranges: each byte comes from upstream once",
+        "fetch a blob by parallel ranges, and ask for manifests by `bytes=0-`: each byte comes from"
+        " upstream once, and a part of a manifest is cut out of the whole",
         "seen with containerd 2.4",
         "test_a_kubelets_pull_by_parallel_ranges_fetches_each_blob_once",
     ),
     Quirk(
         "podman, for zstd:chunked",
-        "asks for many ranges at once: it gets the whole, which it takes",
-        "RFC 9110 section 14.2; seen with podman 5.4",
-        "test_a_range_we_do_not_do_is_ignored",
+        "asks for up to 1,024 ranges at once, and takes the parts for them one by one: each range"
+        " gets a part of its own, in the order asked, where they touch or overlap too",
+        "https://github.com/containers/image/blob/main/docker/docker_image_src.go"
+        " (handle206Response), and chunked/storage_linux.go of containers/storage",
+        "test_a_thousand_ranges_are_a_thousand_parts",
     ),
     Quirk(
         "docker and other programs in Go",
