@@ -167,7 +167,7 @@ class Content:
         if exchange.request.method == "HEAD" and self.head_status:
             exchange.send(self.head_status)
             return
-        wanted = self._range(exchange.request.range)
+        wanted = self.wanted(exchange.request.range)
         start, end = wanted or (0, len(self.body))
         if start >= len(self.body) > 0:
             exchange.send(416, headers={"Content-Range": f"bytes */{len(self.body)}"})
@@ -177,7 +177,8 @@ class Content:
         if exchange.request.method != "HEAD":
             self._send_body(exchange, self.body[start:end])
 
-    def _range(self, header: str | None) -> tuple[int, int] | None:
+    def wanted(self, header: str | None) -> tuple[int, int] | None:
+        """Which bytes a Range asks for, from where up to where; None for all."""
         wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", header or "")
         if not (self.ranges and wanted and any(wanted.groups())):
             return None
