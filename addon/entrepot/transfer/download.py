@@ -26,6 +26,7 @@ from entrepot.transfer.digest_verification import fits
 from entrepot.transfer.errors import DownloadError, GaveWay, MismatchError
 from entrepot.transfer.filling.filler import Filling
 from entrepot.transfer.filling.lead import Fill, Lead
+from entrepot.transfer.filling.reservations import Reservations
 from entrepot.transfer.filling.running_hash import RunningHash
 from entrepot.transfer.filling.segments import Segment, Segments
 from entrepot.transfer.filling.source import Source, first_offset, whole_size
@@ -89,6 +90,7 @@ class Download:
         self._segments = Segments(self.file.covered)
         self._filling = Filling(
             self.file,
+            Reservations(self.file),
             self._segments,
             self._check,
             self._stopped,

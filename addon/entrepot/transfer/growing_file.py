@@ -7,12 +7,9 @@ wake them from their threads, and those alone whose bytes are there.
 """
 
 import asyncio
-import contextlib
 import os
 import threading
-from bisect import bisect_left, insort
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
@@ -21,6 +18,7 @@ from entrepot.storage.partials.map_file import discard, forget_map
 from entrepot.storage.partials.partial_map import PartialMap, covered_by
 from entrepot.transfer.bodies import FileBody
 from entrepot.transfer.errors import DownloadError, GaveWay, MismatchError, StorageLostError
+from entrepot.transfer.waiters import Waiters
 
 _GATHER_SECONDS = 0.005
 """How long a follower waits for a chunk to fill: one costs the loop the same whatever its size."""
@@ -32,18 +30,6 @@ class State(Enum):
     RUNNING = auto()
     VERIFIED = auto()
     FAILED = auto()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiter:
-    byte: int
-    """The offset that it waits for."""
-    early: bool
-    future: "asyncio.Future[None]"
-
-
-def _byte(waiter: _Waiter) -> int:
-    return waiter.byte
 
 
 class GrowingFile:
@@ -64,11 +50,7 @@ class GrowingFile:
         self.changed = threading.Condition()
         self.on_wait: Callable[[int, int | None, bool], None] = lambda *_: None
         """Hears on the loop from where up to where a client waits, and whether for just a part."""
-        self._loop = loop
-        self._waiting: list[_Waiter] = []
-        """By the byte that each waits for."""
-        self._settling: list[asyncio.Future[None]] = []
-        self._woken: list[tuple[asyncio.Future[None], BodyError | None]] = []
+        self._waiters = Waiters(loop, self.changed)
         self._followers: set[int] = set()
         self._whole: set[int] = set()
         """Those that read to the end."""
@@ -116,7 +98,7 @@ class GrowingFile:
             with self.changed:
                 self._writers -= 1
                 self.covered.add(offset, at)
-                self._wake_between(offset, at)
+                self._waiters.wake_between(offset, at)
                 if self._is_shut:
                     self.changed.notify_all()
 
@@ -157,18 +139,12 @@ class GrowingFile:
         with self.changed:
             self.error = error
             self.state = State.VERIFIED if error is None else State.FAILED
-            futures = [*(waiter.future for waiter in self._waiting), *self._settling]
-            self._waiting, self._settling = [], []
-            self._wake_soon([(future, None) for future in futures])
+            self._waiters.wake_all()
 
     def fail(self, start: int, stop: int, error: BodyError) -> None:
         """Cut those who wait for just a part in between: it cannot be had."""
         with self.changed:
-            waiters = self._between(start, stop)
-            for waiter in waiters:
-                if not waiter.early:
-                    insort(self._waiting, waiter, key=_byte)
-            self._wake_soon([(one.future, error) for one in waiters if one.early])
+            self._waiters.fail(start, stop, error)
 
     def sync(self) -> None:
         """Have the kernel put the bytes on the disk. Raises OSError."""
@@ -265,22 +241,16 @@ class GrowingFile:
         """What is done when there is more to read. Under the lock."""
         if self.state is State.FAILED:
             raise self._cut()
-        future: asyncio.Future[None] = self._loop.create_future()
-        byte = self.covered.end_from(offset) if stop is None else offset
         if not early and stop is not None and offset >= stop - 1:
-            self._settling.append(future)
-        else:
-            insort(self._waiting, _Waiter(byte, early, future), key=_byte)
-        return future
+            return self._waiters.until_settled()
+        byte = self.covered.end_from(offset) if stop is None else offset
+        return self._waiters.until_there(byte, early=early)
 
     async def settled(self) -> None:
         """Wait until it is known how the download ends. Raises as :meth:`readable_end`."""
         with self.changed:
-            if self.state is State.RUNNING:
-                future: asyncio.Future[None] = self._loop.create_future()
-                self._settling.append(future)
-            else:
-                future = None
+            is_running = self.state is State.RUNNING
+            future = self._waiters.until_settled() if is_running else None
         if future is not None:
             self._follow_to_end(id(future))
             try:
@@ -297,36 +267,3 @@ class GrowingFile:
         if isinstance(self.error, GaveWay):
             return StorageLostError(str(self.error))
         return BodyError(str(self.error))
-
-    # Waking, under the lock
-
-    def _between(self, start: int, stop: int) -> list[_Waiter]:
-        first = bisect_left(self._waiting, start, key=_byte)
-        last = bisect_left(self._waiting, stop, key=_byte)
-        found, self._waiting[first:last] = self._waiting[first:last], []
-        return found
-
-    def _wake_between(self, start: int, stop: int) -> None:
-        if self._waiting:
-            self._wake_soon([(one.future, None) for one in self._between(start, stop)])
-
-    def _wake_soon(self, futures: "list[tuple[asyncio.Future[None], BodyError | None]]") -> None:
-        """Wake these; one call is enough for all that was written before it ran."""
-        if not futures:
-            return
-        is_waking = bool(self._woken)
-        self._woken += futures
-        if not is_waking:
-            with contextlib.suppress(RuntimeError):  # the loop has ended before the thread
-                self._loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
-        with self.changed:
-            woken, self._woken = self._woken, []
-        for future, error in woken:
-            if future.done():
-                continue
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)

@@ -18,7 +18,7 @@ from entrepot.protocol.messages import Answer, Request
 from entrepot.pull.authorization import Authorization
 from entrepot.pull.blobs.blob_source import BlobSource, range_from
 from entrepot.pull.blobs.commit import Commit
-from entrepot.pull.blobs.first_part import first_part, fits_part
+from entrepot.pull.blobs.first_part import first_part, fits_part, is_beyond
 from entrepot.pull.blobs.unstored import Unstored
 from entrepot.pull.pull import Key, Pull
 from entrepot.storage.capacity.download_claims import Fit
@@ -114,7 +114,7 @@ class FetchStart:
         gateway = self._context.gateway
         options = AskOptions(extra=(part,), downgrade=True)
         reply = await gateway.send_patiently(pull.request, options)
-        if reply.status == 416 and download.file.written:
+        if reply.status == 416 and download.file.written and not is_beyond(part, download.file):
             reply.close()  # what is here may be longer than the blob
             download.file.restart()
             return await self._get(pull, download)

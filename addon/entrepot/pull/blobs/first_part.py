@@ -28,13 +28,24 @@ def first_part(request: Request, digest: Digest, file: GrowingFile) -> Field | N
         return _field(first)
     if first.last is None:
         return _missing(file, first.first, first.first + _AHEAD) if first.first else None
-    return _missing(file, first.first, max(first.last + 1, first.first + JOINED))
+    return _missing(file, first.first, first.last + 1)
 
 
 def _missing(file: GrowingFile, start: int, stop: int) -> Field:
+    """The first gap of what is wanted, with what is read ahead to it if that begins it."""
     with file.changed:
         gap = next(file.covered.gaps(start, stop), None)
-    return _field(ByteRange(start, start) if gap is None else ByteRange(gap[0], gap[1] - 1))
+        if gap is None:
+            return _field(ByteRange(start, start))
+        end = max(gap[1], file.covered.gap_end(gap[0], start + JOINED))
+    return _field(ByteRange(gap[0], end - 1))
+
+
+def is_beyond(part: Field, file: GrowingFile) -> bool:
+    """Whether it begins behind all that is here: a refusal of it says nothing of that."""
+    wanted = RangeSet.parse(part[1])
+    start = None if wanted is None else wanted.ranges[0].first
+    return start is not None and start >= file.covered.end
 
 
 def _field(part: ByteRange) -> Field:

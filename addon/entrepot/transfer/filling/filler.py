@@ -13,6 +13,7 @@ from entrepot.http_client.errors import UpstreamError
 from entrepot.http_client.response import Reply
 from entrepot.protocol.statuses import TRANSIENT_WHILE_FETCHING
 from entrepot.transfer.errors import DownloadError, MismatchError
+from entrepot.transfer.filling.reservations import Reservations
 from entrepot.transfer.filling.segments import Segment, Segments
 from entrepot.transfer.filling.source import end_of, first_offset
 from entrepot.transfer.growing_file import GrowingFile
@@ -31,6 +32,7 @@ class Filling:
     """What all connections of one download share."""
 
     file: GrowingFile
+    reservations: Reservations
     segments: Segments
     check: Callable[[], None]
     """Raises where the download is to end, as it does once ``stopped`` is set."""
@@ -134,11 +136,13 @@ class Filler:
                 raise DownloadError("upstream sent a part of something else")
         while True:
             filling.check()
-            data = self._reader(reply, _READ)
+            data = memoryview(self._reader(reply, _READ))
+            filling.count(len(data))
+            if end is not None:
+                data = data[: end - at]  # what is beyond has no place
             if not data:
                 return self._ended(segment)
-            filling.count(len(data))
-            self._put(at, memoryview(data))
+            self._put(at, data)
             at += len(data)
             with filling.file.changed:
                 goes_on = filling.segments.advance(segment, at, end)
@@ -165,14 +169,11 @@ class Filler:
         if size is not None and end > size:
             raise MismatchError("upstream sent more than it announced")
         while data:
-            with filling.file.changed:
-                here = min(end, filling.segments.covered.end_from(at))
-                free = filling.segments.covered.gap_end(at, end)
-            count = max(here, free) - at
-            part = data[:count]
-            if here > at:
-                if filling.file.read_back(at, count) != part:
+            with filling.reservations.next(at, end) as reserved:
+                count = reserved.stop - at
+                part = data[:count]
+                if not reserved.is_here:
+                    filling.take(at, part)
+                elif filling.file.read_back(at, count) != part:
                     raise MismatchError("upstream sent other bytes when asked again")
-            else:
-                filling.take(at, part)
             data, at = data[count:], at + count
