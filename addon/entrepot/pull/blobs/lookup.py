@@ -15,6 +15,7 @@ from entrepot.protocol import cache_status
 from entrepot.protocol.messages import Answer, upstream_error
 from entrepot.protocol.statuses import TRANSIENT
 from entrepot.pull.authorization import Authorization, Evidence
+from entrepot.pull.blobs.addresses import Addresses
 from entrepot.pull.blobs.answers import BlobAnswers, drop
 from entrepot.pull.blobs.fetches import Fetches
 from entrepot.pull.blobs.rehash_before_serving import Integrity
@@ -45,9 +46,15 @@ class BlobLookup:
     """Answers GET and HEAD of blobs."""
 
     def __init__(
-        self, context: Context, authorization: Authorization, fetches: Fetches, stale: StaleIfError
+        self,
+        context: Context,
+        authorization: Authorization,
+        fetches: Fetches,
+        stale: StaleIfError,
+        addresses: Addresses,
     ) -> None:
         self._context = context
+        self._addresses = addresses
         self._authorization = authorization
         self._fetches = fetches
         self._stale = stale
@@ -193,8 +200,11 @@ class BlobLookup:
         here = (found is not None and found.linked) or (
             download is not None and pull.repository in download.repositories
         )
+        size = found.size if found is not None else download.file.size if download else None
         return here and (
-            self._authorization.is_granted(pull) or self._fetches.has_pending_grant(pull)
+            self._authorization.is_granted(pull)
+            or self._fetches.has_pending_grant(pull)
+            or self._addresses.allows(pull, size)
         )
 
     async def _ask(self, pull: Pull, found: StoredBlob | None) -> Evidence | Answer | None:
