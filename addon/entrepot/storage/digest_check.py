@@ -42,3 +42,31 @@ def damage_of(
     except OSError as error:
         return storage_reason(error)
     return None if hasher.hexdigest() == digest.hex else MISMATCH
+
+
+class DigestCheck:
+    """A verification in steps: of a blob of 400 GB it takes minutes."""
+
+    def __init__(self, digest: Digest) -> None:
+        self._digest = digest
+        self._hasher = digest.hasher()
+        self.offset = 0
+        """How many bytes were hashed."""
+        self.damage: str | None = None
+        """What is wrong with them; known at the end."""
+
+    def advance(self, file: int, is_enough: Callable[[], bool]) -> bool:
+        """Hash some of an open file, at least a MiB; whether that was the end of it."""
+        view = memoryview(bytearray(_CHUNK))
+        try:
+            while count := os.preadv(file, [view], self.offset):
+                self._hasher.update(view[:count])
+                self.offset += count
+                if is_enough():
+                    return False
+        except OSError as error:
+            self.damage = storage_reason(error)
+        else:
+            same = self._hasher.hexdigest() == self._digest.hex
+            self.damage = None if same else MISMATCH
+        return True

@@ -4,16 +4,19 @@ Where the disk gives up in the middle of a transfer, the reader goes on with ups
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
 from entrepot.protocol import cache_status
 from entrepot.protocol.cache_status import CacheStatus
+from entrepot.protocol.headers import ByteRange
 from entrepot.protocol.messages import Answer, Body, BodyError, Request, upstream_error
 from entrepot.pull.pull import Pull
 from entrepot.storage.blobs import StoredBlob
 from entrepot.transfer.bodies import ContinuedBody, FileBody
 from entrepot.transfer.download import Download
+from entrepot.transfer.held_back import HeldBackBody
 from entrepot.transfer.range_answers import Content, content_answer, wants_part
 from entrepot.upstream.context import Context
 from entrepot.upstream.gateway import AskOptions
@@ -38,6 +41,8 @@ class BlobAnswers:
         answer = content_answer(pull.request, content, how, ranges=True)
         if isinstance(answer.content, bytes):
             drop(found)
+        elif found.verdict is not None and (answer.status == 200 or not in_parts(pull.request)):
+            return replace(answer, content=HeldBackBody(answer.content, found.verdict))
         return answer
 
     async def follow(
@@ -101,6 +106,18 @@ def _needs_the_end(request: Request, size: int | None) -> bool:
     """
     conditional = request.value("If-None-Match") is not None
     return conditional or size == 0 or (size is None and wants_part(request))
+
+
+def in_parts(request: Request) -> bool:
+    """Whether a request is for parts alone, none of them the rest: `bytes=0-9`, `bytes=-9,20-29`.
+
+    Who asks so puts a blob together by itself, and verifies it then.
+    """
+    value = request.value("Range") or ""
+    wanted = ByteRange.parse(value)
+    if wanted is None:
+        return "," in value
+    return wanted.first is None or wanted.last is not None
 
 
 def drop(found: StoredBlob | None) -> None:

@@ -16,7 +16,7 @@ from entrepot.protocol.messages import Answer, upstream_error
 from entrepot.protocol.statuses import TRANSIENT
 from entrepot.pull.authorization import Authorization, Evidence
 from entrepot.pull.blobs.addresses import Addresses
-from entrepot.pull.blobs.answers import BlobAnswers, drop
+from entrepot.pull.blobs.answers import BlobAnswers, drop, in_parts
 from entrepot.pull.blobs.fetches import Fetches
 from entrepot.pull.blobs.rehash_before_serving import Integrity
 from entrepot.pull.pull import Pull
@@ -103,7 +103,9 @@ class BlobLookup:
                 return self._answers.hit(pull, found, cache_status.UNCONFIRMED)
         elif not _is_doubtful(pull, found, search.evidence):
             return await self._serve(pull, found, search.evidence)
-        search.verified = await self._integrity.verified(found, pull.digest)
+        search.verified = await self._integrity.verified(
+            found, pull.digest, in_parts=in_parts(pull.request)
+        )
         search.damaged = search.verified is None
         self._expire(pull, search)
         return None
