@@ -6,9 +6,11 @@ blob again, marked in the query; to ask starts no fetch. What comes to such an a
 
 - asks as who was told it: the login that they showed is kept here, in memory, and is never part of
   the address. It is one client's (by its IP address), for one blob of one repository;
-- may be answered for 20 minutes by what the registry said when it was told, unless a refusal was
-  heard since: as long as registries sign such addresses for, since who fetches by parts cannot
-  show a new token. After that, or for what has to be fetched, the registry is asked with the login;
+- may be answered for a while by what the registry said when it was told, unless a refusal was heard
+  since, for who fetches by parts cannot show a new token: for 20 minutes where the registry itself
+  redirected to a content network, as long as such addresses are signed for at least; else for 5,
+  as any decision counts at most. After that, or for what has to be fetched, the registry is asked
+  with the login;
 - is what anybody may have, where nothing is known of the address: after a restart, or from another
   client.
 
@@ -21,6 +23,7 @@ import secrets
 from dataclasses import dataclass, replace
 
 from entrepot.auth.credentials import Credential
+from entrepot.auth.grants import LONGEST_DECISION_SECONDS
 from entrepot.bounded_map import BoundedMap
 from entrepot.http_client.errors import UpstreamError
 from entrepot.protocol import cache_status
@@ -35,7 +38,9 @@ from entrepot.upstream.context import Context
 
 PARAMETER = "entrepot-address"
 """The field of the query that marks such an address."""
-ALLOWED_SECONDS = 20 * 60.0
+SIGNED_SECONDS = 20 * 60.0
+"""For how long distribution signs an address of its store (the S3 driver's redirect); others do so
+for an hour or a day."""
 _ANYBODYS = "anybody"
 """The value of it where its client showed no login."""
 _MOST = 4096
@@ -118,10 +123,11 @@ class Addresses:
         told = self._told.get(pull.request.address or "")
         if told is None or told.evidence is None or not told.evidence.can_be(pull.digest, size):
             return False
+        seconds = SIGNED_SECONDS if told.evidence.elsewhere else LONGEST_DECISION_SECONDS
         evidence, where = told.evidence, (told.repository, told.digest, told.who.fingerprint)
         return (
             where == (pull.repository, pull.digest, pull.who.fingerprint)
-            and self._context.clock() - evidence.asked.at < ALLOWED_SECONDS
+            and self._context.clock() - evidence.asked.at < seconds
             and self._context.access.stands(pull.repository, pull.who, pull.digest, evidence.asked)
         )
 
