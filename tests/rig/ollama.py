@@ -5,7 +5,7 @@ Source: https://github.com/ollama/ollama at v0.32.15: `server/images.go` (`PullM
 tensors `x/transfer/download.go`. The same since v0.3.1 (July 2024) but for a 200 with a `Location`,
 which is taken since v0.3.10; the stall rule was 5 s before v0.5.8. What differs here: parts may be
 smaller, the login is the rig's Basic instead of a signature, and a token server on another host is
-asked too, as before v0.14.
+asked too, as before v0.14.3.
 """
 
 import hashlib

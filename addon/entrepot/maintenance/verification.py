@@ -16,19 +16,14 @@ from functools import partial as bind
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from entrepot.bounded_map import BoundedMap
 from entrepot.maintenance.low_priority_thread import LOWEST_PRIORITY
 from entrepot.protocol.identifiers import Digest
-from entrepot.storage.digest_check import MISMATCH, DigestCheck
+from entrepot.storage.digest_check import MISMATCH, DigestChecks
 from entrepot.storage.diskcache_db.resting_objects import Resting, StoredObject
 from entrepot.storage.store import Store
 
 _STEP_SECONDS = 1.0
-_MOST_BEGUN = 8
-"""Objects that are hashed in steps at once, for as many who ask."""
 T = TypeVar("T")
-_State = tuple[int, int, int, int]
-"""Of a file: what is hashed in steps must be the same at each."""
 
 
 class Turn(Protocol):
@@ -69,7 +64,7 @@ class Verification:
     def __init__(self, store: Store, turn: Turn) -> None:
         self._store = store
         self._turn = turn
-        self._begun: BoundedMap[tuple[StoredObject, _State], DigestCheck] = BoundedMap(_MOST_BEGUN)
+        self._checks = DigestChecks()
 
     def step(self, objects: Sequence[StoredObject], seconds: float = _STEP_SECONDS) -> Step:
         """Verify in order for so long; at least a part of one. Raises ``StoreError``."""
@@ -96,8 +91,12 @@ class Verification:
                 damage = _of_content(found, wanted.digest)
                 step.size += len(found.content)
             else:
-                check = self._advanced(wanted, found.file, step, hashing, until)
-                if check is None:
+                file, is_enough = found.file, lambda: time.monotonic() >= until
+                check = hashing.submit(
+                    self._checks.advance, file, wanted.digest, is_enough
+                ).result()
+                step.size += check.step
+                if not check.is_whole:
                     return False
                 damage = check.damage
             if damage is not None:
@@ -109,19 +108,6 @@ class Verification:
             if found.file is not None:
                 os.close(found.file)
         return True
-
-    def _advanced(
-        self, wanted: StoredObject, file: int, step: Step, hashing: Executor, until: float
-    ) -> DigestCheck | None:
-        """Hash a file, or go on with it; None where it is not at its end yet."""
-        key = wanted, _state(os.fstat(file))
-        check = self._begun.pop(key) or DigestCheck(wanted.digest)
-        before, is_enough = check.offset, lambda: time.monotonic() >= until
-        whole = hashing.submit(check.advance, file, is_enough).result()
-        step.size += check.offset - before
-        if not whole:
-            self._begun.put(key, check)
-        return check if whole else None
 
     def _set_aside(self, wanted: StoredObject, found: Resting | None, reason: str) -> Damaged:
         images = self._store.inventory.images_with(wanted.key)
@@ -136,7 +122,3 @@ def _become_lowest() -> None:
 def _of_content(found: Resting, digest: Digest) -> str | None:
     same = Digest.of(found.content, digest.algorithm) == digest
     return None if same else MISMATCH
-
-
-def _state(of: os.stat_result) -> _State:
-    return of.st_ino, of.st_size, of.st_mtime_ns, of.st_ctime_ns

@@ -44,6 +44,8 @@ for an hour or a day."""
 _ANYBODYS = "anybody"
 """The value of it where its client showed no login."""
 _MOST = 4096
+_KEPT_SECONDS = 24 * 3600.0
+"""How long a login is kept for an address; a pull goes on with a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class _Told:
     digest: Digest
     who: Credential
     evidence: Evidence | None
+    at: float
 
 
 class Addresses:
@@ -102,8 +105,8 @@ class Addresses:
                 return outcome
             evidence = outcome
         where = self._location(pull, evidence)
-        fields: Fields = (("Content-Length", "0"), API_VERSION, cache_status.ADDRESS)
-        return Answer(307, (*where, *fields))
+        fields: Fields = (("Content-Length", "0"), ("Cache-Control", "no-store"), API_VERSION)
+        return Answer(307, (*where, *fields, cache_status.ADDRESS))
 
     def completed(self, pull: Pull, answer: Answer) -> Answer:
         """An answer to a request for a blob, as a client needs it that fetches it by parts."""
@@ -159,12 +162,20 @@ class Addresses:
                 pull.digest,
                 pull.who,
                 evidence,
+                self._context.clock(),
             )
+            self._forget_old()
             self._told.put(address, told)
         target = request.received or request.target
         mark = f"{'&' if '?' in target else '?'}{PARAMETER}={address}"
         host = _respelt(request)
         return (("Location", f"//{host}{target}{mark}" if host else f"{target}{mark}"),)
+
+    def _forget_old(self) -> None:
+        while (oldest := self._told.oldest()) is not None:
+            if self._context.clock() - oldest[1].at < _KEPT_SECONDS:
+                return
+            self._told.pop(oldest[0])
 
     def _login(self, pull: Pull) -> Fields:
         return tuple(identity_fields(pull.request)) if pull.request.account is None else ()
