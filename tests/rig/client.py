@@ -275,7 +275,7 @@ class RedirectedClient(Client):
 
     def connect(self, host: str, port: int = 443) -> socket.socket:
         """Return a connection to the host's address."""
-        return self._network.connect(self._addresses[host], port)
+        return self._network.connect(self._addresses[host.lower()], port)
 
 
 def basic(account: str, password: str) -> str:
