@@ -138,12 +138,17 @@ def test_a_refusal_ends_an_address(client: Client, faults: FaultServer) -> None:
 def test_ollama_goes_on_after_it_was_killed(
     entrepot: Entrepot, client: Client, upstreams: Upstreams, model: Image, folder: Path
 ) -> None:
-    """It asks for no size then, but where the blob is, and for what its parts lack."""
+    """It asks for no size then, but where the blob is, and for what its parts lack.
+
+    Also where the proxy was killed with it.
+    """
     upstreams.push(model, "registry.example.test/secret/killed:7b")
     login = basic("alice", "wonderland")
     killed = puller(client, folder / "same", basic=login, die_after=5 * MIB)
     with pytest.raises(Killed):
         killed.pull(TOKENS, "secret/killed", "7b")
+    entrepot.kill9()
+    entrepot.start()
     again = puller(client, folder / "same", basic=login)
     assert_pulled(model, again.pull(TOKENS, "secret/killed", "7b"))
     assert again.requested[-1][2] == 206
