@@ -7,6 +7,7 @@ upstream where the disk fails.
 
 import asyncio
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -58,10 +59,10 @@ class FileBody:
             growth.add_follower(id(self))
 
     def part(self, start: int, stop: int | None) -> "FileBody":
-        """Narrow a body that was not read yet to a stretch of its file."""
-        self._position, self._stop = start, stop
-        self.size = None if stop is None else stop - start
-        return self
+        """Another stretch of the same file, whatever becomes of this one. Raises OSError."""
+        if self._file is None:
+            raise OSError(errno.EBADF, "it was closed")
+        return FileBody(os.dup(self._file), start, stop, self._growth)
 
     async def read(self, most: int = CHUNK) -> bytes:
         """The next bytes; see ``messages.Body``."""

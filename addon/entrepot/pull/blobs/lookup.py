@@ -12,20 +12,21 @@ from dataclasses import dataclass, replace
 from entrepot.events.counters import Counter
 from entrepot.http_client.errors import UpstreamError
 from entrepot.protocol import cache_status
-from entrepot.protocol.messages import Answer, upstream_error
+from entrepot.protocol.messages import Answer
 from entrepot.protocol.statuses import TRANSIENT
 from entrepot.pull.authorization import Authorization, Evidence
 from entrepot.pull.blobs.addresses import Addresses
-from entrepot.pull.blobs.answers import BlobAnswers, drop, in_parts
+from entrepot.pull.blobs.answers import BlobAnswers, drop
 from entrepot.pull.blobs.fetches import Fetches
+from entrepot.pull.blobs.head import BlobHead
 from entrepot.pull.blobs.rehash_before_serving import Integrity
 from entrepot.pull.pull import Pull
 from entrepot.pull.stale import StaleIfError
 from entrepot.storage.blobs import StoredBlob
 from entrepot.transfer.download import Download
 from entrepot.transfer.growing_file import State
+from entrepot.transfer.range_answers import wanted_ranges
 from entrepot.upstream.context import Context
-from entrepot.upstream.redirected_answers import is_elsewhere, is_page
 
 _ASKED = "held, and the registry was asked whether this client may have it"
 
@@ -60,6 +61,7 @@ class BlobLookup:
         self._stale = stale
         self._integrity = Integrity(context)
         self._answers = BlobAnswers(context)
+        self._head = BlobHead(context, authorization)
 
     async def answer(self, pull: Pull) -> Answer:
         """Answer a request for a blob. Raises ``UpstreamError``.
@@ -103,9 +105,9 @@ class BlobLookup:
                 return self._answers.hit(pull, found, cache_status.UNCONFIRMED)
         elif not _is_doubtful(pull, found, search.evidence):
             return await self._serve(pull, found, search.evidence)
-        search.verified = await self._integrity.verified(
-            found, pull.digest, in_parts=in_parts(pull.request)
-        )
+        wanted = wanted_ranges(pull.request, pull.digest)
+        in_parts = wanted is not None and wanted.is_bounded
+        search.verified = await self._integrity.verified(found, pull.digest, in_parts=in_parts)
         search.damaged = search.verified is None
         self._expire(pull, search)
         return None
@@ -120,7 +122,7 @@ class BlobLookup:
         drop(found)
         self._context.access.deny(pull.repository, pull.who)
         if pull.request.method == "HEAD":
-            return await self._head(pull)
+            return await self._head.answer(pull)
         return await self._fetches.unstored.answer(pull)
 
     # What is on its way, or not here
@@ -132,7 +134,7 @@ class BlobLookup:
         """
         request, fetches = pull.request, self._fetches
         if request.method == "HEAD":
-            return await self._head(pull)
+            return await self._head.answer(pull)
         if not fetches.has(pull.key):
             if fetches.ended == ended:
                 return await self._miss(pull)
@@ -178,21 +180,6 @@ class BlobLookup:
         return await self._answers.follow(
             pull.request, begun.download, begun.opened, cache_status.COLLAPSED
         )
-
-    async def _head(self, pull: Pull) -> Answer:
-        """Upstream's own answer: nothing is here that could be one."""
-        request, authorization = pull.request, self._authorization
-        asked = authorization.asked_now()
-        reply = await self._context.gateway.send_patiently(request)
-        if reply.status != 200:  # as public.ecr.aws answers every HEAD of a blob
-            await authorization.revoke(pull, reply, for_all=False)
-        elif is_elsewhere(request, reply) and is_page(reply.headers):
-            reply.close()
-            reason = "it sends to a web page, not to the blob"
-            return upstream_error(502, "UNAVAILABLE", request.origin, reason)
-        elif Evidence.of(reply, asked).is_named(pull.digest):
-            await authorization.grant(pull, asked)
-        return await self._context.relay.answer(request, reply)
 
     # Who may have it
 

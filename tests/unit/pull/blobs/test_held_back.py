@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from entrepot.protocol.messages import BodyError
+from entrepot.pull.blobs.held_back import HeldBackBody
 from entrepot.transfer.bodies import FileBody
-from entrepot.transfer.held_back import HeldBackBody
 from rig.bodies import drain
 
 DATA = bytes(range(256)) * 8
