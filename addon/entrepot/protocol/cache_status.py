@@ -78,6 +78,12 @@ COLLAPSED = _status(
     "another client's fetch was running: this answer follows it",
     "another client's fetch was under way",
 )
+RANGE = _status(
+    "fwd=miss; detail=range",
+    "a part, fetched ahead of the rest: the registry's own bytes as they come, which the client"
+    " verifies by itself",
+    "not held yet; what is asked for is fetched first",
+)
 UNSTORED = _status(
     "fwd=miss; detail=unstored",
     "verified and sent, but there was no room to store it",

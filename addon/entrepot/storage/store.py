@@ -55,7 +55,7 @@ from entrepot.storage.errors import Health, StoreError, guarded, storage_reason
 from entrepot.storage.inventory.inventory import Inventory
 from entrepot.storage.known_registries import KnownHosts
 from entrepot.storage.manifests import Manifests
-from entrepot.storage.partial_files import PartialFiles
+from entrepot.storage.partials.partial_files import PartialFiles
 from entrepot.storage.past_grants import PastDecisions
 from entrepot.storage.repository_links import RepositoryLinks
 from entrepot.storage.startup import clean_shutdown, data_folder
