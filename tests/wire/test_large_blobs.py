@@ -193,3 +193,43 @@ def test_a_large_blob_from_end_to_end(
             left -= len(block)
     assert (left, planted.rehashed()) == (0, 1)
     assert planted.file.stat().st_blocks == 0
+
+
+def test_a_large_download_goes_on_at_once(
+    start_entrepot: "StartEntrepot", faults: FaultServer, pytestconfig: pytest.Config
+) -> None:
+    """What an earlier process left is hashed while the rest comes, not before the first byte."""
+    gib = pytestconfig.getoption("--large-blob")
+    if not gib:
+        pytest.skip("it takes as much disk, up to 8 GiB: --large-blob 8 does it")
+    left = int(min(gib, 8) * GIB)
+    size = left + (1 << 20)
+    began = time.monotonic()
+    digest = Digest.parse(digest_of_zeros(size))
+    hashing = time.monotonic() - began
+    proxy = start_entrepot(size=LIMIT)
+    proxy.terminate()
+    store = Store(proxy.data, 2**41, trims=False)
+    with store.partials.download(APP.origin, digest).open("wb") as file:
+        for _ in range(left >> 20):
+            file.write(bytes(1 << 20))
+    store.close()
+
+    def zeros(exchange: Exchange) -> None:
+        first, _, last = (exchange.request.range or "bytes=0-")[6:].partition("-")
+        start, stop = int(first), int(last or size - 1) + 1
+        span = f"bytes {start}-{stop - 1}/{size}"
+        exchange.start(206, {"Content-Range": span, "Content-Length": str(stop - start)})
+        exchange.write(bytes(stop - start))
+
+    path = f"/v2/models/blobs/{digest}"
+    faults.routes[path] = zeros
+    proxy.start()
+    with proxy.client().open("GET", FAULT + path) as stream:
+        began = time.monotonic()
+        assert stream.read(1 << 20) == bytes(1 << 20)
+        assert time.monotonic() - began < hashing / 2
+        came = 1 << 20
+        while block := stream.read_some(1 << 22):
+            came += len(block)
+    assert came == size
