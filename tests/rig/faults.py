@@ -178,9 +178,11 @@ class Content:
             self._send_body(exchange, self.body[start:end])
 
     def _range(self, header: str | None) -> tuple[int, int] | None:
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", header or "")
-        if not (self.ranges and wanted):
+        wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", header or "")
+        if not (self.ranges and wanted and any(wanted.groups())):
             return None
+        if not wanted[1]:
+            return max(0, len(self.body) - int(wanted[2])), len(self.body)
         last = int(wanted[2]) + 1 if wanted[2] else len(self.body)
         return int(wanted[1]), min(last, len(self.body))
 

@@ -86,11 +86,28 @@ def test_a_body_that_never_ends_is_cut(
     assert next_is_fetched(client, faults, path)
 
 
-@pytest.mark.parametrize("wanted", ["bytes=10-19", "bytes=0-0", f"bytes={MIB - 5}-", "bytes=-1"])
-def test_a_range_of_wrong_bytes_is_cut(client: Client, faults: FaultServer, wanted: str) -> None:
-    """Promise 1: a part of a blob is not whole before the blob is verified."""
+@pytest.mark.parametrize("wanted", ["bytes=0-", f"bytes={MIB - 5}-"])
+def test_what_resumes_a_transfer_of_wrong_bytes_is_cut(
+    client: Client, faults: FaultServer, wanted: str
+) -> None:
+    """Promise 1: the rest of a blob is not whole before the blob is verified."""
     path = blob(faults, Content(WRONG))
     assert is_cut(client, FAULT + path, {"Range": wanted})
+    assert next_is_fetched(client, faults, path)
+
+
+@pytest.mark.parametrize("wanted", ["bytes=10-19", "bytes=0-0", "bytes=-1"])
+def test_a_part_of_wrong_bytes_is_the_registrys_and_is_not_kept(
+    entrepot: Entrepot, client: Client, faults: FaultServer, wanted: str
+) -> None:
+    """Who asks for a part verifies by itself; what it is a part of is never stored."""
+    path = blob(faults, Content(WRONG))
+    answer = client.get(FAULT + path, {"Range": wanted})
+    assert answer.cache_status == "entrepot; fwd=miss; detail=range"
+    assert answer.body in WRONG
+    eventually(lambda: entrepot.counter("digest_mismatched") == 1, within=10, what="counted")
+    assert entrepot.counter("blob_stored") == 0
+    assert list((entrepot.data / "partial").iterdir()) == []
     assert next_is_fetched(client, faults, path)
 
 

@@ -60,7 +60,7 @@ class LostBody:
 class NeverWhole:
     """A file that grows."""
 
-    async def readable_end(self, offset: int, stop: int | None, *, early: bool) -> int:
+    async def readable_end(self, offset: int, stop: int | None, *, early: bool) -> int:  # noqa: ARG002 a Growth's
         raise AssertionError((offset, stop))
 
     def add_follower(self, follower: int, *, early: bool) -> None:
