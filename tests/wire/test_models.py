@@ -47,8 +47,12 @@ def assert_pulled(model: Image, files: dict[str, Path]) -> None:
 def test_ollama_pulls_cold_and_warm(
     entrepot: Entrepot, client: Client, upstreams: Upstreams, model: Image, folder: Path
 ) -> None:
-    """It is sent to the proxy's own address of the blob, asks there for parts, and gets them."""
+    """It is sent to the proxy's own address of the blob, asks there for parts, and gets them.
+
+    Each byte crosses the line once.
+    """
     upstreams.push(model, "hub.example.test/library/llama:7b")
+    mark = upstreams.mark()
     cold = puller(client, folder / "cold")
     assert_pulled(model, cold.pull(HUB, "library/llama", "7b"))
     assert {url.host for url in cold.told} == {"HUB.EXAMPLE.TEST"}
@@ -58,6 +62,8 @@ def test_ollama_pulls_cold_and_warm(
     assert sum(largest.digest in url.target for _, url, _ in cold.requested) == 1 + 1 + 5
     assert cold.stalls == 0
     entrepot.await_stored(one.digest for one in model.blobs)
+    fetched = sum(one.bytes for one in upstreams.requests(mark) if one.kind == "blob")
+    assert fetched <= 1.01 * sum(one.size for one in model.blobs)
     mark = upstreams.mark()
     warm = puller(client, folder / "warm")
     assert_pulled(model, warm.pull(HUB, "library/llama", "7b"))
