@@ -60,6 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--page-images", type=int, help="how many images the page shows")
     group.addoption("--page-requests", type=int, default=80_000, help="how many it has on record")
     group.addoption("--model-examples", type=int, help="how many new histories of who gets what")
+    group.addoption("--large-blob", type=float, help="GiB of a blob that is sent and hashed whole")
     group.addoption(
         "--fault-table",
         metavar="FILE",

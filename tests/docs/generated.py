@@ -15,7 +15,9 @@ from entrepot.config.options import OPTIONS, Option
 from entrepot.events.documentation import counters_table, markdown_table
 from entrepot.metrics.documentation import metrics_table
 from entrepot.protocol import cache_status
-from entrepot.protocol.quirks import CLIENTS, REGISTRIES, Quirk
+from entrepot.protocol.quirk_rows.quirk import Quirk
+from entrepot.protocol.quirk_rows.registries import REGISTRIES
+from entrepot.protocol.quirks import CLIENTS
 from test_layers import PACKAGE, ROOMS
 
 

@@ -171,7 +171,7 @@ class Client:
         host = parts.hostname or ""
         if parts.scheme == "http":
             connection = http.client.HTTPConnection(host, parts.port or 80, timeout=self._timeout)
-            connection.sock = self._dial()
+            connection.sock = self.dial()
         else:
             connection = http.client.HTTPConnection(host, parts.port or 443, timeout=self._timeout)
             connection.default_port = 443  # else Host gets ":443"
@@ -189,7 +189,7 @@ class Client:
 
     def connect(self, host: str, port: int = 443) -> socket.socket:
         """CONNECT to host:port and return the bare socket."""
-        raw = self._dial()
+        raw = self.dial()
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         lines = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
         if self._proxy_authorization:
@@ -212,7 +212,7 @@ class Client:
             raise ConnectRefusedError(int(words[1]) if len(words) > 1 else 0, answer)
         return raw
 
-    def _dial(self) -> socket.socket:
+    def dial(self) -> socket.socket:
         return socket.create_connection(self._proxy, self._timeout, self._source)
 
     def certificate(self, host: str, port: int = 443) -> bytes:
@@ -259,7 +259,7 @@ class ClientWithin(Client):
         super().__init__(proxy_port, context)
         self._network = network
 
-    def _dial(self) -> socket.socket:
+    def dial(self) -> socket.socket:
         return self._network.connect(*self._proxy, self._timeout)
 
 
@@ -275,7 +275,7 @@ class RedirectedClient(Client):
 
     def connect(self, host: str, port: int = 443) -> socket.socket:
         """Return a connection to the host's address."""
-        return self._network.connect(self._addresses[host], port)
+        return self._network.connect(self._addresses[host.lower()], port)
 
 
 def basic(account: str, password: str) -> str:

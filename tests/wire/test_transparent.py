@@ -23,8 +23,10 @@ from rig.client import DirectClient, RedirectedClient, basic
 from rig.corporate import CorporateProxy
 from rig.faults import FaultServer, Gate, status
 from rig.gateway import OTHER_TRANSPARENT, TRANSPARENT, World
-from rig.images import ImageFactory
+from rig.images import MIB, ImageFactory
+from rig.models import ollama_model
 from rig.needs import need, need_root
+from rig.ollama import Ollama
 from rig.process import eventually
 from rig.proxy import Entrepot
 from rig.upstreams import WEB_BODY, Upstreams
@@ -133,6 +135,19 @@ def test_a_registry_is_cached(
         hit = Road.TRANSPARENT, layer.digest, Outcome.HIT, layer.size
         recorded = partial(is_recorded, entrepot, Filter(repository=repository), hit)
         eventually(recorded, within=30, what="the record of the hit")
+
+
+def test_ollama_pulls_on_the_transparent_road(
+    world: World, entrepot: Entrepot, upstreams: Upstreams, tmp_path: Path
+) -> None:
+    """It is sent to the same host in the other case, whose name it looks up and shows in TLS."""
+    model = ollama_model(tmp_path / "made", "transparent", 3 * MIB)
+    upstreams.push(model, f"{REGISTRY}/secret/transparent:1")
+    client = client_of(world, 4, entrepot.ca_pem)
+    ollama = Ollama(client, tmp_path / "pulled", basic("alice", "wonderland"), least_part=MIB)
+    files = ollama.pull(f"https://{REGISTRY}", "secret/transparent", "1")
+    assert {url.host for url in ollama.told} == {REGISTRY.upper()}
+    assert files[model.layers[0].digest].read_bytes() == model.layers[0].read()
 
 
 def is_recorded(entrepot: Entrepot, wanted: Filter, said: tuple[Road, str, Outcome, int]) -> bool:

@@ -10,6 +10,7 @@ Whom imported content was given to is the administrator's word: to anybody, or t
 import base64
 import os
 import stat
+import time
 from collections.abc import Mapping
 from functools import partial as bind
 from pathlib import Path
@@ -24,11 +25,13 @@ from entrepot.protocol.account import ANYONE
 from entrepot.protocol.identifiers import Digest, Origin, Repository, Tag
 from entrepot.protocol.image_names import registry_name
 from entrepot.protocol.manifests import MAX_SIZE
-from entrepot.storage.digest_check import damage_of
+from entrepot.storage.digest_check import DigestChecks
 from entrepot.storage.diskcache_db.resting_objects import Resting, StoredObject
 from entrepot.storage.inventory.images import InventoryError
 from entrepot.storage.store import Store
 
+_STEP_SECONDS = 20.0
+"""How long a request hashes; a blob of 400 GB takes several."""
 MOST_LOCATED = 20
 """Manifests have up to 4 MiB each."""
 
@@ -40,6 +43,7 @@ class Contents:
         self._store = store
         self._turn = turn
         self._events = events
+        self._checks = DigestChecks()
 
     # Export
 
@@ -65,23 +69,28 @@ class Contents:
     # Import
 
     def take_blob(self, request: Members) -> Document:
-        """Take in a blob: a file that an import has read, or one that is here already."""
+        """Take in a blob: a file that an import has read, or one that is here already.
+
+        ``more`` says that it is hashed yet, and that who asks is to ask again.
+        """
         repository, digest = _repository(request), _digest(request)
         media_type, given_to = members.text(request, "media_type"), _given_to(request)
         path = self._read(members.text(request, "file"), digest) if request.get("file") else None
+        if path is None and request.get("file"):
+            return {"more": True}
         take = bind(
             self._store.blobs.take_in, path, repository, digest, media_type, given_to=given_to
         )
         if not self._turn(take):
             raise InventoryError("no_room", f"{digest}: there is no room for it; see --size")
-        return {}
+        return {"more": False}
 
     def take_manifest(self, request: Members) -> Document:
         """Take in a manifest, whose bytes come with the request's file."""
         repository, digest = _repository(request), _digest(request)
         media_type, given_to = members.text(request, "media_type"), _given_to(request)
         path = self._read(members.text(request, "file"), digest)
-        if path.stat().st_size > MAX_SIZE:
+        if path is None or path.stat().st_size > MAX_SIZE:
             raise ValueError(f"expected a manifest of at most {MAX_SIZE} bytes")
         put = bind(
             self._store.manifests.put,
@@ -125,8 +134,11 @@ class Contents:
         )
         return {"name": name}
 
-    def _read(self, name: str, digest: Digest) -> Path:
-        """The path of a file that an import has read, once its bytes are known to be right."""
+    def _read(self, name: str, digest: Digest) -> Path | None:
+        """The path of a file that an import has read, once its bytes are known to be right.
+
+        None where they are not all hashed yet.
+        """
         path = self._store.partials.imported(name)
         try:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -135,11 +147,13 @@ class Contents:
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise ValueError(f"expected {name!r} to be a file")
-            if damage := damage_of(file, digest):
-                raise InventoryError("damaged", f"{digest}: {damage}")
+            until = time.monotonic() + _STEP_SECONDS
+            check = self._checks.advance(file, digest, lambda: time.monotonic() >= until)
+            if check.damage is not None:
+                raise InventoryError("damaged", f"{digest}: {check.damage}")
         finally:
             os.close(file)
-        return path
+        return path if check.is_whole else None
 
 
 def stored_object(said: Mapping[str, object]) -> StoredObject:

@@ -110,7 +110,8 @@ class Mirrors:
             self._context.events.log(Event.UPSTREAM_FAILED, path=request.path, reason=error)
             return unavailable(error, cache_status.MISS)
 
-    async def _answer(self, received: Request, mirror: Mirror) -> Answer:
+    async def _answer(self, arrived: Request, mirror: Mirror) -> Answer:
+        received = self._cache.settle(arrived)
         asked = self._addressed(received, mirror)
         registry, request, endpoint = asked.registry, asked.request, asked.endpoint
         if registry is None:
@@ -161,7 +162,13 @@ class Mirrors:
             raise _RefusedError(404, "NAME_UNKNOWN", message)
         if registry is not None and self._is_excluded(registry):
             raise _unreachable()
-        inner = replace(request, origin=registry or request.origin, path=path, query=query)
+        inner = replace(
+            request,
+            origin=registry or request.origin,
+            path=path,
+            query=query,
+            received=request.received or request.target,
+        )
         endpoint = parse_endpoint(request.method, path, query)
         return _Addressed(registry, inner, endpoint, named[0] if named else None)
 

@@ -1,6 +1,7 @@
 """Verification on demand: objects at rest are read and hashed when the administrator asks.
 
-In steps of about a second, so that who asks sees how far it is, and may leave. Hashing has a thread
+In steps of about a second, so that who asks sees how far it is, and may leave; of a large object a
+step hashes a part, and the next one goes on there. Hashing has a thread
 of the lowest priority, which the kernel's schedulers of disks respect too: pulls come first. The
 scrubber does the same from time to time (``scrubber``).
 """
@@ -17,7 +18,7 @@ from typing import Protocol, TypeVar
 
 from entrepot.maintenance.low_priority_thread import LOWEST_PRIORITY
 from entrepot.protocol.identifiers import Digest
-from entrepot.storage.digest_check import MISMATCH, damage_of
+from entrepot.storage.digest_check import MISMATCH, DigestChecks
 from entrepot.storage.diskcache_db.resting_objects import Resting, StoredObject
 from entrepot.storage.store import Store
 
@@ -45,7 +46,10 @@ class Damaged:
 
 @dataclass(slots=True)
 class Step:
-    """What came of the first ``done`` objects that were to be verified; ``size`` is in bytes."""
+    """What came of the first ``done`` objects that were to be verified; ``size`` is in bytes.
+
+    None is done where all was spent on a part of a large one: ask again.
+    """
 
     done: int = 0
     size: int = 0
@@ -60,30 +64,41 @@ class Verification:
     def __init__(self, store: Store, turn: Turn) -> None:
         self._store = store
         self._turn = turn
+        self._checks = DigestChecks()
 
     def step(self, objects: Sequence[StoredObject], seconds: float = _STEP_SECONDS) -> Step:
-        """Verify in order for so long; at least one. Raises ``StoreError``."""
+        """Verify in order for so long; at least a part of one. Raises ``StoreError``."""
         step, until = Step(), time.monotonic() + seconds
         with ThreadPoolExecutor(1, "verify", _become_lowest) as hashing:
             for one in objects:
-                self._verify(one, step, hashing)
-                step.done += 1
+                step.done += self._verify(one, step, hashing, until)
                 if time.monotonic() >= until:
                     break
         return step
 
-    def _verify(self, wanted: StoredObject, step: Step, hashing: Executor) -> None:
+    def _verify(self, wanted: StoredObject, step: Step, hashing: Executor, until: float) -> bool:
+        """Verify one object, or a part of it; whether it is done."""
         resting = self._store.resting
         found = self._turn(bind(resting.look, wanted))
         if found is None:
             step.gone += 1
-            return
+            return True
         if isinstance(found, str):
             step.damaged.append(self._set_aside(wanted, None, found))
-            return
+            return True
         try:
-            damage, size = hashing.submit(_damage, found, wanted.digest).result()
-            step.size += size
+            if found.file is None:
+                damage = _of_content(found, wanted.digest)
+                step.size += len(found.content)
+            else:
+                file, is_enough = found.file, lambda: time.monotonic() >= until
+                check = hashing.submit(
+                    self._checks.advance, file, wanted.digest, is_enough
+                ).result()
+                step.size += check.step
+                if not check.is_whole:
+                    return False
+                damage = check.damage
             if damage is not None:
                 step.damaged.append(self._set_aside(wanted, found, damage))
             elif found.file is not None and wanted.origin is None:
@@ -92,6 +107,7 @@ class Verification:
         finally:
             if found.file is not None:
                 os.close(found.file)
+        return True
 
     def _set_aside(self, wanted: StoredObject, found: Resting | None, reason: str) -> Damaged:
         images = self._store.inventory.images_with(wanted.key)
@@ -103,9 +119,6 @@ def _become_lowest() -> None:
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
 
 
-def _damage(found: Resting, digest: Digest) -> tuple[str | None, int]:
-    """What is wrong with an object, and how many bytes it has."""
-    if found.file is not None:
-        return damage_of(found.file, digest), os.fstat(found.file).st_size
+def _of_content(found: Resting, digest: Digest) -> str | None:
     same = Digest.of(found.content, digest.algorithm) == digest
-    return None if same else MISMATCH, len(found.content)
+    return None if same else MISMATCH

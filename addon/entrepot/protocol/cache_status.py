@@ -113,6 +113,12 @@ _MEANINGS[bypass("tags")[1]] = (
     "never cached: the detail is `ping`, `token`, `catalog`, `tags`, `referrers`, `upload`,"
     " `other`, or a `blob` or `manifest` that was written"
 )
+ADDRESS = _status(
+    "fwd=bypass; detail=address",
+    "a client that fetches blobs by parts asked where one is: it is told an address of the proxy's"
+    " own",
+    "it is told where to fetch the parts, and gets no byte of the blob",
+)
 
 ERROR = _status(
     "detail=error", "refused by the proxy itself, before anything was asked", "refused by the proxy"

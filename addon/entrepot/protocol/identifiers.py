@@ -17,7 +17,7 @@ _HEX = {
     "sha512": re.compile(r"[0-9a-f]{128}"),
 }
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_COMPONENT = r"[A-Za-z0-9]+(?:(?:\.|_|__|-+)[A-Za-z0-9]+)*"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _NAME_LENGTH = 255
 
@@ -113,7 +113,10 @@ def parse_reference(text: str) -> Reference:
 
 
 def is_repository_name(text: str) -> bool:
-    """Whether this is a `<name>` of the distribution-spec, of at most 255 characters."""
+    """Whether this is a `<name>` of the distribution-spec, of at most 255 characters.
+
+    Or one with upper-case letters, which registries of models have (``quirks``). Case counts.
+    """
     return len(text) <= _NAME_LENGTH and _NAME.fullmatch(text) is not None
 
 
@@ -255,7 +258,7 @@ class Repository:
     def __post_init__(self) -> None:
         if not is_repository_name(self.name):
             raise ValueError(
-                "expected a repository name: lower-case letters and digits, single separators "
+                "expected a repository name: letters and digits, single separators "
                 f"and '/', at most {_NAME_LENGTH} characters; got {self.name!r}"
             )
 

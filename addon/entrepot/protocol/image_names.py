@@ -45,8 +45,10 @@ class ImageName:
         if at:
             reference = Digest.parse(digest)
         is_prefix = path == "" or path.endswith("/")
-        if (is_prefix and reference is not None) or not (
-            path == "" or is_repository_name(path.removesuffix("/"))
+        if (
+            (is_prefix and reference is not None)
+            or not (path == "" or is_repository_name(path.removesuffix("/")))
+            or (registry == HUB_NAME and path != path.lower())
         ):
             raise ValueError(
                 f"expected an image: redis:7, HOST/NAME:TAG or HOST/NAME@DIGEST, got {text!r}"

@@ -69,6 +69,10 @@ class Request:
     to a question of their own."""
     reach: Reach | None = None
     """How far it may lead; None: as far as its client's word leads."""
+    received: str = field(default="", compare=False)
+    """The target as the client spelt it, where another was read out of it (on a mirror)."""
+    address: str | None = field(default=None, repr=False)
+    """The address of the proxy's own that it came to, if it did (``pull.blobs.addresses``)."""
 
     def values(self, name: str) -> list[str]:
         """Every value of the header field ``name``."""

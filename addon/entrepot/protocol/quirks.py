@@ -2,170 +2,18 @@
 
 Each row says who does what, where that is said or was seen, and which test proves that we cope. A
 name, a number or a pattern of a single one stands below the table and nowhere else; comments
-elsewhere may cite a row. A further quirk is a further row.
+elsewhere may cite a row. A further quirk is a further row: of a client here, of a registry in
+``quirk_rows``.
 """
 
 import re
-from dataclasses import dataclass
 
 from entrepot.protocol.identifiers import Origin
+from entrepot.protocol.quirk_rows.quirk import Quirk
+from entrepot.protocol.quirk_rows.registries import REGISTRIES
 
-
-@dataclass(frozen=True, slots=True)
-class Quirk:
-    """What somebody does otherwise."""
-
-    who: str
-    what: str
-    """What they do, and after the colon what is done about it."""
-    source: str
-    """Where that is said; "seen" is our own observation, "reported" that of others."""
-    test: str
-    """The function that proves that it is dealt with, anywhere in ``tests/``."""
-
-
-_DOCKER_DOCS = "https://docs.docker.com/docker-hub/usage/pulls/"
 _DISTRIBUTION = "https://distribution.github.io/distribution"
 _SEEN = "seen with dockerd 20.10 and 26.1, containerd 1.6 and 1.7, podman 4.3 and 5.4, skopeo 1.9"
-
-REGISTRIES = (
-    Quirk(
-        "Docker Hub",
-        "is called docker.io in image names and answers at registry-1.docker.io (index.docker.io"
-        " too): all of them are one registry in options, accounts and mirrors",
-        "https://github.com/distribution/reference/blob/main/normalize.go",
-        "test_a_registry_is_named_by_its_host",
-    ),
-    Quirk(
-        "Docker Hub",
-        "has its official images below `library/`, which clients say and their users do not: what"
-        " clients say counts",
-        "https://github.com/distribution/reference/blob/main/normalize.go",
-        "test_a_mirror_of_docker_hub_as_everybody_sets_one_up",
-    ),
-    Quirk(
-        "Docker Hub",
-        "is `https://index.docker.io/v1/` in docker's config.json: the same registry",
-        "https://docs.docker.com/reference/cli/docker/login/",
-        "test_a_key_names_a_registry",
-    ),
-    Quirk(
-        "Docker Hub",
-        "counts each GET of a manifest as a pull, but no HEAD: a tag is asked for by HEAD first",
-        _DOCKER_DOCS,
-        "test_a_known_tag_costs_a_head",
-    ),
-    Quirk(
-        "Docker Hub",
-        "says in fields of its own how many pulls are left, in a window of six hours: they are"
-        " shown, and no wait that it asks for counts for longer",
-        _DOCKER_DOCS,
-        "test_the_last_figures_are_kept",
-    ),
-    Quirk(
-        "Docker Hub",
-        "has its token server on another host, auth.docker.io: one registrable domain is one party",
-        f"{_DISTRIBUTION}/spec/auth/token/",
-        "test_docker_hub_and_its_token_server_are_one",
-    ),
-    Quirk(
-        "GitLab, self-hosted",
-        "has its token server on the git host, perhaps of another domain: `realm` of the account"
-        " names it, else it never sees the login",
-        "https://docs.gitlab.com/administration/packages/container_registry/",
-        "test_a_named_token_server_gets_the_login",
-    ),
-    Quirk(
-        "ghcr.io, ACR, gcr.io, mcr.microsoft.com, Nexus and others",
-        "are not known to say in `/v2/` what only a registry says: the well-known are not probed",
-        f"{_DISTRIBUTION}/spec/api/#api-version-check",
-        "test_well_known_registries_are_not_asked",
-    ),
-    Quirk(
-        "ghcr.io",
-        "answers 404 MANIFEST_UNKNOWN where `Accept` has not the type of what is there: what a tag"
-        " is counts by `Accept`, and a 404 is never cached",
-        "https://github.com/release-argus/Argus/issues/459",
-        "test_another_accept_is_another_answer",
-    ),
-    Quirk(
-        "public.ecr.aws",
-        "answers every HEAD of a blob with 401, whatever the token: a blob is asked for by GET of"
-        " its first byte, for who asks by HEAD too, and a refused HEAD takes nothing away",
-        "https://github.com/aws/containers-roadmap/issues/2671",
-        "test_a_registry_that_refuses_every_head_of_a_blob_refuses_nobody",
-    ),
-    Quirk(
-        "public.ecr.aws",
-        "answers 400 to a token that has ended: 400 is a refusal, as 401 and 403 are",
-        "https://github.com/lablup/backend.ai/pull/2549",
-        "test_a_refusal_is_upstreams_own",
-    ),
-    Quirk(
-        "Amazon S3 and other stores behind registries",
-        "sign an address for one method: a redirected HEAD would be refused, so content is asked"
-        " for by GET",
-        "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html",
-        "test_a_content_network_shows_a_blob_by_its_length",
-    ),
-    Quirk(
-        "Amazon S3, Azure Blob Storage, Google Cloud Storage",
-        "answer 400 where `Authorization` comes along with a signed address: it crosses no hosts",
-        "https://github.com/open-policy-agent/opa/issues/6580",
-        "test_a_redirect_takes_neither_login_nor_token_along",
-    ),
-    Quirk(
-        "Google Artifact Registry",
-        "redirects to a relative `Location`: it is read as one",
-        "RFC 9110 section 10.2.2; reported of *.pkg.dev",
-        "test_a_relative_redirect_is_followed",
-    ),
-    Quirk(
-        "registry.k8s.io",
-        "redirects manifests too, to another host and repository: they are what they hash to",
-        "https://github.com/kubernetes/registry.k8s.io/blob/main/cmd/archeio/docs/request-handling.md",
-        "test_a_manifest_elsewhere_is_what_it_hashes_to",
-    ),
-    Quirk(
-        "Harbor",
-        "sets cookies, with a challenge too: no cookie goes to another client",
-        "reported of Harbor 2",
-        "test_nothing_of_one_answer_is_kept_for_the_next",
-    ),
-    Quirk(
-        "Nexus",
-        "spells the scheme of its challenge `BASIC`: schemes have no case",
-        "RFC 9110 section 11.1; reported of Nexus 3",
-        "test_challenges_are_read",
-    ),
-    Quirk(
-        "registries behind a single sign-on or a portal",
-        "answer anybody 200 with a login page: a status alone allows nothing",
-        "seen",
-        "test_a_login_page_is_no_leave",
-    ),
-    Quirk(
-        "some registries and stores",
-        "compress though nobody asked, or mark a layer (gzip by itself) as encoded: what the digest"
-        " names is what is kept",
-        "RFC 9110 section 8.4",
-        "test_what_is_only_marked_as_encoded_comes_as_it_is",
-    ),
-    Quirk(
-        "AWS load balancers, nginx",
-        "have statuses of their own for a client without HTTP/2 (464) or a certificate (495, 496):"
-        " such a server is left alone (``statuses.UNFIT``)",
-        "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/"
-        "load-balancer-troubleshooting.html, https://nginx.org/en/docs/http/ngx_http_ssl_module.html",
-        "test_what_begins_to_want_certificates_is_left_alone_from_then_on",
-    ),
-    Quirk(
-        "registries of old images",
-        "have manifests of schema 1, whose digest is not that of their bytes: passed on uncached",
-        "https://github.com/distribution/distribution/blob/v2.8.3/docs/spec/manifest-v2-1.md",
-        "test_schema_1_passes_uncached",
-    ),
-)
 
 CLIENTS = (
     Quirk(
@@ -235,6 +83,29 @@ CLIENTS = (
         "test_a_thousand_ranges_are_a_thousand_parts",
     ),
     Quirk(
+        "Ollama from 0.3.1 on",
+        "asks for a blob once, reads no body, and fetches the parts, without its login, from the"
+        " `Location` of a 307 to another host, or of a 200: it is told an address of the proxy's"
+        " own, whose host is spelt in other letters, and the proxy knows by that address who asked",
+        "https://github.com/ollama/ollama/blob/v0.32.15/server/download.go (`run`,"
+        " `downloadChunk`); without: https://github.com/ollama/ollama/pull/9737",
+        "test_ollama_pulls_cold_and_warm",
+    ),
+    Quirk(
+        "Ollama, for models of many tensors",
+        "asks for each blob once and reads the whole body, unless it is redirected to another host,"
+        " then asks again: it is told the same address",
+        "https://github.com/ollama/ollama/blob/v0.32.15/x/transfer/download.go (`resolve`)",
+        "test_a_model_of_many_tensors_is_sent_once",
+    ),
+    Quirk(
+        "Ollama",
+        "writes whatever comes to a part's place, whatever the status: at such an address a range"
+        " is never answered by the whole",
+        "https://github.com/ollama/ollama/blob/v0.32.15/server/download.go (`downloadChunk`)",
+        "test_a_part_is_never_answered_by_the_whole",
+    ),
+    Quirk(
         "docker and other programs in Go",
         "read `NO_PROXY` in a way of their own: it is read as they do",
         "https://pkg.go.dev/golang.org/x/net/http/httpproxy",
@@ -273,9 +144,21 @@ _WELL_KNOWN = re.compile(
     r"|[0-9]{12}\.dkr\.ecr(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?"
     r"|[a-z0-9]+\.azurecr\.io|registry\.gitlab\.com|nvcr\.io|docker\.elastic\.co"
     r"|registry\.(?:access\.)?redhat\.(?:com|io)"
+    r"|registry\.ollama\.ai|hf\.co"
 )
 """Registries whose ``/v2/`` is not known to say what the probe wants to hear, or that so many
 use that the first pull should not wait for it. Port 443 only."""
+
+_ASKS_WHERE = re.compile(r"ollama(?:-transfer)?/")
+"""How the ``User-Agent`` of a client begins that asks for a blob to learn where its bytes are."""
+
+
+def asks_where(agent: str, ranges: str | None) -> bool:
+    """Whether a GET of a blob asks for no byte of it, but for where to fetch them.
+
+    By its ``User-Agent`` and ``Range``: Ollama fetches the bytes with another, or with none.
+    """
+    return ranges is None and _ASKS_WHERE.match(agent) is not None
 
 
 def is_well_known(origin: Origin) -> bool:

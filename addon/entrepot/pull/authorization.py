@@ -41,6 +41,7 @@ from entrepot.protocol.statuses import GONE, REFUSALS
 from entrepot.pull.pull import Pull, TagPull
 from entrepot.upstream.context import Context
 from entrepot.upstream.gateway import AskOptions
+from entrepot.upstream.redirected_answers import is_elsewhere
 
 FIRST_BYTE = (("Range", "bytes=0-0"),)
 
@@ -54,6 +55,8 @@ class Evidence:
     """``Docker-Content-Digest``, where it is one that can be verified."""
     size: int | None
     """How long the whole is, in bytes."""
+    elsewhere: bool = False
+    """Whether the registry redirected to another host for it."""
 
     @classmethod
     def of(cls, reply: Reply, asked: Asked) -> "Evidence":
@@ -118,7 +121,8 @@ class Authorization:
         # 416: the object is there and empty, so that not even its first byte can be had.
         if reply.status in (200, 206, 416):
             context.gateway.let_go(reply)
-            return Evidence.of(reply, asked)
+            elsewhere = is_elsewhere(pull.request, reply)
+            return replace(Evidence.of(reply, asked), elsewhere=elsewhere)
         await self.revoke(pull, reply)
         return await context.relay.answer(pull.request, reply)
 

@@ -22,6 +22,7 @@ from entrepot.protocol.messages import (
 )
 from entrepot.protocol.routes import READS, Blob, Endpoint, Manifest
 from entrepot.pull.authorization import Authorization
+from entrepot.pull.blobs.addresses import Addresses
 from entrepot.pull.blobs.fetches import Fetches
 from entrepot.pull.blobs.lookup import BlobLookup
 from entrepot.pull.manifests.by_digest import ManifestsByDigest
@@ -48,7 +49,8 @@ class Cache:
         self.pushes = PushCapture(context.store_thread, context.events)
         authorization = Authorization(context)
         self._fetches = Fetches(context, authorization)
-        self._blobs = BlobLookup(context, authorization, self._fetches, stale)
+        self._addresses = Addresses(context, authorization)
+        self._blobs = BlobLookup(context, authorization, self._fetches, stale, self._addresses)
         store_thread = context.store_thread
         held = HeldManifests(store_thread, context.events, context.wall)
         self._history = TagHistory(store_thread, context.access, context.clock)
@@ -69,6 +71,10 @@ class Cache:
     def running(self) -> list[RunningFetch]:
         """What is being fetched now, the earliest first."""
         return running_fetches(self._fetches.running, self._context.clock())
+
+    def settle(self, request: Request) -> Request:
+        """The request that is meant by one to an address of the proxy's own (``addresses``)."""
+        return self._addresses.settle(request)
 
     @staticmethod
     def is_cacheable(method: str, endpoint: Endpoint) -> bool:
@@ -123,11 +129,17 @@ class Cache:
     ) -> Answer:
         who = self._context.access.credentials.of(request)
         if isinstance(endpoint, Blob):
-            return await self._blobs.answer(Pull(request, repository, endpoint.digest, who))
+            return await self._answer_blob(Pull(request, repository, endpoint.digest, who))
         reference = endpoint.reference
         if isinstance(reference, Digest):
             return await self._manifests.answer(Pull(request, repository, reference, who))
         return await self._tags.answer(TagPull(request, repository, reference, who))
+
+    async def _answer_blob(self, pull: Pull) -> Answer:
+        where = await self._addresses.answer(pull)
+        if where is not None:
+            return where
+        return self._addresses.completed(pull, await self._blobs.answer(pull))
 
     async def changed(self, method: str, request: Request, endpoint: Blob | Manifest) -> None:
         """Forget what a client's successful PUT or DELETE made untrue."""

@@ -1,7 +1,8 @@
 """Blobs on disk: found for a repository, committed whole and verified, removed where damaged."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from entrepot.protocol.account import ANYONE
@@ -26,6 +27,10 @@ class StoredBlob:
     """Whether the asked repository is known to have it; else upstream must confirm that."""
     sound: bool
     """Whether its bytes were verified lately, and the file was not touched since."""
+    unwritten: bool = True
+    """Whether, by the time of its last write, its bytes are those that were once verified."""
+    verdict: Awaitable[bool] | None = field(default=None, compare=False)
+    """Whether its bytes are right, where they are hashed while it is served; else None."""
 
 
 class Blobs:
@@ -59,7 +64,9 @@ class Blobs:
         if found is None:
             return None
         size, stored = found.state.st_size, found.state.st_mtime
-        return StoredBlob(found.file, size, found.media_type, stored, linked, found.sound)
+        return StoredBlob(
+            found.file, size, found.media_type, stored, linked, found.sound, found.unwritten
+        )
 
     @guarded
     def commit(

@@ -109,7 +109,7 @@ def test_helpers_come_before_what_is_held(tmp_path: Path) -> None:
     [
         {"ftp://ghcr.io": {"auth": AUTH}},
         {"gh cr.io": {"auth": AUTH}},
-        {"ghcr.io/Acme": {"auth": AUTH}},
+        {"ghcr.io/a//b": {"auth": AUTH}},
         {"": {"auth": AUTH}},
         {"ghcr.io": {"auth": "???"}},
         {"ghcr.io": {"auth": base64.b64encode(b"secret-word").decode()}},

@@ -61,7 +61,7 @@ def test_a_key_names_a_registry(key: str, origin: str, host: HostPort, *, plain:
         ({**LOGIN, "clients": []}, "clients: expected at least one network"),
         ({**LOGIN, "realm": ["https://x/path"]}, "expected a host name"),
         ({"repository": {"/acme": LOGIN}}, "expected the beginning of a name, got '/acme'"),
-        ({"repository": {"Acme": LOGIN}}, "expected the beginning of a name, got 'Acme'"),
+        ({"repository": {"a b": LOGIN}}, "expected the beginning of a name, got 'a b'"),
         ({"repository": {"": LOGIN}}, "expected the beginning of a name, got ''"),
         ({"repository": {"a": LOGIN, "a/": LOGIN}}, "repository 'a/' is there twice"),
         ({"repository": {"a": {}}}, "the table needs a username"),

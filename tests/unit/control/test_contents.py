@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from entrepot.control import contents
 from entrepot.control.administration import Administration
 from entrepot.events.log import Events
 from entrepot.protocol.account import ANYONE
@@ -83,7 +84,7 @@ def test_what_is_here_needs_no_file(store: Store, administration: Administration
     take_in(store, administration)
     other = {"repository": "team/other"}
     answer = administration.answer({**request("take_blob", Digest.of(LAYER)), **other})
-    assert answer == {"ok": True}
+    assert answer == {"ok": True, "more": False}
     missing = administration.answer({**request("take_blob", Digest.of(b"?")), **other})
     assert missing["code"] == "no_room"
 
@@ -151,3 +152,17 @@ def test_a_wrong_request_is_told_so(
         if do == "imported" or not {"tag", "size"} & wrong.keys():
             assert not answer["ok"]
     assert administration.answer({"do": "locate"})["code"] == "bad_request"
+
+
+def test_a_large_blob_is_hashed_in_steps(
+    store: Store, administration: Administration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None takes longer than who asks is ready to wait; at the end it is here."""
+    monkeypatch.setattr(contents, "_STEP_SECONDS", 0.0)
+    data = bytes(range(256)) * 12_288  # 3 MiB
+    asked = request("take_blob", Digest.of(data), file=written(store, data))
+    answers = [administration.answer(asked)]
+    while answers[-1].get("more"):
+        answers.append(administration.answer(asked))
+    assert answers == [{"ok": True, "more": True}] * 3 + [{"ok": True, "more": False}]
+    assert content(store, APP, Digest.of(data)) == data

@@ -14,7 +14,7 @@ from entrepot.storage.diskcache_db import resting_objects
 from entrepot.storage.diskcache_db.resting_objects import StoredObject
 from entrepot.storage.store import Store
 from unit.storage.inventory.world import image, listed, pull
-from unit.storage.world import APP, SIBLING, content, value_files
+from unit.storage.world import APP, SIBLING, content, deliver, value_files
 
 BASE, TOP = b"base" * 1000, b"top" * 700
 ONE, TWO = image(BASE, TOP), image(BASE, b"other")
@@ -159,3 +159,21 @@ def test_the_quarantine_is_bounded(
 )
 def test_a_wrong_request_is_told_so(administration: Administration, request_: Any) -> None:
     assert administration.answer(request_)["code"] == "bad_request"
+
+
+def test_a_large_object_is_hashed_in_steps(store: Store) -> None:
+    """So that whoever asks sees how far it is; what is written between two steps begins anew."""
+    body = bytes(range(256)) * 12_288  # 3 MiB
+    digest = deliver(store, APP, body)
+    wanted, check = [StoredObject(digest)], Verification(store, lambda function: function())
+    steps = [check.step(wanted, seconds=0) for _ in range(2)]
+    assert [(one.done, one.size) for one in steps] == [(0, 1 << 20)] * 2
+    file_of(store, body).touch()
+    again = [check.step(wanted, seconds=0)]
+    while not again[-1].done:
+        again.append(check.step(wanted, seconds=0))
+    assert sum(one.size for one in again) == len(body)
+    assert not any(one.damaged for one in again)
+    with file_of(store, body).open("r+b") as file:
+        file.write(b"x")
+    assert check.step(wanted).damaged[0].object == wanted[0]

@@ -10,10 +10,11 @@ import pytest
 import entrepot
 from entrepot.protocol import quirks
 from entrepot.protocol.identifiers import Origin
+from entrepot.protocol.quirk_rows.quirk import Quirk
 from entrepot.protocol.quirks import (
     HUB,
     QUIRKS,
-    Quirk,
+    asks_where,
     configured_name,
     is_hub_name,
     is_well_known,
@@ -74,6 +75,7 @@ def test_nobody_is_named_elsewhere() -> None:
     """
     read = {
         "protocol/quirks.py",
+        "protocol/quirk_rows/registries.py",
         "config/options.py",
         "events/table.py",
         "endpoints/setup/variants.py",
@@ -92,7 +94,10 @@ def test_nobody_is_named_elsewhere() -> None:
 
 
 def test_no_client_is_told_by_what_it_calls_itself() -> None:
-    """``User-Agent`` is passed on, is our own, or is put on record; nothing is decided by it."""
+    """``User-Agent`` is passed on, is our own, or is put on record; one quirk goes by it.
+
+    It changes where a client is told to fetch a blob, and not what it may have.
+    """
     found = {
         "/".join(file.parts[-2:]) if file.parent.name == "recording" else file.name
         for file in ADDON.rglob("*.py")
@@ -100,8 +105,24 @@ def test_no_client_is_told_by_what_it_calls_itself() -> None:
         if text.lower() == "user-agent"
     }
     recorded = {"recording/requests.py", "recording/tunnels.py"}
-    said = {"client.py", "of_proxy.py", "tls_inspection.py"}
+    said = {"client.py", "of_proxy.py", "tls_inspection.py", "addresses.py"}
     assert found == {"header_filters.py"} | said | recorded
+
+
+@pytest.mark.parametrize(
+    ("agent", "ranges", "asks"),
+    [
+        ("ollama/0.32.15 (amd64 linux) Go/go1.26.0", None, True),
+        ("ollama-transfer/1.0", None, True),
+        ("ollama/0.3.1 (arm64 darwin) Go/go1.22.5", "bytes=0-9", False),
+        ("Go-http-client/1.1", None, False),
+        ("not ollama/1", None, False),
+        ("", None, False),
+    ],
+)
+def test_who_asks_where_a_blob_is(agent: str, ranges: str | None, *, asks: bool) -> None:
+    """What Ollama sends without a range is a question for an address; nobody else asks it."""
+    assert asks_where(agent, ranges) is asks
 
 
 @pytest.mark.parametrize("host", ["docker.io", "index.docker.io", "registry-1.docker.io"])
@@ -137,8 +158,10 @@ def test_others_are_what_they_are(text: str) -> None:
         "https://docker.io",
         "https://ghcr.io.example",
         "https://a.b.azurecr.io",
+        "https://huggingface.co",
     ],
 )
 def test_a_well_known_registry_is_one_by_its_whole_origin(text: str) -> None:
     assert not is_well_known(Origin.parse(text))
     assert is_well_known(Origin("https", "ghcr.io", 443))
+    assert is_well_known(Origin("https", "registry.ollama.ai", 443))

@@ -14,6 +14,7 @@ from entrepot.transfer.digest_verification import VerifiedBody
 from entrepot.transfer.errors import StorageLostError
 from rig.bodies import drain, drain_broken, in_thread, send
 from rig.faults import Content, FaultServer
+from rig.process import eventually
 
 DATA = bytes(range(256)) * 8000  # 2,048,000 bytes: more than one chunk
 
@@ -239,3 +240,15 @@ def test_a_resumed_fetch_that_fails_cuts_the_transfer() -> None:
         raise BodyError(f"nothing at {given}")
 
     assert asyncio.run(drain_broken(ContinuedBody(LostBody(b"ab"), resume))) == b"ab"
+
+
+def test_the_last_who_reads_a_large_blob_that_was_evicted_gives_it_back(tmp_path: Path) -> None:
+    """On a thread, since the file system may take its time: the loop goes on."""
+    path = tmp_path / "large"
+    with path.open("wb") as made:
+        made.truncate(9 * 1024**3)
+    file = os.open(path, os.O_RDONLY)
+    body = FileBody(file, 8 * 1024**3, 8 * 1024**3 + 3)
+    path.unlink()
+    assert asyncio.run(drain(body)) == [bytes(3)]
+    eventually(lambda: not is_open(file), within=10, what="closed")

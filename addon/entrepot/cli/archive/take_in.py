@@ -146,7 +146,9 @@ class _Import:
         self, do: str, image: ImportedImage, digest: Digest, media_type: str, file: str | None
     ) -> None:
         where = self._where(image, digest)
-        self._ask({"do": do, **where, "media_type": media_type, "file": file})
+        request = {"do": do, **where, "media_type": media_type, "file": file}
+        while self._ask(request).get("more"):
+            pass  # it is large, and hashed in steps
 
     def _where(self, image: ImportedImage, digest: Digest) -> dict[str, Any]:
         return {

@@ -66,9 +66,10 @@ async def classify(state: ProxyState, flow: http.HTTPFlow) -> Classified | None:
         role = None
     if role is None:
         return None
-    request = logins.settle(received)
-    if request is not received:
+    settled = logins.settle(received)
+    if settled is not received:
         del flow.request.headers["authorization"]
+    request = state.parts().cache.settle(settled)
     endpoint = parse_endpoint(request.method, request.path, request.query)
     if role is Role.TOKENS:
         return Classified(request, endpoint, AnsweredBy.LOGIN)

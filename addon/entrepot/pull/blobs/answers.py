@@ -13,6 +13,7 @@ from entrepot.protocol.cache_status import CacheStatus
 from entrepot.protocol.messages import Answer, Body, BodyError, Request, upstream_error
 from entrepot.protocol.ranges.byte_ranges import ByteRange, RangeSet
 from entrepot.pull.blobs.blob_source import BlobSource
+from entrepot.pull.blobs.held_back import HeldBackBody
 from entrepot.pull.pull import Pull
 from entrepot.storage.blobs import StoredBlob
 from entrepot.transfer.bodies import ContinuedBody, FileBody
@@ -37,7 +38,7 @@ class BlobAnswers:
             pull.digest,
             found.media_type,
             found.size,
-            lambda part: self._stored(pull, held, part),
+            lambda part: self._stored(pull, found, held, part),
             held.close,
             age=self._context.wall() - found.stored,
         )
@@ -76,7 +77,7 @@ class BlobAnswers:
             download.digest if reaches_end and not part.bounded else None,
         )
 
-    def _stored(self, pull: Pull, held: FileBody, part: Part) -> Body:
+    def _stored(self, pull: Pull, found: StoredBlob, held: FileBody, part: Part) -> Body:
         context, from_upstream = self._context, self._from_upstream(pull.request, part)
 
         async def go_on(given: int) -> Body:
@@ -86,7 +87,10 @@ class BlobAnswers:
             )
             return await from_upstream(given)
 
-        return ContinuedBody(held.part(part.start, part.stop), go_on)
+        body = ContinuedBody(held.part(part.start, part.stop), go_on)
+        if found.verdict is None or part.bounded:
+            return body
+        return HeldBackBody(body, found.verdict)
 
     def _from_upstream(self, request: Request, part: Part) -> Callable[[int], Awaitable[Body]]:
         """How a reader goes on by itself, after so many bytes, where the disk has not the rest."""

@@ -15,6 +15,7 @@ from entrepot.protocol import cache_status
 from entrepot.protocol.messages import Answer
 from entrepot.protocol.statuses import TRANSIENT
 from entrepot.pull.authorization import Authorization, Evidence
+from entrepot.pull.blobs.addresses import Addresses
 from entrepot.pull.blobs.answers import BlobAnswers, drop
 from entrepot.pull.blobs.fetches import Fetches
 from entrepot.pull.blobs.head import BlobHead
@@ -24,6 +25,7 @@ from entrepot.pull.stale import StaleIfError
 from entrepot.storage.blobs import StoredBlob
 from entrepot.transfer.download import Download
 from entrepot.transfer.growing_file import State
+from entrepot.transfer.range_answers import wanted_ranges
 from entrepot.upstream.context import Context
 
 _ASKED = "held, and the registry was asked whether this client may have it"
@@ -45,9 +47,15 @@ class BlobLookup:
     """Answers GET and HEAD of blobs."""
 
     def __init__(
-        self, context: Context, authorization: Authorization, fetches: Fetches, stale: StaleIfError
+        self,
+        context: Context,
+        authorization: Authorization,
+        fetches: Fetches,
+        stale: StaleIfError,
+        addresses: Addresses,
     ) -> None:
         self._context = context
+        self._addresses = addresses
         self._authorization = authorization
         self._fetches = fetches
         self._stale = stale
@@ -97,7 +105,9 @@ class BlobLookup:
                 return self._answers.hit(pull, found, cache_status.UNCONFIRMED)
         elif not _is_doubtful(pull, found, search.evidence):
             return await self._serve(pull, found, search.evidence)
-        search.verified = await self._integrity.verified(found, pull.digest)
+        wanted = wanted_ranges(pull.request, pull.digest)
+        in_parts = wanted is not None and wanted.is_bounded
+        search.verified = await self._integrity.verified(found, pull.digest, in_parts=in_parts)
         search.damaged = search.verified is None
         self._expire(pull, search)
         return None
@@ -179,8 +189,11 @@ class BlobLookup:
         here = (found is not None and found.linked) or (
             download is not None and pull.repository in download.repositories
         )
+        size = found.size if found is not None else download.file.size if download else None
         return here and (
-            self._authorization.is_granted(pull) or self._fetches.has_pending_grant(pull)
+            self._authorization.is_granted(pull)
+            or self._fetches.has_pending_grant(pull)
+            or self._addresses.allows(pull, size)
         )
 
     async def _ask(self, pull: Pull, found: StoredBlob | None) -> Evidence | Answer | None:

@@ -4,7 +4,8 @@ A row says when its file's bytes were last verified and which file that was: ino
 of its last change. Any write through the file system changes those (``ctime`` cannot be set by a
 program), so one ``fstat`` tells whether the bytes are still those that were hashed. A disk that
 rots does not touch them; against that a verification counts for a day only (``digest_check`` says
-who verifies when).
+who verifies when). Who copies a data folder, or changes its owner, writes no byte of a file and
+leaves the time of its last write: that is known apart from a file that was written to.
 
 A row that makes no sense is removed, and what it described is fetched again.
 """
@@ -49,6 +50,8 @@ class BlobFile:
     state: os.stat_result
     meta: Mapping[str, Any]
     sound: bool
+    unwritten: bool
+    """Whether, by the time of its last write, its bytes are those that were once verified."""
 
     @property
     def media_type(self) -> str:
@@ -109,8 +112,8 @@ class BlobRows:
                     meta = {"type": _BYTES, **json.loads(tag)}
                     state = os.fstat(file.fileno())
                     if state.st_size == meta["size"]:
-                        sound = self._is_sound(meta, state)
-                        return BlobFile(os.dup(file.fileno()), state, meta, sound)
+                        sound, unwritten = self._is_sound(meta, state), _is_unwritten(meta, state)
+                        return BlobFile(os.dup(file.fileno()), state, meta, sound, unwritten)
                     damage = f"its file has {state.st_size} bytes, want {meta['size']}"
         except RowDamagedError:
             damage = UNREADABLE
@@ -181,6 +184,11 @@ class BlobRows:
 
 def _identity(state: os.stat_result) -> list[int]:
     return [state.st_ino, state.st_mtime_ns, state.st_ctime_ns]
+
+
+def _is_unwritten(meta: Mapping[str, Any], state: os.stat_result) -> bool:
+    known = meta.get("file")
+    return known is not None and known[1] == state.st_mtime_ns
 
 
 def _verified(key: str, tag: str) -> VerifiedBlob | None:

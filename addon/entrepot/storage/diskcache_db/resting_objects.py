@@ -145,7 +145,10 @@ class RestingObjects:
         elif not is_value_name(name):
             return None
         else:
-            (Path(self._cache.directory) / name).rename(place)
+            stored = Path(self._cache.directory) / name
+            if stored.stat().st_size > _MOST_BYTES:
+                return None  # nor is all else to go for it
+            stored.rename(place)
             place.chmod(0o600)
         self._bound()
         return place if place.exists() else None

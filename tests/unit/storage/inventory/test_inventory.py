@@ -234,7 +234,7 @@ def test_damaged_rows_are_left_out(folder: Path, store: Store) -> None:
     for key in ("manifest ", "manifest https://x", f"manifest https://y {ONE.digest}", "blob "):
         write(folder / "blobs", "INSERT INTO Cache (key, raw, tag) VALUES (?, 1, '[{')", key)
     write(folder / "blobs", "INSERT INTO Cache (key, raw, tag) VALUES (?, 1, ?)", b"\xff", b"\xff")
-    bad = f"link {APP.origin} UPPER {TWO.digest}"
+    bad = f"link {APP.origin} no//name {TWO.digest}"
     write(folder / "index", "INSERT INTO Cache (key, raw, value) VALUES (?, 1, '1')", bad)
     assert {ONE_NAME, TWO_NAME} <= set(listed(store))
     assert len(store.inventory.next_evicted(100)) > 6

@@ -1,0 +1,1 @@
+"""The rows of the table of quirks that are about registries, and what a row is."""
