@@ -6,7 +6,9 @@ to the test where that would take a minute of hashing. `--large-blob GIB` hashes
 
 import hashlib
 import http.client
+import json
 import os
+import re
 import subprocess
 import time
 from contextlib import suppress
@@ -17,8 +19,11 @@ import pytest
 from entrepot.protocol.account import ANYONE
 from entrepot.protocol.identifiers import Digest, Origin, Repository
 from entrepot.storage.store import Store
+from rig.cached import command, told
 from rig.client import Client
 from rig.faults import Exchange, FaultServer
+from rig.images import DOCKER_MANIFEST
+from rig.page import Reader
 from rig.process import eventually
 
 if TYPE_CHECKING:
@@ -47,6 +52,11 @@ class Planted:
             file.truncate(size)
         kind = "application/vnd.ollama.image.model"
         store.blobs.commit(path, APP, self.digest, kind, given_to=ANYONE)
+        layer = {"mediaType": kind, "digest": str(self.digest), "size": size}
+        model = json.dumps({"schemaVersion": 2, "layers": [layer]}).encode()
+        named = Digest.of(model)
+        store.manifests.put(APP, named, model, DOCKER_MANIFEST, given_to=ANYONE)
+        store.tags.set(APP, "70b", DOCKER_MANIFEST, named)
         store.close()
         (self.file,) = self.proxy.data.glob("blobs/??/??/*.val")
         faults.routes[f"/v2/models/blobs/{self.digest}"] = self._decide
@@ -111,6 +121,27 @@ def test_a_blob_of_64_gib_gives_way_at_once(
     planted = Planted(start_entrepot, faults, 64 * GIB)
     second = start_entrepot(size="1GiB", data=str(planted.proxy.data))
     eventually(lambda: "objects_evicted" in second.log, within=20, what="evicted")
+    assert not planted.file.exists()
+
+
+def test_a_model_of_64_gib_is_listed_and_removed(
+    start_entrepot: "StartEntrepot", faults: FaultServer
+) -> None:
+    """In the commands, on the page, in the metrics: no number is too large for it."""
+    planted = Planted(start_entrepot, faults, 64 * GIB)
+    name = "fault.example.test/models:70b"
+    (offline,) = told(planted.proxy, "ls")["images"]
+    planted.start()
+    (listed,) = told(planted.proxy, "ls")["images"]
+    assert listed == offline
+    assert (listed["names"], listed["size"] // GIB) == ([name], 64)
+    assert "64.0 GiB" in Reader(planted.proxy.port).get("/ui/images").body.decode()
+    metrics = planted.proxy.local("/metrics").body.decode()
+    held = re.search(r"^entrepot_store_bytes ([0-9.e+]+)$", metrics, re.MULTILINE)
+    assert held is not None
+    assert float(held[1]) >= 64 * GIB
+    assert command(planted.proxy, "rm", name).returncode == 0
+    assert told(planted.proxy, "ls")["images"] == []
     assert not planted.file.exists()
 
 
