@@ -6,7 +6,7 @@ asked with that, and its 304 is answered from the copy. Where no answer comes, w
 served, marked as stale (see ``pull.stale``).
 
 A page is kept for exactly the query by which it was asked for. What is kept has to be a list of the
-right shape, whole, and from the registry itself (``protocol.lists``); that a registry has no
+right shape, whole, and from the registry itself (``list_shape``); that a registry has no
 referrers is kept too, since clients go on with a tag then.
 """
 
@@ -18,7 +18,7 @@ from entrepot.events.table import Event
 from entrepot.http_client.errors import UpstreamError
 from entrepot.http_client.request import Follow
 from entrepot.http_client.response import Reply
-from entrepot.protocol import cache_status, lists
+from entrepot.protocol import cache_status
 from entrepot.protocol.header_filters import ASKS_FOR_MORE, OF_A_LIST, only
 from entrepot.protocol.headers import etag_matches
 from entrepot.protocol.messages import Answer, Fields, Request
@@ -28,6 +28,7 @@ from entrepot.pull.lists.answers import kept_answer
 from entrepot.pull.lists.asked_list import AskedList
 from entrepot.pull.lists.kept_body import KeptBody
 from entrepot.pull.lists.knowledge import Held, Known, ListKnowledge, Moment
+from entrepot.pull.lists.list_shape import LARGEST, NOT_SUPPORTED, is_list, leads_elsewhere
 from entrepot.pull.stale import StaleIfError, warning
 from entrepot.storage.lists.kept_list import KeptList
 from entrepot.upstream.context import Context
@@ -131,17 +132,18 @@ class Lists:
             if whole:
                 await keep(head)
                 return relayed(reply, head, len(head), _how(asked))
-        body = KeptBody(relay.body(request, reply, head=head), lists.LARGEST, keep)
+        body = KeptBody(relay.body(request, reply, head=head), LARGEST, keep)
         return relayed(reply, body, reply.length, _how(asked))
 
     async def _keep(
         self, asked: AskedList, headers: Fields, moment: Moment, content: bytes
     ) -> None:
         """Keep a whole list, if it is one."""
-        if len(content) > lists.LARGEST:
+        if len(content) > LARGEST:
             return
-        is_list = partial(lists.is_list, asked.endpoint, content)
-        if not (is_list() if len(content) <= _MOMENT else await asyncio.to_thread(is_list)):
+        small = len(content) <= _MOMENT
+        look = partial(is_list, asked.endpoint, content)
+        if not (look() if small else await asyncio.to_thread(look)):
             return
         found = KeptList.of(200, only(headers, OF_A_LIST), content, moment.wall)
         await self._knowledge.told(asked, found, moment)
@@ -152,7 +154,7 @@ class Lists:
             await self._knowledge.refused(asked, reply, moment)
         if not isinstance(asked.endpoint, Referrers) or is_page(reply.headers):
             return
-        if reply.status in lists.NOT_SUPPORTED and not is_elsewhere(asked.request, reply):
+        if reply.status in NOT_SUPPORTED and not is_elsewhere(asked.request, reply):
             none = KeptList.of(reply.status, (), b"", moment.wall)
             await self._knowledge.told(asked, none, moment)
 
@@ -192,6 +194,6 @@ def _may_keep(asked: AskedList, reply: Reply) -> bool:
     if for_one or is_elsewhere(asked.request, reply) or is_page(reply.headers):
         return False
     size = reply.length
-    fits = reply.is_delimited and (size is None or size <= lists.LARGEST)
+    fits = reply.is_delimited and (size is None or size <= LARGEST)
     encoded = reply.value("Content-Encoding")
-    return fits and not encoded and not lists.leads_elsewhere(reply.headers, asked.name.origin)
+    return fits and not encoded and not leads_elsewhere(reply.headers, asked.name.origin)

@@ -45,7 +45,7 @@ class ListHead:
     """What is known of a kept list without reading it."""
 
     status: int
-    """200; or another, where clients act on that (``protocol.lists``)."""
+    """200; or another, where clients act on that (``pull.lists.list_shape``)."""
     headers: Fields
     checked: float
     """When the registry was asked that last said so, as the time of day."""
