@@ -3,8 +3,8 @@
 It knows nothing of mitmproxy; everything it needs comes in through the context. This module finds
 the part that answers (``blobs``, ``manifests``, ``lists``), and takes in what passes by: a manifest
 that a client put or deleted. Who may have what is decided in ``authorization``, by what
-``auth.grants`` remembers; when a tag may be answered, in ``manifests.tag_revalidation``; what is served while
-upstream is away, in ``stale``.
+``auth.grants`` remembers; when a tag may be answered, in ``manifests.tag_revalidation``; what is
+served while upstream is away, in ``stale``.
 """
 
 from entrepot.auth.token_servers import named_server

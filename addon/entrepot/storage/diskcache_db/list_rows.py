@@ -42,9 +42,10 @@ _LEAST_USED = (
 class ListRows:
     """Lists by key. Methods raise what diskcache, SQLite and the disk raise."""
 
-    def __init__(self, cache: diskcache.Cache, limit: int) -> None:
-        """``limit`` is the store's, in bytes."""
+    def __init__(self, cache: diskcache.Cache, limit: int, most: int = MOST_LISTS) -> None:
+        """``limit`` is the store's, in bytes; ``most``: how many are kept."""
         self._cache = cache
+        self._most = most
         self._most_bytes = min(_MOST_BYTES, limit // _SHARE)
 
     def head(self, key: str) -> ListHead | None:
@@ -103,10 +104,10 @@ class ListRows:
     def _trim(self) -> None:
         sql, lists = self._cache._sql, keys.LISTS  # noqa: SLF001 the same
         ((count, size),) = sql(_SUM, (lists.start, lists.end)).fetchall()
-        if count <= MOST_LISTS and size <= self._most_bytes:
+        if count <= self._most and size <= self._most_bytes:
             return
         for number, filename, taken in sql(_LEAST_USED, (lists.start, lists.end)).fetchall():
-            if count <= MOST_LISTS and size <= self._most_bytes:
+            if count <= self._most and size <= self._most_bytes:
                 break
             remove_row(self._cache, number, None if filename is None else text_of(filename))
             count, size = count - 1, size - taken
