@@ -310,9 +310,10 @@ def test_a_list_is_for_whom_the_registry_gave_it(run: Run, server: FaultServer) 
         assert is_stale(await world.get(TAGS, ALICE), ONE)
         world.now[0] += 61
         assert (await world.get(TAGS, ALICE)).status == 503
+        nothing: list[str] = []
         rows = await world.context.store_thread.run(
             lambda: world.store.lists._rows.keys(LISTS_ON_DISK),  # noqa: SLF001
-            [],
+            nothing,
         )
         assert rows == [], "nothing of a login is on the disk"
 
