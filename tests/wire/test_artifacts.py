@@ -59,6 +59,24 @@ def test_what_hangs_on_an_image_is_found_by_tags(
         assert cosign_verify(entrepot.client(), base, "1") == online
 
 
+def test_an_image_without_all_of_it_is_verified_all_the_same(
+    entrepot: Entrepot, client: Client, upstreams: Upstreams, images: ImageFactory, folder: Path
+) -> None:
+    """A signature by tag alone: that there are no referrers is known offline, too."""
+    image, base = images.image("signed by tag"), f"{HUB}/v2/signed-by-tag"
+    signature = artifact(folder, b"signature", SIGNATURE_TYPE)
+    name = "hub.example.test/signed-by-tag"
+    upstreams.push(image, f"{name}:1")
+    upstreams.push(signature, f"{name}:{tag_for(image.digest, '.sig')}")
+    online = cosign_verify(client, base, "1")
+    assert online[-1] == b"signature"
+    entrepot.await_stored(blob.digest for blob in signature.layers)
+    with upstreams.down():
+        assert cosign_verify(client, base, "1") == online
+        entrepot.restart()
+        assert cosign_verify(entrepot.client(), base, "1") == online
+
+
 def test_a_chart_is_found_by_its_versions(
     entrepot: Entrepot, client: Client, upstreams: Upstreams, folder: Path
 ) -> None:

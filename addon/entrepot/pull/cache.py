@@ -24,6 +24,8 @@ from entrepot.protocol.routes import READS, Blob, Cacheable, Endpoint, ListEndpo
 from entrepot.pull.authorization import Authorization
 from entrepot.pull.blobs.fetches import Fetches
 from entrepot.pull.blobs.lookup import BlobLookup
+from entrepot.pull.lists.attachment_tags import AttachmentTags
+from entrepot.pull.lists.knowledge import ListKnowledge
 from entrepot.pull.lists.revalidation import Lists
 from entrepot.pull.manifests.by_digest import ManifestsByDigest
 from entrepot.pull.manifests.fetch import ManifestFetch, NoManifestError
@@ -56,7 +58,9 @@ class Cache:
         fetch = ManifestFetch(context, authorization, self._history)
         self._manifests = ManifestsByDigest(context, authorization, held, fetch, stale)
         self._tags = ManifestsByTag(context, authorization, held, fetch, self._history, stale)
-        self._lists = Lists(context, stale)
+        knowledge = ListKnowledge(context, stale)
+        self._lists = Lists(context, stale, knowledge)
+        self._attachments = AttachmentTags(knowledge, stale)
 
     @property
     def downloads(self) -> int:
@@ -150,7 +154,8 @@ class Cache:
         reference = endpoint.reference
         if isinstance(reference, Digest):
             return await self._manifests.answer(Pull(request, repository, reference, who))
-        return await self._tags.answer(TagPull(request, repository, reference, who))
+        pull = TagPull(request, repository, reference, who)
+        return await self._attachments.answer(pull, self._tags.answer)
 
     async def changed(self, method: str, request: Request, endpoint: Blob | Manifest) -> None:
         """Forget what a client's successful PUT or DELETE made untrue."""

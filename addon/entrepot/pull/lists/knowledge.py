@@ -133,6 +133,10 @@ class ListKnowledge:
         )
         return found if found is not None and found.head.hash == held.head.hash else None
 
+    def age(self, found: KeptList) -> float:
+        """Seconds since the registry said so."""
+        return max(0.0, self._context.wall() - found.head.checked)
+
     # What registries say
 
     async def told(self, asked: AskedList, found: KeptList, moment: Moment) -> None:
@@ -151,6 +155,11 @@ class ListKnowledge:
                 lambda: store.lists.put(asked.name, whose, found), otherwise=False
             )
 
+    async def untold(self, asked: AskedList, moment: Moment) -> None:
+        """Forget what a registry said, since it says something else now."""
+        if self._is_news(asked, moment):
+            await self._forget(asked)
+
     async def confirmed(self, asked: AskedList, own: Held, moment: Moment) -> KeptList | None:
         """The list that a registry says is still what it was; None where it cannot be read."""
         found = await self.read(asked, own)
@@ -168,18 +177,25 @@ class ListKnowledge:
         who, store, name = asked.who, self._context.store, asked.name
         if reply.status in GONE:
             self._gone.put(asked.key, None)
-        if who.label is None:
-            (self._own_logins.forget_all if whole else self._own_logins.forget)(asked)
-            return
-        if whole and not refuses_all_such(reply, who):
-            return
-        label = who.label
-        await self._context.store_thread.run(
-            (lambda: store.lists.forget_all(name.origin, name.place, label))
-            if whole
-            else (lambda: store.lists.forget(name, label)),
-            None,
-        )
+        if who.label is None and whole:
+            self._own_logins.forget_all(asked)
+        elif not whole:
+            await self._forget(asked)
+        elif who.label is not None and refuses_all_such(reply, who):
+            label = who.label
+            await self._context.store_thread.run(
+                lambda: store.lists.forget_all(name.origin, name.place, label), None
+            )
+
+    async def _forget(self, asked: AskedList) -> None:
+        label, store = asked.who.label, self._context.store
+        if label is None:
+            self._own_logins.forget(asked)
+        else:
+            whose = label
+            await self._context.store_thread.run(
+                lambda: store.lists.forget(asked.name, whose), None
+            )
 
     def _is_news(self, asked: AskedList, moment: Moment, *, whole: bool = False) -> bool:
         """Whether nothing was heard yet that was asked for later; from now on this is the latest.

@@ -49,10 +49,10 @@ _FOR_ONE = frozenset({"range", "if-range", "origin"})
 class Lists:
     """Answers GET and HEAD of lists."""
 
-    def __init__(self, context: Context, stale: StaleIfError) -> None:
+    def __init__(self, context: Context, stale: StaleIfError, knowledge: ListKnowledge) -> None:
         self._context = context
         self._stale = stale
-        self._knowledge = ListKnowledge(context, stale)
+        self._knowledge = knowledge
 
     async def answer(self, request: Request, endpoint: ListEndpoint) -> Answer:
         """Ask, and where no answer comes serve what it last was. Raises ``UpstreamError``."""
@@ -164,7 +164,7 @@ class Lists:
         if found is None:
             return None
         context, name = self._context, asked.name
-        age = max(0.0, context.wall() - found.head.checked)
+        age = self._knowledge.age(found)
         context.events.log(
             Event.LIST_STALE,
             kind=asked.endpoint.detail,

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Self
 
 from entrepot.protocol.headers import normalise_accept
-from entrepot.protocol.identifiers import Origin, Repository
+from entrepot.protocol.identifiers import Origin, Repository, Tag
 from entrepot.protocol.messages import Fields, Request, field_values
 from entrepot.protocol.routes import Catalog, ListEndpoint, Referrers
 
 CATALOG = "_catalog"
 """Stands where a repository's name does; no repository is called so."""
+
+_HEX = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,13 @@ class ListName:
         repository = (
             None if isinstance(endpoint, Catalog) else Repository(request.origin, endpoint.name)
         )
-        return cls(request.origin, repository, which.hexdigest()[:40])
+        return cls(request.origin, repository, which.hexdigest()[:_HEX])
+
+    @classmethod
+    def of_tag(cls, repository: Repository, tag: Tag) -> Self:
+        """What a tag holds that stands for a list."""
+        which = hashlib.sha256(f"tag {tag}".encode()).hexdigest()
+        return cls(repository.origin, repository, which[:_HEX])
 
     @property
     def place(self) -> str:
