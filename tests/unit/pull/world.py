@@ -166,8 +166,8 @@ class Run:
     async def _world(self, limit: int, private: tuple[Network, ...]) -> AsyncIterator[World]:
         events = Events()
         upstream = HttpClient(Roots(None, None), read_seconds=10)
-        now = [1e9]
-        with closing(Store(self._folder, limit, lambda: now[0])) as store:
+        with closing(Store(self._folder, limit)) as store:
+            now = [1e9]
             context = Context.make(
                 store, upstream, Access(b"secret"), events, lambda: now[0], patience=PATIENCE
             )

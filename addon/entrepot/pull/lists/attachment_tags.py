@@ -81,5 +81,5 @@ def _asked(pull: TagPull) -> AskedList | None:
     if match is None:
         return None
     subject = Referrers(pull.repository.name, Digest(match[1], match[2]))
-    name = ListName.of_tag(pull.repository, pull.tag)
+    name = ListName.of_tag(pull.repository, pull.tag, pull.accept)
     return AskedList(pull.request, subject, pull.who, name)

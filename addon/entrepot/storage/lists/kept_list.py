@@ -37,10 +37,10 @@ class ListName:
         return cls(request.origin, repository, which.hexdigest()[:_HEX])
 
     @classmethod
-    def of_tag(cls, repository: Repository, tag: Tag) -> Self:
-        """What a tag holds that stands for a list."""
-        which = hashlib.sha256(f"tag {tag}".encode()).hexdigest()
-        return cls(repository.origin, repository, which[:_HEX])
+    def of_tag(cls, repository: Repository, tag: Tag, accept: str) -> Self:
+        """What a tag holds that stands for a list, asked for by this normalised ``Accept``."""
+        which = hashlib.sha256(f"{tag}\n{accept}".encode("utf-8", "surrogatepass"))
+        return cls(repository.origin, repository, which.hexdigest()[:_HEX])
 
     @property
     def place(self) -> str:
