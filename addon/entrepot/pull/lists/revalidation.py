@@ -89,7 +89,7 @@ class Lists:
                 reply.close()
                 return confirmed or await self._ask(asked, known, anew=True)
         if reply.status == 200 and request.method == "GET" and _may_keep(asked, reply):
-            return await self._taken(asked, reply, known, moment)
+            return await self._taken(asked, reply, moment)
         await self._heard(asked, reply, moment)
         return await self._context.relay.answer(request, reply, how=_how(asked))
 
@@ -119,19 +119,21 @@ class Lists:
             return None
         return kept_answer(asked.request, found, cache_status.REVALIDATED, 0.0)
 
-    async def _taken(self, asked: AskedList, reply: Reply, known: Known, moment: Moment) -> Answer:
-        """A list for its client, of which a copy is kept."""
-        request, relay, head = asked.request, self._context.relay, b""
+    async def _taken(self, asked: AskedList, reply: Reply, moment: Moment) -> Answer:
+        """A list for its client, of which a copy is kept.
+
+        A small one is read whole first: so one that is cut can still be answered otherwise.
+        """
+        request, relay = asked.request, self._context.relay
         keep = partial(self._keep, asked, reply.headers, moment)
-        if known.last is not None or (reply.length is not None and reply.length <= _SMALL):
-            try:
-                head, whole = await relay.beginning(request, reply, _SMALL)
-            except BaseException:
-                reply.close()
-                raise
-            if whole:
-                await keep(head)
-                return relayed(reply, head, len(head), _how(asked))
+        try:
+            head, whole = await relay.beginning(request, reply, _SMALL)
+        except BaseException:
+            reply.close()
+            raise
+        if whole:
+            await keep(head)
+            return relayed(reply, head, len(head), _how(asked))
         body = KeptBody(relay.body(request, reply, head=head), LARGEST, keep)
         return relayed(reply, body, reply.length, _how(asked))
 

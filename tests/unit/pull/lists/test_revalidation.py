@@ -553,7 +553,8 @@ def test_an_answer_that_was_asked_for_before_a_refusal_comes_to_nothing(
     run: Run, server: FaultServer
 ) -> None:
     """A list on its way while its client is refused is not kept for later."""
-    server.routes[TAGS] = Content(ONE, "application/json", chunked=True)
+    large = json.dumps({"name": "app", "tags": ["t" * 100] * 10_000}).encode()
+    server.routes[TAGS] = Content(large, "application/json", chunked=True)
 
     async def scenario(world: World) -> None:
         slow = await world.ask(TAGS)
