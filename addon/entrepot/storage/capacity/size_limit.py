@@ -113,7 +113,7 @@ class Usage:
     """What the store takes; all but ``objects`` in bytes."""
 
     objects: int
-    """Blobs and manifests."""
+    """Blobs, manifests and lists."""
     held: int
     """Objects, databases and unfinished files."""
     unfinished: int
