@@ -5,6 +5,7 @@ that of `asked` no more than that; each serves all tests, by both roads.
 """
 
 import json
+import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from rig.ports import free_port
 from rig.proxy import Entrepot, Option
 from rig.registry import Registry
 from rig.route import KnownNames, Route
+from rig.soci import Soci
 from rig.upstreams import Upstreams
 
 if TYPE_CHECKING:
@@ -268,3 +270,45 @@ def test_podman_by_a_mirror_and_without_the_registry(
     with upstreams.down():
         check(podman.pull(versions.old))
         check(podman.pull(versions.new))
+
+
+def test_soci_fetches_what_is_read(
+    reached: Reached, asked: Reached, folder: Path, running: ExitStack, images: ImageFactory
+) -> None:
+    """A span of a mounted layer comes as it does directly; what is complete needs no registry."""
+    upstreams, within = asked.upstreams, newer.within(release_with("soci", "containerd"))
+    image = images.image("soci", (26 * MIB,))
+    name, (layer,) = asked.push(image, "parts/soci:1"), image.layers
+    with tarfile.open(layer.path) as tar:
+        content = tar.extractfile("layer-0.bin").read()
+
+    def start(label: str, route: Route | KnownNames, mirrors: Mapping[str, int] = {}) -> Soci:
+        client = Soci(folder / label, route, mirrors=mirrors)
+        running.callback(client.stop)
+        client.start()
+        return client
+
+    def read(client: Soci, *options: str) -> int:
+        """Mount it and read in it; how many bytes of the layer left the registry."""
+        mark = upstreams.mark()
+        client.mount(name, *options)
+        with client.file("layer-0.bin").open("rb") as file:
+            file.seek(10 * MIB)
+            assert file.read(64 * KIB) == content[10 * MIB : 10 * MIB + 64 * KIB]
+        sent = upstreams.requests(mark).blob_gets
+        client.containerd.remove(name)
+        return sum(one.bytes for one in sent if one.path.endswith(layer.digest))
+
+    publisher = start("soci", reached.directly(within))
+    publisher.publish(name)
+    publisher.containerd.remove(name)
+    directly = read(publisher)
+    assert 4 * MIB < directly < 5 * MIB
+
+    assert read(start("soci-proxy", asked.by_proxy(within))) <= 1.1 * directly
+    hosts = f"--hosts-dir={reached.hosts_toml()}"
+    mirrored = start("soci-mirror", reached.directly(within), {reached.netloc: reached.named})
+    read(mirrored, hosts)
+    reached.proxy.await_stored([layer.digest])
+    with upstreams.down():
+        assert read(mirrored, hosts) == 0
