@@ -312,3 +312,37 @@ def test_soci_fetches_what_is_read(
     reached.proxy.await_stored([layer.digest])
     with upstreams.down():
         assert read(mirrored, hosts) == 0
+
+
+def test_podman_reads_the_footer_of_an_estargz_layer(
+    asked: Reached, folder: Path, running: ExitStack, images: ImageFactory, drivers: "Drivers"
+) -> None:
+    """51 bytes at the end, then the table of contents, then chunks: each byte comes once."""
+    forky, trixie = (
+        newer.within(release_with("ctr-remote", "ctr")),
+        newer.within(release_with("podman")),
+    )
+    name = asked.push(images.of_files("estargz", 100, 50 * KIB), "parts/gzip:1")
+    lazy = name.replace("gzip", "estargz")
+    maker = Containerd(folder / "maker", asked.directly(forky), snapshotter=drivers.containerd)
+    running.callback(maker.stop)
+    maker.start()
+    check(maker.pull(name, "--local"))
+    check(maker.ctr_remote.run("images", "convert", "--estargz", "--oci", name, lazy))
+    check(maker.push(lazy, "--local"))
+
+    podman = Podman(
+        folder / "podman-estargz",
+        asked.by_proxy(trixie),
+        storage_driver=drivers.podman,
+        parts=True,
+    )
+    running.callback(podman.stop)
+    mark = asked.upstreams.mark()
+    check(podman.pull(lazy))
+    cold = asked.upstreams.requests(mark).blob_gets
+    assert min(one.bytes for one in cold if one.range) < 100 * KIB
+    podman.remove(lazy)
+    mark = asked.upstreams.mark()
+    check(podman.pull(lazy))
+    assert asked.moved(mark) < 0.01 * sum(one.bytes for one in cold)

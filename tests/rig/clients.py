@@ -16,6 +16,11 @@ from rig.process import Daemon, clean_environment, program
 from rig.route import Direct, KnownNames, Route
 
 POLICY = {"default": [{"type": "insecureAcceptAnything"}]}
+_PARTS = """
+[storage.options.pull_options]
+enable_partial_images = "true"
+insecure_allow_unpredictable_image_contents = "true"  # it wants this for eStargz
+"""
 _DEBIAN_DOCKER = "/usr/bin/docker"
 
 
@@ -162,8 +167,12 @@ class Containerd:
         )
         namespace = "rig" if certs is None else "k8s.io"
         address = f"--address={self._socket}"
-        argv = [*route.within, program("ctr"), address, f"--namespace={namespace}"]
-        self.ctr = Program(folder / "ctr", argv, env)
+        words = [address, f"--namespace={namespace}"]
+        self.ctr = Program(folder / "ctr", [*route.within, program("ctr"), *words], env)
+        self.ctr_remote = Program(
+            folder / "ctr", [*route.within, "/usr/bin/ctr-remote", *words], env
+        )
+        """stargz-snapshotter's, where Debian has it: it makes eStargz images."""
 
     @property
     def socket(self) -> Path:
@@ -259,8 +268,7 @@ class Skopeo:
 class Podman:
     """podman with private storage (vfs), no events, no shared-memory locks.
 
-    With `parts` it fetches of a zstd:chunked layer what it has not got from others already;
-    `mirrors` says by which plain mirror it goes to a registry, port by name.
+    With `parts` it fetches of a zstd:chunked or eStargz layer what others have not; `mirrors` says by which plain mirror it goes to a registry, port by name.
     """
 
     def __init__(
@@ -276,7 +284,7 @@ class Podman:
         env = _containers_environment(folder, route)
         if parts:
             with (folder / "storage.conf").open("a") as file:
-                file.write('[storage.options.pull_options]\nenable_partial_images = "true"\n')
+                file.write(_PARTS)
         with (folder / "registries.conf").open("a") as file:
             for name, port in mirrors.items():
                 file.write(f'[[registry]]\nlocation = "{name}"\n[[registry.mirror]]\n')

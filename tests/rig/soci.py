@@ -1,7 +1,7 @@
 """SOCI's snapshotter: it mounts an image's layers at once, and fetches what is read of them.
 
-It makes an index of where a layer can be read from and puts that into the registry, beside the image
-(https://github.com/awslabs/soci-snapshotter).
+It makes an index of where a layer can be read from and puts that into the registry, beside the
+image (https://github.com/awslabs/soci-snapshotter).
 """
 
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ _NAME = "soci-snapshotter-grpc"
 class Soci:
     """The snapshotter, with a containerd of its own: both reach registries by `route`.
 
-    Layers are fetched as they are read, in spans of 4 MiB; nothing is fetched behind that. `mirrors`
-    says by which plain mirror it goes to a registry for these, port by name.
+    Layers are fetched as they are read, in spans of 4 MiB; nothing is fetched behind that.
+    `mirrors` says by which plain mirror it goes to a registry for these, port by name.
     """
 
     def __init__(
