@@ -268,7 +268,8 @@ class Skopeo:
 class Podman:
     """podman with private storage (vfs), no events, no shared-memory locks.
 
-    With `parts` it fetches of a zstd:chunked or eStargz layer what others have not; `mirrors` says by which plain mirror it goes to a registry, port by name.
+    With `parts` it fetches of a zstd:chunked or eStargz layer what others have not; `mirrors` says
+    by which plain mirror it goes to a registry, port by name.
     """
 
     def __init__(
