@@ -20,6 +20,7 @@ from typing import Self
 from attack.world import HUB, Thing, World
 from rig.client import Answer, Client, ConnectRefusedError, Stream, basic
 from rig.images import KIB, OCI_MANIFEST
+from rig.multipart import parts_of
 
 BROKEN = (OSError, http.client.HTTPException, ConnectRefusedError)
 """What a client sees of a proxy that is killed, or of a transfer that is cut."""
@@ -27,7 +28,8 @@ BROKEN = (OSError, http.client.HTTPException, ConnectRefusedError)
 EVERYTHING: Mapping[str, int] = {
     "cold": 6,
     "warm": 10,
-    "part": 4,
+    "part": 3,
+    "parts": 2,
     "head": 3,
     "leave": 6,
     "manifest": 3,
@@ -134,6 +136,23 @@ class _Visitor:
         _check_status(thing.url, answer.status, 206)
         if answer.body != thing.body[first : last + 1]:
             raise WrongError(f"{thing.url}: other bytes in {first}-{last}")
+
+    def parts(self) -> None:
+        """GET several ranges, of a blob that is here or growing."""
+        thing = self._world.known(self.rng)
+        size = len(thing.body)
+        if thing.wrong or size < 100:  # else all parts together are more than the whole
+            return
+        spans = [(at, min(size, at + size // 50 + 1)) for at in self.rng.sample(range(size), 20)]
+        asked = ",".join(f"{start}-{stop - 1}" for start, stop in spans)
+        answer = self._client.get(thing.url, {"Range": f"bytes={asked}"})
+        _check_status(thing.url, answer.status, 206)
+        try:
+            found = parts_of(answer.headers["Content-Type"], answer.body)
+        except AssertionError as error:
+            raise WrongError(f"{thing.url}: {error} in {asked}") from None
+        if found != [(start, thing.body[start:stop]) for start, stop in spans]:
+            raise WrongError(f"{thing.url}: other bytes in {asked}")
 
     def head(self) -> None:
         """HEAD, of what is here, is being fetched, or is not here."""

@@ -23,13 +23,13 @@ from entrepot.config.units import parse_duration, parse_size
 from entrepot.mitm.layers.request_head import refusal
 from entrepot.protocol import manifests
 from entrepot.protocol.headers import (
-    ByteRange,
     ContentRange,
     etag_matches,
     normalise_accept,
     parse_challenges,
 )
 from entrepot.protocol.identifiers import Digest, HostPort, Origin, parse_host, parse_reference
+from entrepot.protocol.ranges.byte_ranges import RangeSet
 from entrepot.protocol.routes import parse_endpoint
 from rig.client import DirectClient
 from rig.faults import Content, Exchange, FaultServer, error
@@ -42,7 +42,7 @@ FAULT = "fault.example.test"
 LOGIN = "Basic YWxpY2U6d29uZGVybGFuZA=="
 AFTER = f"GET /v2/ HTTP/1.1\r\nHost: {FAULT}\r\nConnection: close\r\n\r\n".encode()
 PARSERS: tuple[Callable[[str], object], ...] = (
-    ByteRange.parse,
+    RangeSet.parse,
     ContentRange.parse,
     lambda text: normalise_accept([text]),
     lambda text: parse_challenges([text]),
@@ -143,6 +143,7 @@ class Mutations:
             f"Authorization: {LOGIN}",
             "Authorization: Basic Ym9iOmJ1aWxkZXI=",
             "Range: bytes=0-3",
+            "Range: bytes=3-5,0-1,-2",
             "Accept: application/vnd.oci.image.manifest.v1+json",
             'If-None-Match: "x"',
             "Accept-Encoding: gzip",

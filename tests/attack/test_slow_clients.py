@@ -12,6 +12,7 @@ import pytest
 from rig.client import Client
 from rig.faults import Exchange, FaultServer, Gate
 from rig.images import MIB, incompressible
+from rig.multipart import parts_of
 from rig.process import eventually
 from rig.proxy import Entrepot
 
@@ -26,17 +27,20 @@ LIMIT = 160 * MIB
 
 
 @contextmanager
-def stalled_readers(client: Client, path: str, count: int) -> Iterator[None]:
+def stalled_readers(
+    client: Client, path: str, count: int, ranges: str | None = None
+) -> Iterator[None]:
     """Clients that ask for something large, see that it comes, and read no more."""
+    fields = f"Host: {FAULT}\r\n" + (f"Range: {ranges}\r\n" if ranges else "")
     with ExitStack() as stack:
         opened = []
         for _ in range(count):
             tls = stack.enter_context(client.tunnel(FAULT))
             tls.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            tls.sendall(f"GET {path} HTTP/1.1\r\nHost: {FAULT}\r\n\r\n".encode())
+            tls.sendall(f"GET {path} HTTP/1.1\r\n{fields}\r\n".encode())
             opened.append(tls)
         for tls in opened:
-            assert tls.recv(12) == b"HTTP/1.1 200"
+            assert tls.recv(12) == (b"HTTP/1.1 206" if ranges else b"HTTP/1.1 200")
         yield
 
 
@@ -73,6 +77,24 @@ def test_five_hundred_readers_of_a_miss_that_stall(
         gate.open()
         assert whole(client, path) == content.digest
         eventually(lambda: "blob_stored digest=" in entrepot.log, within=30, what="stored")
+        assert entrepot.rss_peak() < LIMIT
+
+
+@pytest.mark.unforked
+def test_readers_of_a_thousand_parts_that_stall(
+    entrepot: Entrepot, client: Client, faults: FaultServer
+) -> None:
+    """Promise 6: each holds numbers, no parts; another client has the whole and parts meanwhile."""
+    path, content = faults.add_blob("app", b"".join(incompressible("stalled parts", BIG)))
+    whole(client, path)
+    eventually(lambda: "blob_stored digest=" in entrepot.log, within=30, what="stored")
+    spans = [(at * 32_000, at * 32_000 + 20_000) for at in range(1000, 0, -1)]
+    ranges = "bytes=" + ",".join(f"{start}-{stop - 1}" for start, stop in spans)
+    with stalled_readers(client, path, READERS // 2, ranges):
+        assert whole(client, path) == content.digest
+        answer = client.get(f"https://{FAULT}{path}", {"Range": ranges})
+        found = parts_of(answer.headers["Content-Type"], answer.body)
+        assert found == [(start, content.body[start:stop]) for start, stop in spans]
         assert entrepot.rss_peak() < LIMIT
 
 

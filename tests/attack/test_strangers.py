@@ -250,6 +250,8 @@ def test_a_registry_that_refuses_every_head_of_a_blob_refuses_nobody(
     entrepot.await_stored(blob.digest for blob in image.blobs)
     path, content = faults.add_blob("app", b"never pulled")
     content.head_status = 403
+    assert client.head(FAULT + path).status == 200  # as a GET of its first byte tells
+    faults.routes[path] = error(403, "DENIED", "no")
     assert client.head(FAULT + path).status == 403
     go_away(faults)
     entrepot.restart()

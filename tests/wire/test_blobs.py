@@ -123,9 +123,9 @@ def test_a_part_of_a_hit(
     assert faults.requests == []
 
 
-@pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "bytes=a-b", "bytes=5-2", "items=0-1", "bytes"])
+@pytest.mark.parametrize("asked", ["bytes=a-b", "bytes=5-2", "items=0-1", "bytes", "bytes=0-,1-2"])
 def test_a_range_we_do_not_do_is_ignored(client: Client, held: str, asked: str) -> None:
-    """Several ranges, other units and malformed ones get the whole (RFC 9110 section 14.2)."""
+    """Other units, malformed ones and more than there is get the whole (RFC 9110 section 14.2)."""
     answer = client.get(HOST + held, {"Range": asked})
     assert (answer.status, answer.body) == (200, BODY)
     assert "Content-Range" not in answer.headers

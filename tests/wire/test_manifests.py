@@ -149,6 +149,23 @@ def test_a_head_tells_the_length_and_fetches_nothing(
     assert faults.requests == []
 
 
+def test_a_manifest_is_given_in_part(client: Client, faults: FaultServer, image: Image) -> None:
+    """Promise 1: as containerd 2 asks, cold and warm; upstream is asked for the whole, once."""
+    whole, content = {"Range": "bytes=0-"}, image.root.body
+    span = f"bytes 0-{len(content) - 1}/{len(content)}"
+    for path in (TAG, by_digest(image.digest), TAG):
+        answer = client.manifest(HOST + path, whole)
+        assert (answer.status, answer.body, answer.digest) == (206, content, image.digest)
+        assert answer.headers["Content-Range"] == span
+        assert answer.headers["Content-Type"] == image.root.media_type
+        part = client.manifest(HOST + path, {"Range": "bytes=5-9"})
+        assert (part.status, part.body) == (206, content[5:10])
+    assert client.manifest(HOST + TAG).body == content
+    assert asked(faults) == ["GET", *["HEAD"] * 4]
+    assert {seen.range for seen in faults.of(path=TAG)} == {None}
+    assert asked(faults, by_digest(image.digest)) == []
+
+
 @pytest.mark.parametrize(
     ("status", "extra"),
     [

@@ -103,6 +103,9 @@ def test_a_tag_is_what_it_last_was(
     assert answer.headers["Docker-Content-Digest"] == image.digest
     assert answer.headers["Warning"].startswith('299 entrepot "the registry does not answer; ')
     assert answer.body == (image.root.body if method == "GET" else b"")
+    part = client.request(method, TAG, {"Accept": "*/*", "Range": "bytes=0-"})
+    assert (part.status, part.cache_status) == (206 if method == "GET" else 200, STALE)
+    assert part.body == answer.body
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404])

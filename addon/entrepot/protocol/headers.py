@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Self
 
-_BYTE_RANGE = re.compile(
-    r"bytes=[ \t]*+([0-9]{0,19})-([0-9]{0,19})[ \t]*+", re.IGNORECASE | re.ASCII
-)
 _CONTENT_RANGE = re.compile(
     r"bytes ([0-9]{1,19})-([0-9]{1,19})/(?:([0-9]{1,19})|\*)", re.IGNORECASE | re.ASCII
 )
@@ -36,46 +33,6 @@ _PARAMETER_VALUE = re.compile(
 _TOKEN68 = re.compile(r" ++[A-Za-z0-9._~+/-]++=*+[ \t]*+(?=,|\Z)")
 
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*+")')
-
-
-@dataclass(frozen=True, slots=True)
-class ByteRange:
-    """One requested range of bytes, both ends included; `first` is None for the last `last` bytes.
-
-    >>> ByteRange.parse("bytes=0-99")
-    ByteRange(first=0, last=99)
-    >>> ByteRange.parse("bytes=-5")
-    ByteRange(first=None, last=5)
-    """
-
-    first: int | None
-    last: int | None
-
-    @classmethod
-    def parse(cls, value: str) -> Self | None:
-        """Read a Range field; None for what a server may ignore (RFC 9110 14.2).
-
-        That is other units, several ranges and malformed ones: the answer is then the whole.
-        """
-        match = _BYTE_RANGE.fullmatch(value.strip(" \t"))
-        if match is None or not (match[1] or match[2]):
-            return None
-        first, last = (int(digits) if digits else None for digits in match.groups())
-        if first is not None and last is not None and last < first:
-            return None
-        return cls(first, last)
-
-    def resolve(self, size: int) -> tuple[int, int] | None:
-        """Return the half-open `(start, stop)` within `size` bytes, never empty.
-
-        None where the range is unsatisfiable (RFC 9110 14.1.2), and for every range of an empty
-        representation, since no Content-Range can say "no bytes".
-        """
-        if self.first is None:
-            start, stop = max(0, size - (self.last or 0)), size
-        else:
-            start, stop = self.first, size if self.last is None else min(size, self.last + 1)
-        return (start, stop) if start < stop else None
 
 
 @dataclass(frozen=True, slots=True)

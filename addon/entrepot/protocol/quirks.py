@@ -227,9 +227,11 @@ CLIENTS = (
     ),
     Quirk(
         "podman, for zstd:chunked",
-        "asks for many ranges at once: it gets the whole, which it takes",
-        "RFC 9110 section 14.2; seen with podman 5.4",
-        "test_a_range_we_do_not_do_is_ignored",
+        "asks for up to 1,024 ranges at once, and takes the parts for them one by one: each range"
+        " gets a part of its own, in the order asked, where they touch or overlap too",
+        "https://github.com/containers/image/blob/main/docker/docker_image_src.go"
+        " (handle206Response), and chunked/storage_linux.go of containers/storage",
+        "test_a_thousand_ranges_are_a_thousand_parts",
     ),
     Quirk(
         "docker and other programs in Go",

@@ -42,7 +42,7 @@ from entrepot.pull.pull import Pull, TagPull
 from entrepot.upstream.context import Context
 from entrepot.upstream.gateway import AskOptions
 
-_FIRST_BYTE = (("Range", "bytes=0-0"),)
+FIRST_BYTE = (("Range", "bytes=0-0"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Authorization:
 
     async def _ask_for_blob(self, pull: Pull, *, fallback: bool) -> Evidence | Answer:
         context, asked = self._context, self.asked_now()
-        first_byte = AskOptions("GET", _FIRST_BYTE, downgrade=True, fallback=fallback)
+        first_byte = AskOptions("GET", FIRST_BYTE, downgrade=True, fallback=fallback)
         reply = await context.gateway.send_patiently(pull.request, first_byte)
         # 416: the object is there and empty, so that not even its first byte can be had.
         if reply.status in (200, 206, 416):

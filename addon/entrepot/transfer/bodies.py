@@ -6,6 +6,7 @@ upstream where the disk fails.
 """
 
 import asyncio
+import errno
 import os
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -55,10 +56,10 @@ class FileBody:
             growth.add_follower(id(self))
 
     def part(self, start: int, stop: int | None) -> "FileBody":
-        """Narrow a body that was not read yet to a stretch of its file."""
-        self._position, self._stop = start, stop
-        self.size = None if stop is None else stop - start
-        return self
+        """Another stretch of the same file, whatever becomes of this one. Raises OSError."""
+        if self._file is None:
+            raise OSError(errno.EBADF, "it was closed")
+        return FileBody(os.dup(self._file), start, stop, self._growth)
 
     async def read(self, most: int = CHUNK) -> bytes:
         """The next bytes; see ``messages.Body``."""

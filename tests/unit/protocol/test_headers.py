@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrepot.protocol.headers import (
-    ByteRange,
     Challenge,
     ContentRange,
     etag_matches,
@@ -20,87 +19,6 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 HUB = 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io"'
 HUB_PARAMS = {"realm": "https://auth.docker.io/token", "service": "registry.docker.io"}
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("bytes=0-99", ByteRange(0, 99)),
-        ("bytes=5-", ByteRange(5, None)),
-        ("bytes=-5", ByteRange(None, 5)),
-        ("bytes=-0", ByteRange(None, 0)),
-        ("Bytes=0-0", ByteRange(0, 0)),
-        (" bytes= 0-1 ", ByteRange(0, 1)),
-        ("bytes=0-" + "9" * 19, ByteRange(0, 9999999999999999999)),
-    ],
-)
-def test_single_byte_range_is_read(value: str, expected: ByteRange) -> None:
-    """One range of bytes is understood in each of its three forms."""
-    assert ByteRange.parse(value) == expected
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "",
-        "bytes",
-        "bytes=",
-        "bytes=-",
-        "bytes=a-b",
-        "bytes=1",
-        "bytes=2-1",
-        "bytes=0-1,3-4",
-        "bytes=0-1,",
-        "bytes=--1",
-        "bytes=+1-2",
-        "bytes=0-1-2",
-        "bytes=0 - 1",
-        "bytes 0-1",
-        "items=0-1",
-        "byte\N{LATIN SMALL LETTER LONG S}=0-1",
-        "bytes=\N{ARABIC-INDIC DIGIT ONE}-",
-        "bytes=0-" + "9" * 20,
-        "bytes=0-1\n",
-    ],
-)
-def test_other_ranges_are_ignored(value: str) -> None:
-    """A server may ignore Range, and the whole is the right answer to what it cannot read."""
-    assert ByteRange.parse(value) is None
-
-
-@pytest.mark.parametrize(
-    ("value", "size", "expected"),
-    [
-        ("bytes=0-99", 100, (0, 100)),
-        ("bytes=0-98", 100, (0, 99)),
-        ("bytes=0-1000", 100, (0, 100)),
-        ("bytes=99-", 100, (99, 100)),
-        ("bytes=100-", 100, None),
-        ("bytes=100-200", 100, None),
-        ("bytes=-1", 100, (99, 100)),
-        ("bytes=-100", 100, (0, 100)),
-        ("bytes=-101", 100, (0, 100)),
-        ("bytes=-0", 100, None),
-        ("bytes=0-", 0, None),
-        ("bytes=-1", 0, None),
-    ],
-)
-def test_range_resolves_within_the_size(
-    value: str, size: int, expected: tuple[int, int] | None
-) -> None:
-    """A range is cut to the representation; one wholly outside is unsatisfiable."""
-    byte_range = ByteRange.parse(value)
-    assert byte_range is not None
-    assert byte_range.resolve(size) == expected
-
-
-@given(st.text("bytes=0123456789-, ", max_size=40) | st.text(), st.integers(0, 2**63))
-def test_resolved_range_is_inside(value: str, size: int) -> None:
-    """Whatever the field says, what it resolves to are bytes that exist."""
-    byte_range = ByteRange.parse(value)
-    if byte_range is not None and (resolved := byte_range.resolve(size)) is not None:
-        start, stop = resolved
-        assert 0 <= start < stop <= size
 
 
 @given(st.integers(0, 10**18), st.integers(0, 10**6), st.none() | st.integers(1, 10**6))
@@ -311,7 +229,6 @@ HOSTILE = [
     "(",
 ]
 PARSERS: list[Callable[[str], object]] = [
-    ByteRange.parse,
     lambda value: normalise_accept([value]),
     lambda value: parse_challenges([value]),
     lambda value: parse_challenges(["Bearer " + value + "("]),

@@ -52,20 +52,27 @@ class SendBody:
 
     def _begin(self, transfer: Transfer) -> None:
         self._transfers[transfer.client.id] = transfer
-        if transfer.plain and transfer.body.stretch(1) is not None:
+        if not self._may_send_by_kernel(transfer):
+            _hold_little(transfer.client)
+
+    def _may_send_by_kernel(self, transfer: Transfer) -> bool:
+        """Whether the next bytes lie in a file from which they may go to the client's socket."""
+        if not transfer.plain or transfer.body.stretch(1) is None:
+            return False
+        if transfer.client.id not in self._by_kernel:
             transport = _writer(transfer.client).transport
             self._by_kernel[transfer.client.id] = Sendfile(transport)
-        else:
-            _hold_little(transfer.client)
+        return True
 
     async def _sent_by_kernel(self, transfer: Transfer) -> int:
         """How many of the next bytes the kernel has sent, where it can take them from a file."""
-        by_kernel = self._by_kernel.get(transfer.client.id)
-        stretch = transfer.body.stretch(AT_ONCE) if by_kernel is not None else None
-        if by_kernel is None or stretch is None:
+        if not self._may_send_by_kernel(transfer):
+            return 0
+        stretch = transfer.body.stretch(AT_ONCE)
+        if stretch is None:
             return 0
         self._budget.release(transfer.client.id)  # it holds nothing
-        sent = await by_kernel.send(stretch)
+        sent = await self._by_kernel[transfer.client.id].send(stretch)
         transfer.body.skip(sent)
         return sent
 

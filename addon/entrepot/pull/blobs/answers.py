@@ -10,11 +10,12 @@ from entrepot.events.table import Event
 from entrepot.protocol import cache_status
 from entrepot.protocol.cache_status import CacheStatus
 from entrepot.protocol.messages import Answer, Body, BodyError, Request, upstream_error
+from entrepot.protocol.ranges.byte_ranges import ByteRange, RangeSet
 from entrepot.pull.pull import Pull
 from entrepot.storage.blobs import StoredBlob
 from entrepot.transfer.bodies import ContinuedBody, FileBody
 from entrepot.transfer.download import Download
-from entrepot.transfer.range_answers import Content, content_answer, wants_part
+from entrepot.transfer.range_answers import Content, Part, content_answer, wanted_ranges
 from entrepot.upstream.context import Context
 from entrepot.upstream.gateway import AskOptions
 
@@ -28,23 +29,22 @@ class BlobAnswers:
     def hit(self, pull: Pull, found: StoredBlob, how: CacheStatus = cache_status.HIT) -> Answer:
         """A stored blob, or the part of it that is asked for."""
         self._context.events.count(Counter.BLOB_HITS)
+        held = FileBody(found.file, 0, found.size)
         content = Content(
             pull.digest,
             found.media_type,
             found.size,
-            lambda start, stop: self._stored(pull, found, start, stop),
+            lambda part: self._stored(pull, held, part),
+            held.close,
             age=self._context.wall() - found.stored,
         )
-        answer = content_answer(pull.request, content, how, ranges=True)
-        if isinstance(answer.content, bytes):
-            drop(found)
-        return answer
+        return content_answer(pull.request, content, how)
 
     async def follow(
         self, request: Request, download: Download, opened: FileBody, how: CacheStatus
     ) -> Answer:
         """A blob that is being fetched, read as it comes; ``opened`` is its file, held open."""
-        if _needs_the_end(request, download.file.size):
+        if _needs_the_end(request, download):
             try:
                 await download.file.settled()
             except BodyError as error:
@@ -54,38 +54,40 @@ class BlobAnswers:
             download.digest,
             download.media_type,
             download.file.size,
-            lambda start, stop: ContinuedBody(
-                opened.part(start, stop),
-                self._from_upstream(request, start, stop),
-                download.digest if stop in (None, download.file.size) else None,
-            ),
+            lambda part: self._growing(request, download, opened, part),
+            opened.close,
         )
-        answer = content_answer(request, content, how, ranges=True)
-        if isinstance(answer.content, bytes):
-            opened.close()
-        return answer
+        return content_answer(request, content, how)
 
-    def _stored(self, pull: Pull, found: StoredBlob, start: int, stop: int | None) -> Body:
-        context, from_upstream = self._context, self._from_upstream(pull.request, start, stop)
+    def _growing(
+        self, request: Request, download: Download, opened: FileBody, part: Part
+    ) -> ContinuedBody:
+        reaches_end = part.stop in (None, download.file.size)
+        return ContinuedBody(
+            opened.part(part.start, part.stop),
+            self._from_upstream(request, part),
+            download.digest if reaches_end and not part.bounded else None,
+        )
+
+    def _stored(self, pull: Pull, held: FileBody, part: Part) -> Body:
+        context, from_upstream = self._context, self._from_upstream(pull.request, part)
 
         async def go_on(given: int) -> Body:
-            context.events.log(Event.BLOB_LOST, digest=pull.digest, offset=start + given)
+            context.events.log(Event.BLOB_LOST, digest=pull.digest, offset=part.start + given)
             await context.store_thread.run(
                 lambda: context.store.blobs.mark_suspect(pull.digest), None
             )
             return await from_upstream(given)
 
-        return ContinuedBody(FileBody(found.file, start, stop), go_on)
+        return ContinuedBody(held.part(part.start, part.stop), go_on)
 
-    def _from_upstream(
-        self, request: Request, start: int, stop: int | None
-    ) -> Callable[[int], Awaitable[Body]]:
+    def _from_upstream(self, request: Request, part: Part) -> Callable[[int], Awaitable[Body]]:
         """How a reader goes on by itself, after so many bytes, where the disk has not the rest."""
 
         async def go_on(given: int) -> Body:
-            last = "" if stop is None else str(stop - 1)
-            part = (("Range", f"bytes={start + given}-{last}"),)
-            reply = await self._context.gateway.send(request, AskOptions(extra=part))
+            last = None if part.stop is None else part.stop - 1
+            rest = ("Range", str(RangeSet((ByteRange(part.start + given, last),))))
+            reply = await self._context.gateway.send(request, AskOptions(extra=(rest,)))
             if reply.status != 206:
                 reply.close()
                 raise BodyError(f"upstream answered {reply.status} to a resumed fetch")
@@ -94,13 +96,15 @@ class BlobAnswers:
         return go_on
 
 
-def _needs_the_end(request: Request, size: int | None) -> bool:
+def _needs_the_end(request: Request, download: Download) -> bool:
     """Whether even the head of an answer must wait until a download is verified.
 
     An empty body has no last byte to hold back, nor has a 304; a part needs the size.
     """
-    conditional = request.value("If-None-Match") is not None
-    return conditional or size == 0 or (size is None and wants_part(request))
+    size = download.file.size
+    if request.value("If-None-Match") is not None or size == 0:
+        return True
+    return size is None and wanted_ranges(request, download.digest) is not None
 
 
 def drop(found: StoredBlob | None) -> None:

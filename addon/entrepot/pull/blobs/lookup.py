@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from entrepot.events.counters import Counter
 from entrepot.http_client.errors import UpstreamError
 from entrepot.protocol import cache_status
-from entrepot.protocol.messages import Answer, upstream_error
+from entrepot.protocol.messages import Answer
 from entrepot.protocol.statuses import TRANSIENT
 from entrepot.pull.authorization import Authorization, Evidence
 from entrepot.pull.blobs.answers import BlobAnswers, drop
 from entrepot.pull.blobs.fetches import Fetches
+from entrepot.pull.blobs.head import BlobHead
 from entrepot.pull.blobs.rehash_before_serving import Integrity
 from entrepot.pull.pull import Pull
 from entrepot.pull.stale import StaleIfError
@@ -24,7 +25,6 @@ from entrepot.storage.blobs import StoredBlob
 from entrepot.transfer.download import Download
 from entrepot.transfer.growing_file import State
 from entrepot.upstream.context import Context
-from entrepot.upstream.redirected_answers import is_elsewhere, is_page
 
 _ASKED = "held, and the registry was asked whether this client may have it"
 
@@ -53,6 +53,7 @@ class BlobLookup:
         self._stale = stale
         self._integrity = Integrity(context)
         self._answers = BlobAnswers(context)
+        self._head = BlobHead(context, authorization)
 
     async def answer(self, pull: Pull) -> Answer:
         """Answer a request for a blob. Raises ``UpstreamError``.
@@ -111,7 +112,7 @@ class BlobLookup:
         drop(found)
         self._context.access.deny(pull.repository, pull.who)
         if pull.request.method == "HEAD":
-            return await self._head(pull)
+            return await self._head.answer(pull)
         return await self._fetches.unstored.answer(pull)
 
     # What is on its way, or not here
@@ -123,7 +124,7 @@ class BlobLookup:
         """
         request, fetches = pull.request, self._fetches
         if request.method == "HEAD":
-            return await self._head(pull)
+            return await self._head.answer(pull)
         if not fetches.has(pull.key):
             if fetches.ended == ended:
                 return await self._miss(pull)
@@ -169,21 +170,6 @@ class BlobLookup:
         return await self._answers.follow(
             pull.request, begun.download, begun.opened, cache_status.COLLAPSED
         )
-
-    async def _head(self, pull: Pull) -> Answer:
-        """Upstream's own answer: nothing is here that could be one."""
-        request, authorization = pull.request, self._authorization
-        asked = authorization.asked_now()
-        reply = await self._context.gateway.send_patiently(request)
-        if reply.status != 200:  # as public.ecr.aws answers every HEAD of a blob
-            await authorization.revoke(pull, reply, for_all=False)
-        elif is_elsewhere(request, reply) and is_page(reply.headers):
-            reply.close()
-            reason = "it sends to a web page, not to the blob"
-            return upstream_error(502, "UNAVAILABLE", request.origin, reason)
-        elif Evidence.of(reply, asked).is_named(pull.digest):
-            await authorization.grant(pull, asked)
-        return await self._context.relay.answer(request, reply)
 
     # Who may have it
 

@@ -6,11 +6,15 @@ from entrepot.http_client.response import Reply
 from entrepot.protocol import cache_status
 from entrepot.protocol.identifiers import Digest
 from entrepot.protocol.messages import Answer, Fields, upstream_error
+from entrepot.protocol.ranges.byte_ranges import RangeSet
 from entrepot.pull.authorization import Authorization
 from entrepot.pull.pull import Pull
-from entrepot.transfer.range_answers import wants_part
+from entrepot.transfer.range_answers import wanted_ranges
 from entrepot.upstream.context import Context
 from entrepot.upstream.gateway import AskOptions
+
+_LONGEST = 4096
+"""Bytes of a field; nginx takes 8 KiB for a line."""
 
 
 class Unstored:
@@ -32,11 +36,11 @@ class Unstored:
         """Pass on upstream's 200 or 206; a client gets a whole that is not the blob cut short."""
         context, request, digest = self._context, pull.request, pull.digest
         context.events.count(Counter.BLOB_UNSTORED)
-        if wants_part(request) or reply.status != 200:
+        parts = _passed_on(wanted_ranges(request, digest))
+        if parts or reply.status != 200:
             reply.close()
-            part: Fields = tuple(("Range", value) for value in request.values("Range"))
             # A part cannot be verified.
-            reply = await context.gateway.send(request, AskOptions(extra=part))
+            reply = await context.gateway.send(request, AskOptions(extra=parts))
             if reply.status != 200:
                 return await context.relay.answer(request, reply)
         if reply.length == 0 and digest != Digest.of(b"", digest.algorithm):
@@ -54,3 +58,10 @@ class Unstored:
         if reply.length is not None:
             headers = (("Content-Length", str(reply.length)), *headers)
         return Answer(200, headers, context.relay.body(request, reply, digest=digest))
+
+
+def _passed_on(wanted: RangeSet | None) -> Fields:
+    """``Range`` as upstream gets it: what was understood, unless it is longer than servers bear."""
+    if wanted is None or len(str(wanted)) > _LONGEST:
+        return ()
+    return (("Range", str(wanted)),)

@@ -59,9 +59,9 @@ class ManifestCommit:
         access.allow(pull.repository, pull.who, (digest,), asked)
         access.extend(pull.repository, pull.who, digest, received.listed)
         events.count(Counter.MANIFEST_MISSES)
-        whole = Content(digest, received.media_type, len(content), lambda _start, _stop: content)
+        whole = Content(digest, received.media_type, len(content), content)
         how = cache_status.STORED if kept else cache_status.UNSTORED
-        answer = content_answer(pull.request, whole, how, ranges=False)
+        answer = content_answer(pull.request, whole, how)
         return answer.adding(*only(reply.headers, OF_A_MANIFEST))
 
     async def _store(

@@ -25,12 +25,16 @@ from entrepot.pull.authorization import Authorization, Evidence
 from entrepot.pull.manifests.commit import ManifestCommit
 from entrepot.pull.manifests.tag_history import TagHistory
 from entrepot.pull.pull import Pull, TagPull
+from entrepot.transfer.range_answers import part_of
 from entrepot.upstream.context import Context
 from entrepot.upstream.gateway import AskOptions
 from entrepot.upstream.redirected_answers import is_elsewhere, is_page
 
 _ATTEMPTS = 3
 """How often a manifest is asked for whose body breaks off."""
+
+_NO_HEAD = frozenset({405, 501})
+"""What a server answers that does not know the method (RFC 9110 section 9.1)."""
 
 T = TypeVar("T")
 
@@ -45,13 +49,17 @@ class Head:
 
     @property
     def is_enough(self) -> bool:
-        """Whether a client can use it: docker ends a pull where a HEAD names no length.
+        """Whether a client can use it; else a GET tells what it leaves out.
 
-        An answer that upstream chunks or compresses has none, or that of the compressed bytes.
+        docker ends a pull where a HEAD names no length: an answer that upstream chunks or
+        compresses has none, or that of the compressed bytes. And where a tag's digest is not said,
+        no client knows what to ask for next.
         """
+        if self.status != 200:
+            return self.status not in _NO_HEAD
         names = {name.lower() for name, _ in self.headers}
-        has_length = "content-length" in names and "content-encoding" not in names
-        return self.status != 200 or has_length
+        has_all = {"content-length", "docker-content-digest"} <= names
+        return has_all and "content-encoding" not in names
 
     def answer(self) -> Answer:
         """The same for a client. Raises :class:`NoManifestError`."""
@@ -89,9 +97,15 @@ class ManifestFetch:
     async def get(self, pull: Pull | TagPull, *, patient: bool = True) -> Answer:
         """Ask by GET, verify and keep it. Raises ``UpstreamError`` and :class:`NoManifestError`.
 
-        A body too large to share each client gets by itself. ``patient``: upstream is asked again
-        where it fails in passing.
+        ``patient``: upstream is asked again where it fails in passing. It is asked for the whole,
+        of which this client gets the part that it wants.
         """
+        headers = without(pull.request.headers, ("range",))
+        whole = replace(pull, request=replace(pull.request, headers=headers))
+        return part_of(pull.request, await self._get_shared(whole, patient=patient))
+
+    async def _get_shared(self, pull: Pull | TagPull, *, patient: bool) -> Answer:
+        """As all get it who ask at once; a body too large to share each gets by itself."""
         answer, mine = await self._once(
             ("get", pull.request.method),
             pull,
@@ -138,7 +152,10 @@ class ManifestFetch:
             elif isinstance(pull, Pull) and evidence.is_named(pull.digest):
                 await self._authorization.grant(pull, asked)
             answer = await context.relay.answer(request, reply)
-            return Head(reply.status, without(answer.headers, FOR_ONE_CLIENT), evidence)
+            headers = without(answer.headers, FOR_ONE_CLIENT)
+            if isinstance(pull, Pull) and evidence.digest is None and _is_manifest(reply):
+                headers = (*headers, ("Docker-Content-Digest", str(pull.digest)))
+            return Head(reply.status, headers, evidence)
 
     async def _get_alone(self, pull: Pull | TagPull, *, patient: bool = True) -> Answer:
         context, request = self._context, pull.request
@@ -150,7 +167,7 @@ class ManifestFetch:
             if reply.status != 200:
                 await self._refused(pull, reply, asked)
                 return await context.relay.answer(request, reply)
-            if not _is_verifiable(reply):
+            if not _is_manifest(reply):
                 return await self._relay_unverified(request, reply)
             try:
                 read = partial(reply.read_all, MAX_SIZE + 1)
@@ -183,10 +200,10 @@ class ManifestFetch:
         return await self._context.relay.answer(request, reply, head=head)
 
 
-def _is_verifiable(reply: Reply) -> bool:
-    """Whether the bytes that are sent are those that a digest names: not encoded, no schema 1."""
+def _is_manifest(reply: Reply) -> bool:
+    """Whether it is a manifest in the bytes that a digest names: not encoded, no schema 1."""
     encoded = reply.value("Content-Encoding")
-    return is_cacheable(reply.value("Content-Type") or "") and not encoded
+    return reply.status == 200 and is_cacheable(reply.value("Content-Type") or "") and not encoded
 
 
 def _may_be_cut(pull: Pull | TagPull, reply: Reply) -> bool:

@@ -37,11 +37,5 @@ class HeldManifests:
         self._events.count(Counter.MANIFEST_HITS)
         if age is None:
             age = self._wall() - found.stored
-        content = Content(
-            pull.digest, found.media_type, len(found.content), _whole(found.content), age=age
-        )
-        return content_answer(pull.request, content, how, ranges=False)
-
-
-def _whole(content: bytes) -> Callable[[int, int | None], bytes]:
-    return lambda _start, _stop: content
+        content = Content(pull.digest, found.media_type, len(found.content), found.content, age=age)
+        return content_answer(pull.request, content, how)

@@ -1,9 +1,12 @@
 """Blobs: hits, parts of them, and what upstream says itself."""
 
+import os
+
 import pytest
 
 from rig.faults import Content, FaultServer, error
-from unit.pull.world import BLOB, BOB, CHALLENGE, DATA, Run, World
+from rig.multipart import parts_of
+from unit.pull.world import BLOB, BOB, CHALLENGE, DATA, Run, World, read
 
 
 def test_a_blob_is_fetched_once_and_then_a_hit(run: Run) -> None:
@@ -92,3 +95,44 @@ def test_a_part_of_a_blob_of_unknown_size_waits_for_the_size(run: Run, server: F
         assert (got.status, got.body) == (206, DATA[-10:])
 
     run(scenario)
+
+
+SEVERAL = ("Range", "bytes=290000-290999, 0-9,,200000-200099")
+SPANS = [(290_000, 291_000), (0, 10), (200_000, 200_100)]
+
+
+def test_parts_go_on_with_upstream_where_the_disk_fails(run: Run, server: FaultServer) -> None:
+    """Each part that the file has no more; the others are given from it."""
+
+    async def scenario(world: World) -> None:
+        await world.get(BLOB)
+        await world.settled()
+        answer = await world.ask(BLOB, SEVERAL)
+        (file,) = world.store.folder.glob("blobs/**/*.val")
+        os.truncate(file, 100_000)
+        world.seen()
+        got = await read(answer)
+        assert got.whole
+        found = parts_of(got.headers["content-type"], got.body)
+        assert found == [(start, DATA[start:stop]) for start, stop in SPANS]
+        asked = [seen.range for seen in server.requests]
+        assert asked == ["bytes=290000-290999", "bytes=200000-200099"]
+
+    run(scenario)
+
+
+def test_several_ranges_of_what_is_not_stored_are_passed_on(run: Run, server: FaultServer) -> None:
+    """As they were understood; whether it gives a part, parts or the whole is upstream's to say."""
+
+    async def scenario(world: World) -> None:
+        got = await world.get(BLOB, SEVERAL)
+        assert (got.status, got.body, got.whole) == (200, DATA, True)
+        assert server.requests[-1].range == "bytes=290000-290999,0-9,200000-200099"
+        for ignored in ("bytes=0-1,x", "bytes=" + ",".join(["100-109"] * 1000)):
+            got = await world.get(BLOB, ("Range", ignored))
+            assert (got.status, got.body) == (200, DATA)
+            assert server.requests[-1].range is None
+        stale = await world.get(BLOB, SEVERAL, ("If-Range", '"other"'))
+        assert (stale.body, server.requests[-1].range) == (DATA, None)
+
+    run(scenario, limit=100_000)

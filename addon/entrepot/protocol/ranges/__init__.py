@@ -1,0 +1,1 @@
+"""Parts of content: which of them a client asks for, and how several go in one answer."""
