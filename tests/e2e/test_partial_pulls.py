@@ -41,12 +41,8 @@ HOSTS = """\
 """
 
 
-def release_with(*programs: str) -> str:
-    """The newest Debian release that is unpacked with these; else the test is skipped."""
-    found = newer.releases(*programs)
-    if not found:
-        pytest.skip(f"no {', '.join(programs)} in .clients: run scripts/newer-clients")
-    return found[0]
+Within = tuple[str, ...]
+"""Words before a client's command: where it runs."""
 
 
 class StartPodman(Protocol):
@@ -74,10 +70,10 @@ class Reached:
         """Where a client that uses no proxy finds the registry; the proxy finds it there too."""
         return f"{HOST}:{self.upstreams.nginx.tls_port}"
 
-    def by_proxy(self, within: tuple[str, ...]) -> Route:
+    def by_proxy(self, within: Within) -> Route:
         return replace(self.proxy.route(), within=within)
 
-    def directly(self, within: tuple[str, ...]) -> KnownNames:
+    def directly(self, within: Within) -> KnownNames:
         return KnownNames(self.folder, self.upstreams.authority.pem, (HOST,), within)
 
     def hosts_toml(self) -> Path:
@@ -103,6 +99,32 @@ def running() -> Iterator[ExitStack]:
     need_root()
     with ExitStack() as stack:
         yield stack
+
+
+def within(*programs: str) -> Within:
+    """The words that run a client among these programs of a later Debian, else the test is skipped.
+
+    The first release that has them all is taken.
+    """
+    if found := newer.releases(*programs):
+        return newer.within(found[0])
+    pytest.skip(f"no {', '.join(programs)} in .clients: run scripts/newer-clients")
+
+
+@pytest.fixture(scope="module")
+def containers(running: ExitStack, drivers: "Drivers") -> Within:
+    """Where a podman runs that puts layers together from parts."""
+    del running  # it wants root
+    if drivers.podman != "overlay":
+        pytest.skip("no overlays here: for these alone podman fetches parts of layers")
+    return within("podman", "skopeo")
+
+
+@pytest.fixture(scope="module")
+def snapshotters(running: ExitStack) -> Within:
+    """Where containerd 2 runs, and what works beside it."""
+    del running  # it wants root
+    return within("containerd", "ctr", "ctr-remote", "soci-snapshotter-grpc")
 
 
 @pytest.fixture(scope="module")
@@ -143,9 +165,9 @@ def test_containerd_2_takes_a_layer_in_parts(
     running: ExitStack,
     images: ImageFactory,
     drivers: "Drivers",
+    snapshotters: Within,
 ) -> None:
     """Promise 3: cold each byte comes once, by either road; then none, nor need of the registry."""
-    forky = newer.within(release_with("containerd", "ctr"))
     image = images.image("containerd 2", (26 * MIB, 300 * KIB), compression="stored")
     name = reached.push(image, "parts/containerd:1")
     whole = sum(blob.size for blob in image.blobs)
@@ -158,13 +180,13 @@ def test_containerd_2_takes_a_layer_in_parts(
         return one
 
     upstreams = reached.upstreams
-    ctr = client(reached.by_proxy(forky), "ctr")
+    ctr = client(reached.by_proxy(snapshotters), "ctr")
     mark = upstreams.mark()
     check(ctr.pull(name))
     reached.proxy.await_stored(blob.digest for blob in image.blobs)
     assert whole <= reached.moved(mark) <= 1.01 * whole
 
-    kubelet = client(reached.directly(forky), "cri", certs=reached.hosts_toml())
+    kubelet = client(reached.directly(snapshotters), "cri", certs=reached.hosts_toml())
     mark = upstreams.mark()
     kubelet.cri_pull(name)
     ctr.remove(name)
@@ -175,6 +197,8 @@ def test_containerd_2_takes_a_layer_in_parts(
     with upstreams.down():
         kubelet.cri_pull(name)
         check(ctr.pull(name))
+    # What it says where an answer to a range, of a manifest too, makes it go on by one connection.
+    assert "ignored content range" not in ctr.daemon.log + kubelet.daemon.log
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +216,10 @@ class Versions:
 
 
 @pytest.fixture(scope="module")
-def versions(reached: Reached, folder: Path, images: ImageFactory) -> Versions:
+def versions(reached: Reached, folder: Path, images: ImageFactory, containers: Within) -> Versions:
     """Of 10 MiB in files of 50 KiB each; a tenth of them differ."""
     count, size, changed = 200, 50 * KIB, 20
-    trixie = newer.within(release_with("podman", "skopeo"))
-    skopeo = Skopeo(folder / "skopeo", reached.directly(trixie))
+    skopeo = Skopeo(folder / "skopeo", reached.directly(containers))
     names, blobs = [], []
     for tag, others in (("1", 0), ("2", changed)):
         image = images.of_files("zstd:chunked", count, size, changed=others)
@@ -243,10 +266,10 @@ def start_podman(
 
 
 def test_podman_fetches_what_has_changed(
-    asked: Reached, versions: Versions, start_podman: StartPodman
+    asked: Reached, versions: Versions, start_podman: StartPodman, containers: Within
 ) -> None:
     """Of the second version of an image only the changed files cross the uplink, and once."""
-    podman = start_podman(asked.by_proxy(newer.within(release_with("podman"))))
+    podman = start_podman(asked.by_proxy(containers))
     mark = asked.upstreams.mark()
     check(podman.pull(versions.new))
     assert asked.moved(mark) <= 1.1 * versions.changed
@@ -257,12 +280,12 @@ def test_podman_fetches_what_has_changed(
 
 
 def test_podman_by_a_mirror_and_without_the_registry(
-    reached: Reached, versions: Versions, start_podman: StartPodman
+    reached: Reached, versions: Versions, start_podman: StartPodman, containers: Within
 ) -> None:
     """With the defaults the rest comes behind, once; then nothing of the registry is needed."""
-    upstreams, trixie = reached.upstreams, newer.within(release_with("podman"))
+    upstreams = reached.upstreams
     mark = upstreams.mark()
-    podman = start_podman(reached.directly(trixie), mirrors={reached.netloc: reached.named})
+    podman = start_podman(reached.directly(containers), mirrors={reached.netloc: reached.named})
     check(podman.pull(versions.new))
     reached.proxy.await_stored(versions.layers)
     assert reached.moved(mark) <= 1.01 * versions.size
@@ -273,14 +296,22 @@ def test_podman_by_a_mirror_and_without_the_registry(
 
 
 def test_soci_fetches_what_is_read(
-    reached: Reached, asked: Reached, folder: Path, running: ExitStack, images: ImageFactory
+    reached: Reached,
+    asked: Reached,
+    folder: Path,
+    running: ExitStack,
+    images: ImageFactory,
+    snapshotters: Within,
 ) -> None:
     """A span of a mounted layer comes as it does directly; what is complete needs no registry."""
-    upstreams, within = asked.upstreams, newer.within(release_with("soci", "containerd"))
+    if not Path("/dev/fuse").exists():
+        pytest.skip("no /dev/fuse here, by which the snapshotter mounts layers: modprobe fuse")
+    upstreams = asked.upstreams
     image = images.image("soci", (26 * MIB,))
     name, (layer,) = asked.push(image, "parts/soci:1"), image.layers
     with tarfile.open(layer.path) as tar:
-        content = tar.extractfile("layer-0.bin").read()
+        file = tar.extractfile("layer-0.bin")
+        content = file.read() if file else b""
 
     def start(label: str, route: Route | KnownNames, mirrors: Mapping[str, int] = {}) -> Soci:
         client = Soci(folder / label, route, mirrors=mirrors)
@@ -299,15 +330,15 @@ def test_soci_fetches_what_is_read(
         client.containerd.remove(name)
         return sum(one.bytes for one in sent if one.path.endswith(layer.digest))
 
-    publisher = start("soci", reached.directly(within))
+    publisher = start("soci", reached.directly(snapshotters))
     publisher.publish(name)
     publisher.containerd.remove(name)
     directly = read(publisher)
     assert 4 * MIB < directly < 5 * MIB
 
-    assert read(start("soci-proxy", asked.by_proxy(within))) <= 1.1 * directly
+    assert read(start("soci-proxy", asked.by_proxy(snapshotters))) <= 1.1 * directly
     hosts = f"--hosts-dir={reached.hosts_toml()}"
-    mirrored = start("soci-mirror", reached.directly(within), {reached.netloc: reached.named})
+    mirrored = start("soci-mirror", reached.directly(snapshotters), {reached.netloc: reached.named})
     read(mirrored, hosts)
     reached.proxy.await_stored([layer.digest])
     with upstreams.down():
@@ -315,16 +346,20 @@ def test_soci_fetches_what_is_read(
 
 
 def test_podman_reads_the_footer_of_an_estargz_layer(
-    asked: Reached, folder: Path, running: ExitStack, images: ImageFactory, drivers: "Drivers"
+    asked: Reached,
+    folder: Path,
+    running: ExitStack,
+    images: ImageFactory,
+    drivers: "Drivers",
+    containers: Within,
+    snapshotters: Within,
 ) -> None:
     """51 bytes at the end, then the table of contents, then chunks: each byte comes once."""
-    forky, trixie = (
-        newer.within(release_with("ctr-remote", "ctr")),
-        newer.within(release_with("podman")),
-    )
     name = asked.push(images.of_files("estargz", 100, 50 * KIB), "parts/gzip:1")
     lazy = name.replace("gzip", "estargz")
-    maker = Containerd(folder / "maker", asked.directly(forky), snapshotter=drivers.containerd)
+    maker = Containerd(
+        folder / "maker", asked.directly(snapshotters), snapshotter=drivers.containerd
+    )
     running.callback(maker.stop)
     maker.start()
     check(maker.pull(name, "--local"))
@@ -333,7 +368,7 @@ def test_podman_reads_the_footer_of_an_estargz_layer(
 
     podman = Podman(
         folder / "podman-estargz",
-        asked.by_proxy(trixie),
+        asked.by_proxy(containers),
         storage_driver=drivers.podman,
         parts=True,
     )
@@ -341,7 +376,7 @@ def test_podman_reads_the_footer_of_an_estargz_layer(
     mark = asked.upstreams.mark()
     check(podman.pull(lazy))
     cold = asked.upstreams.requests(mark).blob_gets
-    assert min(one.bytes for one in cold if one.range) < 100 * KIB
+    assert sum(one.bytes for one in cold) < 5.3 * MIB
     podman.remove(lazy)
     mark = asked.upstreams.mark()
     check(podman.pull(lazy))
