@@ -19,6 +19,7 @@ PACKAGE = ROOT / "addon/entrepot"
 ROOMS = (
     "version",
     "bounded_map",
+    "intervals",
     "events",
     "protocol",
     "config",

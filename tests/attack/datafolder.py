@@ -6,6 +6,8 @@ Read with plain SQL and plain files, so that it cannot err the same way as the s
 import hashlib
 import re
 import sqlite3
+import struct
+import zlib
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,9 @@ _EXPECTED = {
 }
 _PUSHED = re.compile(r"push-[0-9a-z_]{8}\.part")
 _PARTIAL = re.compile(r"(sha256|sha512)-([0-9a-f]+)-[0-9a-f]{16}\.part")
+_MAP = ".ranges"
+_SLOT = 32
+_MARK = 2**64 - 1
 
 
 @dataclass
@@ -49,7 +54,10 @@ def examine(data: Path) -> Contents:
         contents.index = {key for (key,) in database.execute("SELECT key FROM Cache")}
         contents.used += _pages(database)
     for path in (data / "partial").iterdir():
-        _partial(path, contents)
+        if path.suffix == _MAP:
+            _map(path, contents)
+        else:
+            _partial(path, contents)
         expected.add(str(path.relative_to(data)))
     files = {str(path.relative_to(data)) for path in data.rglob("*") if path.is_file()}
     contents.problems += [f"{name}: nothing knows it" for name in sorted(files - expected)]
@@ -98,9 +106,38 @@ def _partial(path: Path, contents: Contents) -> None:
         contents.problems.append(f"partial/{path.name}: no name of a download")
         return
     contents.partials[f"{name[1]}:{name[2]}"] = path
-    contents.used += path.stat().st_size
+    contents.used += sum(stop - start for start, stop in covered(path))
     if path.stat().st_size == 0:
         contents.problems.append(f"partial/{path.name}: there is nothing to continue")
+
+
+def _map(path: Path, contents: Contents) -> None:
+    """A map counts too, and is of a download that is there; its file is its owner's alone."""
+    contents.used += path.stat().st_size
+    if not path.with_suffix("").exists():
+        contents.problems.append(f"partial/{path.name}: a map without its file")
+    if path.stat().st_mode & 0o77:
+        contents.problems.append(f"partial/{path.name}: others may read it")
+
+
+def covered(path: Path) -> list[tuple[int, int]]:
+    """Which bytes an unfinished download has, after a kill in this boot; the lowest first."""
+    try:
+        said = path.with_name(path.name + _MAP).read_bytes()
+    except FileNotFoundError:
+        return [(0, path.stat().st_size)]
+    seed, spans, found = zlib.crc32(said[:24]), [], list[tuple[int, int]]()
+    for at in range(_SLOT, len(said), _SLOT):
+        start, stop, check = struct.unpack_from("<QQI", said, at)
+        assert check == zlib.crc32(said[at : at + 16], seed), f"{path.name}: a wrong slot"
+        if start != _MARK:
+            spans.append((start, stop))
+    for start, stop in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(stop, found[-1][1]))
+        else:
+            found.append((start, stop))
+    return found
 
 
 def _content(path: Path, size: int, contents: Contents) -> bytes:

@@ -30,6 +30,7 @@ EVERYTHING: Mapping[str, int] = {
     "warm": 10,
     "part": 3,
     "parts": 2,
+    "cold_part": 4,
     "head": 3,
     "leave": 6,
     "manifest": 3,
@@ -127,7 +128,15 @@ class _Visitor:
 
     def part(self) -> None:
         """GET a range, of a blob that is here or growing."""
-        thing = self._world.known(self.rng)
+        self._part(self._world.known(self.rng))
+
+    def cold_part(self) -> None:
+        """GET a range of what nobody has asked for, and of it again."""
+        thing = self._world.fresh(self.rng)
+        for _ in range(2):
+            self._part(thing)
+
+    def _part(self, thing: Thing) -> None:
         if thing.wrong:
             return
         first = self.rng.randrange(len(thing.body))

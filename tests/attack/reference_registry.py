@@ -12,6 +12,7 @@ While ``away`` is set, all of them fail.
 """
 
 import json
+import random
 import re
 import threading
 from collections.abc import Iterator
@@ -43,13 +44,16 @@ def _listing(kind: str, *members: bytes) -> bytes:
     return json.dumps({"mediaType": MANIFEST_TYPE, kind: entries}).encode()
 
 
+LARGE = random.Random(11).randbytes(400_000)  # noqa: S311 - the same in each run
+"""Large enough that a part of it leaves gaps, and nowhere the same: each byte has one place."""
+
 # Two blobs are of equal length. None is as long as the login page: where a content network names
 # no digest, that chance is taken.
-BLOBS = (_blob("a", 900), _blob("b", 900), _blob("c", 5000), _blob("d", 70))
+BLOBS = (_blob("a", 900), _blob("b", 900), _blob("c", 5000), _blob("d", 70), LARGE)
 MANIFESTS = (
     _listing("layers", BLOBS[0], BLOBS[1]),
     _listing("layers", BLOBS[1], BLOBS[2]),
-    _listing("layers", BLOBS[3]),
+    _listing("layers", BLOBS[3], LARGE),
 )
 INDEX = _listing("manifests", *MANIFESTS[:2])
 CONTENT = {Digest.of(data): data for data in (*BLOBS, *MANIFESTS, INDEX)}
@@ -246,9 +250,13 @@ class _Handler(BaseHTTPRequestHandler):
         fields = [("Content-Type", MANIFEST_TYPE if digest in MEMBERS else "a/blob")]
         if named:
             fields.append(("Docker-Content-Digest", str(digest)))
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers["Range"] or "")
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)|bytes=-(\d+)", self.headers["Range"] or "")
         if wanted and digest not in MEMBERS:
-            start, stop = int(wanted[1]), int(wanted[2] or len(data) - 1) + 1
+            start = int(wanted[1]) if wanted[1] else max(0, len(data) - int(wanted[3]))
+            stop = min(len(data), int(wanted[2] or len(data) - 1) + 1)
+            if start >= len(data):
+                self._send(416, b"", ("Content-Range", f"bytes */{len(data)}"))
+                return
             fields.append(("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}"))
             data, status = data[start:stop], 206
         self._send(status, data, *fields, slow=digest not in MEMBERS and len(data) > 1)

@@ -15,6 +15,7 @@ The short form runs the same histories every time, whichever Hypothesis draws fi
 
 import asyncio
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -66,7 +67,29 @@ from rig.multipart import parts_of
 SHORT_EXAMPLES, STEPS = 60, 40
 TAGS = ("1", "2")
 WHERE = st.integers(0, 2 * len(REGISTRIES) - 1)
+RANGES = tuple(
+    ("Range", f"bytes={wanted}")
+    for wanted in (
+        "0-0",
+        "3-20",
+        "-60",
+        "-1",
+        "50-",
+        "0-",
+        "200000-260000",
+        "300000-300000",
+        "399999-500000",
+        "3-20,30-40",
+        "0-9,100000-100009,-10",
+    )
+)
+"""Bounded and open ones, suffixes, several; of the large blob some leave gaps in between."""
 BLOCKED_SECONDS = 0.05
+LARGEST = BLOB_DIGESTS[-1]
+Field = tuple[str, str] | None
+Ask = tuple[int, Field]
+"""Who asks, and with which field beside the usual ones."""
+ASKS = st.tuples(st.integers(0, 11), st.sampled_from([None, *RANGES]))
 
 
 @dataclass(slots=True)
@@ -263,9 +286,9 @@ class AccessMachine(RuleBasedStateMachine):
     @rule(
         where=WHERE,
         digest=st.sampled_from(BLOB_DIGESTS),
-        people=st.lists(st.integers(0, 11), min_size=2, max_size=3),
+        people=st.lists(ASKS, min_size=2, max_size=3),
     )
-    def hold_a_fetch(self, where: int, digest: Digest, people: list[int]) -> None:
+    def hold_a_fetch(self, where: int, digest: Digest, people: list[Ask]) -> None:
         """The same, and several ask for a blob that all may read."""
         held = self.world.repositories[self._repository(where)]
         held.public = True
@@ -273,8 +296,43 @@ class AccessMachine(RuleBasedStateMachine):
         held.ever.add(digest)
         self.is_noted()
         self.hold()
-        for who in people:
-            self._ask(where, who, digest, "GET", None)
+        for who, field in people:
+            self._ask(where, who, digest, "GET", field)
+
+    @precondition(lambda _: Parts.server.gate.is_set())
+    @rule(
+        where=WHERE,
+        digest=st.sampled_from([BLOB_DIGESTS[0], LARGEST, LARGEST]),
+        first=st.sampled_from([None, *RANGES]),
+        others=st.lists(st.tuples(WHERE, ASKS), min_size=1, max_size=4),
+    )
+    def hold_a_private_fetch(
+        self,
+        where: int,
+        digest: Digest,
+        first: Field,
+        others: list[tuple[int, Ask]],
+    ) -> None:
+        """One asks for a blob, whole or in part, that is hers alone; others ask for parts of it.
+
+        Some of it is here by then. Some of them ask for it elsewhere, or are let in meanwhile.
+        """
+        held = self.world.repositories[self._repository(where)]
+        held.public = False
+        held.readers = {"alice"}
+        held.objects.add(digest)
+        held.ever.add(digest)
+        self.is_noted()
+        self._ask(where, 0, LARGEST, "GET", ("Range", "bytes=0-9"))
+        self.hold()
+        self._ask(where, 1, digest, "GET", first)
+        for at, (who, field) in others:
+            self._ask(at, who, digest, "GET", field)
+        held.readers.clear()
+        self.is_noted()
+        for at, (who, field) in others:
+            self._ask(at, who, digest, "GET", field)
+        self._note("a private fetch was held back")
 
     @precondition(lambda _: not Parts.server.gate.is_set())
     @rule()
@@ -296,15 +354,7 @@ class AccessMachine(RuleBasedStateMachine):
         who=st.integers(0, 11),
         digest=st.sampled_from(sorted(CONTENT)),
         method=st.sampled_from(["GET", "GET", "GET", "HEAD"]),
-        field=st.sampled_from(
-            [
-                None,
-                None,
-                ("Range", "bytes=3-20"),
-                ("Range", "bytes=3-20,0-1"),
-                ("If-None-Match", "*"),
-            ]
-        ),
+        field=st.sampled_from([None, None, *RANGES, ("If-None-Match", "*")]),
     )
     def ask(
         self,
@@ -321,12 +371,15 @@ class AccessMachine(RuleBasedStateMachine):
         where=WHERE,
         who=st.integers(0, 11),
         digest=st.sampled_from(BLOB_DIGESTS),
-        others=st.lists(st.integers(0, 11), min_size=1, max_size=2),
+        others=st.lists(ASKS, min_size=1, max_size=2),
+        field=st.sampled_from([None, *RANGES]),
     )
-    def ask_again(self, where: int, who: int, digest: Digest, others: list[int]) -> None:
+    def ask_again(
+        self, where: int, who: int, digest: Digest, others: list[Ask], field: Field
+    ) -> None:
         """One blob by several in turn: what one was allowed must not help the next."""
-        for one in (who, *others, who):
-            self._ask(where, one, digest, "GET", None)
+        for one, wanted in ((who, field), *others, (who, field)):
+            self._ask(where, one, digest, "GET", wanted)
 
     @rule(
         where=WHERE,
@@ -559,6 +612,9 @@ class AccessMachine(RuleBasedStateMachine):
         allowed = self.history.allows(header, repository, digest)
         if _has_got(got, digest, method):
             assert allowed, f"{header} got {digest} of {repository}: {got.how}"
+            assert _is_what_it_says(got, digest), f"other bytes of {digest}: {got.fields}"
+            if got.status == 206:
+                self._note(f"a part: {got.how.removeprefix('entrepot; ')}")
             if got.body == CONTENT[digest]:
                 asks = Parts.server.asked > asked
                 self.kept.given(header, repository, digest, got.how, asked=asks)
@@ -700,16 +756,35 @@ async def _read(answer: Answer) -> Got:
     return Got(answer.status, fields, body, whole)
 
 
+def _parts(got: Got) -> list[tuple[int | None, bytes]]:
+    """What an answer gives, and from where on, if it says so."""
+    kind = got.fields.get("content-type", "")
+    if got.status == 206 and kind.startswith("multipart/byteranges") and got.whole:
+        return [*parts_of(kind, got.body)]
+    placed = re.fullmatch(r"bytes (\d+)-\d+/\d+", got.fields.get("content-range", ""))
+    return [(int(placed[1]) if placed else None, got.body)]
+
+
+def _is_what_it_says(got: Got, digest: Digest) -> bool:
+    """Whether all bytes are those of their place, and a whole answer has as many as it says."""
+    content, parts = CONTENT[digest], _parts(got)
+    said = got.fields.get("content-length")
+    if got.whole and got.body and said is not None and int(said) != len(got.body):
+        return False
+    return got.status != 206 or all(
+        start is not None and content.startswith(data, start) for start, data in parts
+    )
+
+
 def _has_got(got: Got, digest: Digest, method: str) -> bool:
     """Whether an answer gives an object, part of it, or away that it is there."""
     content = CONTENT[digest]
-    kind = got.fields.get("content-type", "")
-    several = got.whole and kind.startswith("multipart/byteranges")
-    pieces = [part for _, part in parts_of(kind, got.body)] if several else [got.body]
-    if any(piece and piece in content for piece in pieces):
+    if any(part and part in content for _, part in _parts(got)):
         return True
     if got.status == 304:
         return True
+    if got.status == 416:  # which says how long it is
+        return got.fields.get("content-range") == f"bytes */{len(content)}"
     named = got.fields.get("docker-content-digest") == str(digest)
     long = got.fields.get("content-length") == str(len(content))
     return got.status == 200 and method == "HEAD" and (named or long)

@@ -268,7 +268,7 @@ def test_what_begins_to_want_certificates_is_left_alone_from_then_on(
         server.show(authority.issue(host).asking_context(authority.pem, insist=True))
         server.hang_up()
         # As any client asks, by our own client and by mitmproxy's.
-        path = "/token?service=x" if host == LOGIN else "/v2/app/tags/list"
+        path = "/token?service=x" if host == LOGIN else "/v2/app/blobs/uploads/x"
         # The one goes on with a token of ours, the other is told.
         assert looker.client.get(f"https://{host}{path}").status == (200 if host == LOGIN else 502)
         line = f"host_tunnelled host=https://{host} "

@@ -3,6 +3,8 @@
 The machine is a private mount namespace with an overlay over each folder that scripts may touch.
 """
 
+import atexit
+import functools
 import hashlib
 import ipaddress
 import os
@@ -11,6 +13,7 @@ import socket
 import socketserver
 import ssl
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -25,7 +28,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from mitmproxy.certs import CertStore
 
 TOUCHED = ("/etc", "/usr/local/share")
-# /run is hidden, so that no script finds the systemd of the real machine.
+# Of a copy, since who installs a package meanwhile changes those folders. /run is hidden, so that no
+# script finds the systemd of the real machine.
 MOUNTS = """
 set -e
 mount -t tmpfs none "$1"
@@ -33,7 +37,7 @@ mount -t tmpfs none /run
 for folder in /etc /usr/local/share; do
     mkdir -p "$1$folder/upper" "$1$folder/work"
     mount -t overlay none "$folder" \
-        -o "lowerdir=$folder,upperdir=$1$folder/upper,workdir=$1$folder/work"
+        -o "lowerdir=$2$folder,upperdir=$1$folder/upper,workdir=$1$folder/work"
 done
 # Hooks write outside of the folders that are ours here.
 rm -rf /etc/ca-certificates/update.d
@@ -268,6 +272,18 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]
         yield made
 
 
+@functools.cache
+def _copied() -> Path:
+    """A copy of the real machine's folders, the same for all tests until the run ends."""
+    copy = Path(tempfile.mkdtemp(prefix="machine-", dir="/tmp"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    for folder in TOUCHED:
+        Path(f"{copy}{folder}").parent.mkdir(parents=True, exist_ok=True)
+        # What goes away meanwhile is not in it.
+        subprocess.run(["cp", "-a", folder, f"{copy}{folder}"], check=False, capture_output=True)
+    return copy
+
+
 @contextmanager
 def machine_at(folder: Path, shell: str) -> Iterator[Machine]:
     """A machine that keeps what it changes in a folder, until the end."""
@@ -275,7 +291,7 @@ def machine_at(folder: Path, shell: str) -> Iterator[Machine]:
     upper.mkdir()
     programs.mkdir()
     with subprocess.Popen(
-        ["unshare", "--mount", "sh", "-c", MOUNTS, "mounts", str(upper)],
+        ["unshare", "--mount", "sh", "-c", MOUNTS, "mounts", str(upper), str(_copied())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -32,7 +32,7 @@ WANTED = "no .clients: run scripts/newer-clients, perhaps with the name of a Deb
 SIZES = (12 * MIB, 300 * KIB, 40 * KIB)
 
 
-@pytest.fixture(params=newer.releases() or [""])
+@pytest.fixture(params=newer.releases("dockerd", "podman") or [""])
 def release(request: pytest.FixtureRequest) -> str:
     """Each Debian release whose clients are there."""
     if not request.param:

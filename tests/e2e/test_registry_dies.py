@@ -1,5 +1,6 @@
 """Real clients while their registry is dead, dies, or has had enough."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -8,9 +9,8 @@ import pytest
 
 from rig.clients import Dockerd, RealClient
 from rig.command import check
-from rig.faults import FaultServer
+from rig.faults import Exchange, FaultServer, status
 from rig.images import KIB, MIB, ImageFactory
-from rig.process import eventually
 from rig.proxy import Entrepot
 from rig.road import Road
 from rig.upstreams import Upstreams
@@ -18,7 +18,6 @@ from rig.upstreams import Upstreams
 if TYPE_CHECKING:
     from conftest import StartEntrepot
 
-DIES = "target.example.test/dies:1"
 LIMIT = "You have reached your pull rate limit"
 
 
@@ -38,34 +37,35 @@ def entrepot(
 
 
 def test_a_cold_pull_ends_well_though_its_registry_dies_and_returns(
-    dockerd: Dockerd, upstreams: Upstreams, images: ImageFactory, road: Road
+    dockerd: Dockerd, faults: FaultServer, images: ImageFactory
 ) -> None:
-    """Docker sees one slow layer; of that, upstream sends no byte twice but those under way."""
-    # More than all sockets on the way hold, which get there although the registry is dead.
-    image = images.image("dies", [64 * MIB])
-    upstreams.push(image, DIES)
-    (layer,), registry = image.layers, upstreams.host("target.example.test").registry.daemon
-    mark = upstreams.mark()
-    road.hold_after(8 * MIB)
+    """Docker sees one slow layer; of that, upstream sends no byte twice but one.
+
+    The layer is too small to be fetched by several connections, where upstream seems slow.
+    """
+    image = images.image("dies", [16 * MIB])
+    (layer,), content = image.layers, faults.publish(image, "dies", "1")
+    path, half = f"/v2/dies/blobs/{layer.digest}", layer.size // 2
+    blob, returned = content[layer.digest], threading.Event()
+    blob.cut_after, blob.cuts, blob.reset = half, 1, False
+
+    def answer(exchange: Exchange) -> None:
+        is_dead = exchange.request.range is not None and not returned.is_set()
+        (status(502) if is_dead else blob)(exchange)
+
+    faults.routes[path] = answer
     with ThreadPoolExecutor(1) as pool:
-        pulling = pool.submit(dockerd.pull, DIES)
+        pulling = pool.submit(dockerd.pull, "fault.example.test/dies:1")
         try:
-            eventually(lambda: road.is_holding, within=20, what="half a layer")
-            registry.kill9()
-            road.release()
-            refused = lambda: upstreams.requests(mark).of(kind="blob", status=502)  # noqa: E731
-            eventually(refused, within=20, what="a vain attempt to go on")
+            faults.await_request(path=path, method="GET", status=502)
         finally:
-            road.release()
-            if not registry.running():
-                registry.start()
+            returned.set()
         check(pulling.result())
-    gets = [seen for seen in upstreams.requests(mark).blob_gets if layer.digest in seen.target]
-    assert [(seen.status, bool(seen.range)) for seen in gets] == [(200, False), (206, True)]
-    assert gets[1].range.startswith("bytes=")
-    start = int(gets[1].range.removeprefix("bytes=").rstrip("-"))
-    assert gets[1].bytes == layer.size - start
-    assert gets[0].bytes == start + 1  # one byte is asked for again, to have a 206
+    gets = [one for one in faults.of(path=path, method="GET") if one.status != 502]
+    assert [(one.status, one.range, one.sent) for one in gets] == [
+        (200, None, half),
+        (206, f"bytes={half - 1}-", layer.size - half + 1),  # a byte again, to have a 206
+    ]
 
 
 def test_a_warm_pull_needs_no_registry(

@@ -16,6 +16,11 @@ from rig.process import Daemon, clean_environment, program
 from rig.route import Direct, KnownNames, Route
 
 POLICY = {"default": [{"type": "insecureAcceptAnything"}]}
+_PARTS = """
+[storage.options.pull_options]
+enable_partial_images = "true"
+insecure_allow_unpredictable_image_contents = "true"  # it wants this for eStargz
+"""
 _DEBIAN_DOCKER = "/usr/bin/docker"
 
 
@@ -132,7 +137,7 @@ class Containerd:
     """Debian's containerd, and `ctr`, which does the pulling itself.
 
     With `certs` it has its CRI plugin, which reads hosts.toml files below that folder, and
-    `cri_pull` has the daemon pull.
+    `cri_pull` has the daemon pull. `settings` are further lines of its configuration.
     """
 
     def __init__(
@@ -142,13 +147,14 @@ class Containerd:
         *,
         snapshotter: str = "native",
         certs: Path | None = None,
+        settings: str = "",
     ) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
         self._snapshotter = snapshotter
         self._socket = folder / "containerd.sock"
         config = folder / "config.toml"
-        config.write_text(_containerd_config(folder, self._socket, snapshotter, certs))
+        config.write_text(_containerd_config(folder, self._socket, snapshotter, certs) + settings)
         (folder / "tmp").mkdir()
         # Mounts made while unpacking are below TMPDIR.
         env = clean_environment(folder, TMPDIR=str(folder / "tmp"), **route.environment())
@@ -161,8 +167,16 @@ class Containerd:
         )
         namespace = "rig" if certs is None else "k8s.io"
         address = f"--address={self._socket}"
-        argv = [*route.within, program("ctr"), address, f"--namespace={namespace}"]
-        self.ctr = Program(folder / "ctr", argv, env)
+        words = [address, f"--namespace={namespace}"]
+        self.ctr = Program(folder / "ctr", [*route.within, program("ctr"), *words], env)
+        self.ctr_remote = Program(
+            folder / "ctr", [*route.within, "/usr/bin/ctr-remote", *words], env
+        )
+        """stargz-snapshotter's, where Debian has it: it makes eStargz images."""
+
+    @property
+    def socket(self) -> Path:
+        return self._socket
 
     def start(self) -> None:
         self.daemon.start()
@@ -201,7 +215,7 @@ class Containerd:
 class Skopeo:
     """skopeo: copies to a `dir:` folder and back, nothing running in between."""
 
-    def __init__(self, folder: Path, route: Route | Direct) -> None:
+    def __init__(self, folder: Path, route: Route | Direct | KnownNames) -> None:
         self.folder = folder
         env = _containers_environment(folder, route)
         argv = [
@@ -252,11 +266,30 @@ class Skopeo:
 
 
 class Podman:
-    """podman with private storage (vfs), no events, no shared-memory locks."""
+    """podman with private storage (vfs), no events, no shared-memory locks.
 
-    def __init__(self, folder: Path, route: Route, *, storage_driver: str = "vfs") -> None:
+    With `parts` it fetches of a zstd:chunked or eStargz layer what others have not; `mirrors` says
+    by which plain mirror it goes to a registry, port by name.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        route: Route | KnownNames,
+        *,
+        storage_driver: str = "vfs",
+        parts: bool = False,
+        mirrors: Mapping[str, int] = {},
+    ) -> None:
         self.folder = folder
         env = _containers_environment(folder, route)
+        if parts:
+            with (folder / "storage.conf").open("a") as file:
+                file.write(_PARTS)
+        with (folder / "registries.conf").open("a") as file:
+            for name, port in mirrors.items():
+                file.write(f'[[registry]]\nlocation = "{name}"\n[[registry.mirror]]\n')
+                file.write(f'location = "127.0.0.1:{port}"\ninsecure = true\n')
         argv = [
             *route.within,
             *with_empty("/var/lib"),  # as skopeo
@@ -301,7 +334,7 @@ class Podman:
         return check(self.cli.run("image", "ls", form)).split()
 
 
-def _containers_environment(folder: Path, route: Route | Direct) -> dict[str, str]:
+def _containers_environment(folder: Path, route: Route | Direct | KnownNames) -> dict[str, str]:
     """Write the configuration that podman and skopeo share; return the environment with it."""
     for name in ("tmp", "registries.d", "data", "run", ".config/containers"):
         (folder / name).mkdir(parents=True)

@@ -62,17 +62,17 @@ class Fetcher:
         fields = (("Range", f"bytes={offset - 1}-"),) if offset else ()
         return self.upstream.send("GET", target, fields, SendOptions(Follow.ANY))
 
-    def part(self, reply: Reply, start: int, stop: int) -> Reply:
+    def part(self, nearest: Reply | None, start: int, stop: int) -> Reply:  # noqa: ARG002
+        target = Target(Origin("http", "127.0.0.1", self.server.port), PATH)
         fields = (("Range", f"bytes={start}-{stop - 1}"),)
-        return self.upstream.send("GET", reply.target, fields, SendOptions(Follow.ANY))
+        return self.upstream.send("GET", target, fields, SendOptions(Follow.ANY))
 
     def prepare(self, digest: Digest = DIGEST) -> Fetch:
         over = asyncio.Event()
         download = Download(
             digest,
             self.path,
-            reopen=self.reopen,
-            part=self.part,
+            source=self,
             claim=self._claim,
             finish=self._finish,
             ended=over.set,
@@ -122,4 +122,4 @@ def no_file_beyond(size: int) -> Iterator[None]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what happens on other threads."""
-    await asyncio.to_thread(eventually, condition, within=10, what="it")
+    await asyncio.to_thread(eventually, condition, within=30, what="it")

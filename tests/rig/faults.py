@@ -167,7 +167,7 @@ class Content:
         if exchange.request.method == "HEAD" and self.head_status:
             exchange.send(self.head_status)
             return
-        wanted = self._range(exchange.request.range)
+        wanted = self.wanted(exchange.request.range)
         start, end = wanted or (0, len(self.body))
         if start >= len(self.body) > 0:
             exchange.send(416, headers={"Content-Range": f"bytes */{len(self.body)}"})
@@ -177,10 +177,13 @@ class Content:
         if exchange.request.method != "HEAD":
             self._send_body(exchange, self.body[start:end])
 
-    def _range(self, header: str | None) -> tuple[int, int] | None:
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", header or "")
-        if not (self.ranges and wanted):
+    def wanted(self, header: str | None) -> tuple[int, int] | None:
+        """Which bytes a Range asks for, from where up to where; None for all."""
+        wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", header or "")
+        if not (self.ranges and wanted and any(wanted.groups())):
             return None
+        if not wanted[1]:
+            return max(0, len(self.body) - int(wanted[2])), len(self.body)
         last = int(wanted[2]) + 1 if wanted[2] else len(self.body)
         return int(wanted[1]), min(last, len(self.body))
 

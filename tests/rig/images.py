@@ -8,7 +8,7 @@ import gzip
 import hashlib
 import json
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,23 +171,43 @@ class ImageFactory:
         """Return an image of about `total` bytes in equal layers, gzip without compression."""
         return self.image(seed, [total // layers] * layers, form=form, compression="stored")
 
+    def of_files(self, seed: str, count: int, size: int, *, changed: int = 0) -> Image:
+        """Return an image with one layer of `count` files, each of `size` bytes.
+
+        Of these so many are `changed`, evenly spread: others than without.
+        """
+        every = count // changed if changed else 0
+        files = {
+            f"file-{number}": f"{seed}/{number}/{bool(every) and number % every == 0}"
+            for number in range(count)
+        }
+        digest, path, diff_id = self._write_layer(files, size, "gzip")
+        layer = _blob(digest, path, _LAYER_TYPE["oci", "gzip"])
+        config = self._config(seed, "amd64", [diff_id], "oci")
+        manifest = _manifest(OCI_MANIFEST, config=config.descriptor, layers=[layer.descriptor])
+        return Image(manifest, (), (config,), (layer,))
+
     def _layer(
         self, seed: str, number: int, size: int, compression: Compression
     ) -> tuple[str, Path, str]:
         key = (seed, number, size, compression)
         if key not in self._layers:
-            self._layers[key] = self._write_layer(*key)
+            files = {f"layer-{number}.bin": f"{seed}/{number}"}
+            self._layers[key] = self._write_layer(files, size, compression)
         return self._layers[key]
 
     def _write_layer(
-        self, seed: str, number: int, size: int, compression: Compression
+        self, files: Mapping[str, str], size: int, compression: Compression
     ) -> tuple[str, Path, str]:
+        """Write a layer of files, given what each is made of."""
         unfinished = self._folder / "unfinished"
         with unfinished.open("wb") as file:
             packed = _Hashed(file)
             with _compressor(packed, compression) as inner:
                 unpacked = _Hashed(inner)
-                _write_tar(unpacked, f"layer-{number}.bin", f"{seed}/{number}", size)
+                for name, seed in files.items():
+                    _write_file(unpacked, name, seed, size)
+                unpacked.write(bytes(2 * tarfile.BLOCKSIZE))
         path = self._folder / packed.digest.replace(":", "-")
         unfinished.rename(path)
         return packed.digest, path, unpacked.digest
@@ -262,13 +282,13 @@ def _compressor(target: _Hashed, compression: Compression) -> Iterator[_Writable
         yield packed
 
 
-def _write_tar(target: _Hashed, name: str, seed: str, size: int) -> None:
+def _write_file(target: _Hashed, name: str, seed: str, size: int) -> None:
     header = tarfile.TarInfo(name)
     header.size, header.mode, header.mtime = size, 0o644, _CREATED_SECONDS
     target.write(header.tobuf(tarfile.USTAR_FORMAT))
     for chunk in incompressible(seed, size):
         target.write(chunk)
-    target.write(bytes(-size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE))
+    target.write(bytes(-size % tarfile.BLOCKSIZE))
 
 
 def _blob(digest: str, path: Path, media_type: str) -> Blob:

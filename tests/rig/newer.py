@@ -1,7 +1,7 @@
 """The container engines of later Debian releases (scripts/newer-clients), run by chroot.
 
 They run in a mount namespace of their own, with this machine's /proc, /dev, /sys, /run and /tmp, so
-that the folders of the rig have the same names inside.
+that the folders of the rig have the same names inside, and with /etc/hosts as it is outside.
 """
 
 from pathlib import Path
@@ -14,13 +14,19 @@ _SCRIPT = """
 root=$1; shift
 mount --bind "$root" "$root" || exit  # only a mount can be made private by what runs inside
 for folder in %s; do mount --rbind "$folder" "$root$folder" || exit; done
+mount --bind /etc/hosts "$root/etc/hosts" || exit
 mount -t tmpfs rig "$root/run" && exec chroot "$root" "$@"
 """
 
 
-def releases() -> list[str]:
-    """The releases whose clients are there."""
-    return sorted(path.parent.name for path in _FOLDER.glob("*/.complete"))
+def releases(*programs: str) -> list[str]:
+    """The releases whose clients are there, all of `programs` among them."""
+    found = sorted(path.parent for path in _FOLDER.glob("*/.complete"))
+    return [home.name for home in found if all(_has(home, name) for name in programs)]
+
+
+def _has(home: Path, program: str) -> bool:
+    return any((home / "usr" / folder / program).exists() for folder in ("bin", "sbin"))
 
 
 def within(release: str) -> tuple[str, ...]:

@@ -47,11 +47,15 @@ class Direct:
 
 @dataclass(frozen=True, slots=True)
 class KnownNames:
-    """No proxy; these names lead to this machine, where the client trusts what `ca_file` signed."""
+    """No proxy; these names lead to this machine, where the client trusts what `ca_file` signed.
+
+    `then` are words after those that make it so: where the client runs.
+    """
 
     folder: Path
     ca_file: Path
     names: tuple[str, ...]
+    then: tuple[str, ...] = ()
 
     def environment(self) -> dict[str, str]:
         return {"SSL_CERT_FILE": str(self.ca_file)}
@@ -61,7 +65,7 @@ class KnownNames:
         """Words before a client's command."""
         hosts = self.folder / "hosts"
         hosts.write_text(f"127.0.0.1 localhost {' '.join(self.names)}\n")
-        return tuple(with_file("/etc/hosts", hosts))
+        return (*with_file("/etc/hosts", hosts), *self.then)
 
 
 def bundle(path: Path, *authorities: bytes) -> Path:

@@ -291,7 +291,7 @@ def test_who_is_not_ready_is_signed_for_by_the_predecessor(
     stranger = entrepot.stranger()
     refuse(stranger, entrepot)
     refuse(stranger, entrepot)
-    eventually(lambda: "tunnelled for 10min" in entrepot.log, within=10, what="the tunnel")
+    eventually(lambda: "tunnelled for 10min" in entrepot.log, within=30, what="the tunnel")
     assert entrepot.local("/healthz").json()["untrusting_clients"] != []
 
 
@@ -301,7 +301,7 @@ def refuse(client: Client, entrepot: Entrepot) -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
         client.certificate(HUB)
     eventually(
-        lambda: entrepot.counter("handshake_failed") > before, within=10, what="the refusal noticed"
+        lambda: entrepot.counter("handshake_failed") > before, within=30, what="the refusal noticed"
     )
 
 

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from conftest import StartEntrepot
 
 FAULT, PLAIN = "https://fault.example.test", "http://plain-fault.example.test:5001"
-LIST = "/v2/app/tags/list"
+UPLOAD = "/v2/app/blobs/uploads/x"
 
 
 @pytest.fixture
 def plain() -> Iterator[FaultServer]:
     """A registry over plain HTTP, which can be taken for a proxy too: it answers what it has."""
     server = FaultServer(None)
-    server.routes |= {LIST: status(200, b"{}"), f"{PLAIN}{LIST}": status(200, b"{}")}
+    server.routes |= {UPLOAD: status(200, b"{}"), f"{PLAIN}{UPLOAD}": status(200, b"{}")}
     server.routes[f"{PLAIN}/v2/"] = server.routes["/v2/"]
     yield server
     server.stop()
@@ -45,7 +45,7 @@ def test_a_proxy_that_hangs_is_given_up(start_entrepot: "StartEntrepot") -> None
             502,
             True,
         )
-        passed = client.get(f"{FAULT}{LIST}")
+        passed = client.get(f"{FAULT}{UPLOAD}")
         named = f"the upstream proxy {url.replace('me:hidden@', '')}: no answer in time"
         assert (passed.status, named.encode() in passed.body) == (502, True)
         with pytest.raises(ConnectRefusedError, match=named) as refused:
@@ -78,7 +78,7 @@ def test_only_the_proxy_gets_its_password(
     """Not a registry that is reached past it, nor one without TLS inside of its tunnel."""
     where = f"{PLAIN[7:]}:127.0.0.1:{plain.port}"
     absolute = start_entrepot(upstream_proxy=f"http://me:hidden@127.0.0.1:{plain.port}")
-    assert absolute.client().get(f"{PLAIN}{LIST}").status == 200
+    assert absolute.client().get(f"{PLAIN}{UPLOAD}").status == 200
     assert {one.headers.get("proxy-authorization") for one in plain.requests} == {
         "Basic bWU6aGlkZGVu"
     }
@@ -88,17 +88,17 @@ def test_only_the_proxy_gets_its_password(
         no_proxy=PLAIN[7:],
         resolve=where,
     )
-    assert direct.client().get(f"{PLAIN}{LIST}").status == 200
+    assert direct.client().get(f"{PLAIN}{UPLOAD}").status == 200
     proxy = CorporateProxy([where])
     try:
         inside = start_entrepot(upstream_proxy=proxy.url, resolve=(), registry=PLAIN[7:])
         with inside.client().connect(*(PLAIN[7:].split(":", maxsplit=1)[0], 5001)) as raw:
-            raw.sendall(f"GET {LIST} HTTP/1.1\r\nHost: {PLAIN[7:]}\r\n\r\n".encode())
+            raw.sendall(f"GET {UPLOAD} HTTP/1.1\r\nHost: {PLAIN[7:]}\r\n\r\n".encode())
             assert raw.recv(20).startswith(b"HTTP/1.1 200")
     finally:
         proxy.stop()
     assert proxy.targets == [PLAIN[7:]]
-    assert {one.path for one in plain.requests} == {"/v2/", LIST}
+    assert {one.path for one in plain.requests} == {"/v2/", UPLOAD}
     for one in plain.requests:
         assert {"proxy-authorization", "via"}.isdisjoint(one.headers)
 
@@ -127,7 +127,7 @@ def test_a_loop_ends_at_once(start_entrepot: "StartEntrepot", upstreams: Upstrea
         answer = client.manifest("https://hub.example.test/v2/app/manifests/1")
         with pytest.raises(ConnectRefusedError, match="508"):
             client.connect("mail.example.test")
-        passed = client.get(f"{PLAIN}{LIST}")
+        passed = client.get(f"{PLAIN}{UPLOAD}")
         assert (passed.status, b"the upstream proxy leads back here" in passed.body) == (508, True)
         assert loop.taken < 10
     assert answer.status == 502

@@ -51,7 +51,7 @@ class Pull:
 
 
 def await_drain(proxy: Entrepot) -> None:
-    eventually(lambda: "drain_begun" in proxy.log, within=10, what="it stops")
+    eventually(lambda: "drain_begun" in proxy.log, within=30, what="it stops")
 
 
 @pytest.fixture

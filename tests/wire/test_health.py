@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FAULT, CDN, HUB = (f"https://{name}.example.test" for name in ("fault", "fault-cdn", "hub"))
 TAG = f"{FAULT}/v2/app/manifests/1"
-TAGS = "/v2/app/tags/list"
+UPLOAD = "/v2/app/blobs/uploads/x"
 UNKNOWN = f"{HUB}/v2/health/never-pushed/tags/list"  # tests share the registry behind it
 AWAY = status(503, b"", {"Retry-After": "120"})
 """It names a time, so the answer is passed on at once; a bare 503 is asked again for 3.75 s."""
@@ -107,19 +107,19 @@ def test_two_upstreams_in_trouble_show_at_their_first_failed_request(
 def test_what_passes_through_counts_too(
     entrepot: Entrepot, client: Client, faults: FaultServer
 ) -> None:
-    """Lists and pushes go over mitmproxy's own connections."""
-    faults.routes[TAGS] = status(500)
-    assert client.get(f"{FAULT}{TAGS}").status == 500
+    """Pushes go over mitmproxy's own connections."""
+    faults.routes[UPLOAD] = status(500)
+    assert client.get(f"{FAULT}{UPLOAD}").status == 500
     found = upstream(entrepot)
     assert (found["state"], found["failures_in_a_row"]) == ("failing", 1)
     assert found["first_byte_ms"]["last"] > 0
-    faults.routes[TAGS] = lambda exchange: exchange.cut()
-    assert client.get(f"{FAULT}{TAGS}").status == 502
+    faults.routes[UPLOAD] = lambda exchange: exchange.cut()
+    assert client.get(f"{FAULT}{UPLOAD}").status == 502
     found = upstream(entrepot)
     assert (found["last_status"], found["failures_in_a_row"]) == (500, 2)
     assert found["last_failure"]["reason"] == "the connection broke off"
-    faults.routes[TAGS] = status(200, b"{}")
-    assert client.get(f"{FAULT}{TAGS}").status == 200
+    faults.routes[UPLOAD] = status(200, b"{}")
+    assert client.get(f"{FAULT}{UPLOAD}").status == 200
     assert upstream(entrepot)["state"] == "ok"
 
 

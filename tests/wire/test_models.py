@@ -1,13 +1,14 @@
 """Models: what Ollama and other model pullers ask, by every road."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rig.client import Client, basic
-from rig.faults import Exchange, FaultServer, redirect
+from rig.faults import Exchange, FaultServer, Gate, redirect
 from rig.images import MIB, Image, incompressible
 from rig.models import artifact, ollama_model, tensor_model
 from rig.ollama import Killed, Ollama, PullError
@@ -336,3 +337,29 @@ def test_every_layer_of_a_model_is_kept_and_granted(
         for one in model.blobs:  # the manifest's own grant covers what it lists
             assert client.get(f"{base}/blobs/{one.digest}", login).cache_status == "entrepot; hit"
         assert upstreams.requests(mark) == ()
+
+
+def test_a_part_of_a_cold_model_waits_for_no_other(client: Client, faults: FaultServer) -> None:
+    """Each is fetched when it is asked for: so none is without a byte for 30 seconds."""
+    body = b"".join(incompressible("sixteen", 16 * MIB))
+    path, content = faults.add_blob("app", body)
+    first = Gate()
+
+    def answer(exchange: Exchange) -> None:
+        gated = (exchange.request.range or "bytes=0-").startswith("bytes=0-")
+        whole = exchange.request.range == "bytes=0-0"
+        handler = replace(content, gate=first) if gated and not whole else content
+        handler(exchange)
+
+    faults.routes[path] = answer
+    where = f"https:{client.get(FAULT + path, AGENT).headers['Location']}"
+    try:
+        with client.open("GET", where, {"Range": f"bytes=0-{MIB - 1}"}) as waiting:
+            for number in range(15, 0, -1):
+                start, stop = number * MIB, (number + 1) * MIB
+                part = client.get(where, {"Range": f"bytes={start}-{stop - 1}"})
+                assert (part.status, part.body) == (206, body[start:stop])
+            first.open()
+            assert waiting.read() == body[:MIB]
+    finally:
+        first.open()

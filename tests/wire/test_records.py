@@ -228,7 +228,7 @@ def test_a_tunnel_to_a_registry_is_recorded_as_such(
     stranger = entrepot.stranger(upstreams.authority.pem, upstreams.web_authority.pem)
     with pytest.raises(ssl.SSLCertVerificationError):
         stranger.certificate(host)
-    eventually(lambda: "certificate_refused" in entrepot.log, within=10, what="the refusal")
+    eventually(lambda: "certificate_refused" in entrepot.log, within=30, what="the refusal")
     assert stranger.get("https://plainweb.example.test/").status == 200
     assert stranger.get(f"https://{host}/v2/").status == 200
     (record,) = records_of(entrepot, 1)
@@ -256,7 +256,7 @@ def test_networks_alone_are_recorded(start_entrepot: "StartEntrepot", faults: Fa
     entrepot.client(source="127.0.7.7").get(f"{FAULT}/v2/app/tags/list")
     (record,) = records_of(entrepot, 1)
     assert record.client == "127.0.7.0/24"
-    eventually(lambda: " request_served " in entrepot.log, within=10, what="the line")
+    eventually(lambda: " request_served " in entrepot.log, within=30, what="the line")
     (line,) = [line for line in entrepot.log.splitlines() if " request_served " in line]
     assert "client=127.0.7.0/24" in line
     assert "127.0.7.7" not in line
@@ -267,7 +267,7 @@ def test_nothing_is_recorded(start_entrepot: "StartEntrepot", faults: FaultServe
     entrepot = start_entrepot(record="none", access_log=True)
     faults.routes["/v2/app/tags/list"] = status(200, b"{}")
     entrepot.client().get(f"{FAULT}/v2/app/tags/list")
-    eventually(lambda: " request_served " in entrepot.log, within=10, what="the line")
+    eventually(lambda: " request_served " in entrepot.log, within=30, what="the line")
     assert " request_served road=proxy " in entrepot.log
     assert not list(entrepot.data.glob("records*"))
 
@@ -278,7 +278,7 @@ def test_the_log_is_json(start_entrepot: "StartEntrepot", faults: FaultServer, r
     entrepot = start_entrepot(runner=runner, log_format="json", access_log=True)  # type: ignore[arg-type]
     path, _ = faults.add_blob("app", BODY)
     entrepot.client().get(FAULT + path)
-    eventually(lambda: '"request_served"' in entrepot.log, within=10, what="the line")
+    eventually(lambda: '"request_served"' in entrepot.log, within=30, what="the line")
     lines = [json.loads(line) for line in entrepot.log.splitlines() if line.startswith("{")]
     if runner == "serve":
         assert len(lines) == len(entrepot.log.splitlines())

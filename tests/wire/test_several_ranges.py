@@ -1,13 +1,14 @@
 """Several ranges in one request: a part for each, from the store and as they come."""
 
 import http.client
+import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rig.client import Answer, Client
-from rig.faults import FaultServer, Gate
+from rig.faults import Exchange, FaultServer, Gate
 from rig.images import MIB, ImageFactory, incompressible
 from rig.multipart import parts_of
 from rig.ports import free_port
@@ -125,7 +126,7 @@ def test_a_condition_comes_first(client: Client, held: str) -> None:
 def test_parts_of_a_blob_that_is_on_its_way(
     entrepot: Entrepot, client: Client, faults: FaultServer
 ) -> None:
-    """A part that is here is given before the next one comes; the whole is fetched once."""
+    """A part that is here is given before the next one comes; each byte is fetched once."""
     path, content = faults.add_blob("app", BODY)
     content.gate = gate = Gate(2 * MIB)
     spans = ((0, MIB), (MIB + 5, MIB + 6), (SIZE - 10, SIZE))
@@ -135,7 +136,8 @@ def test_parts_of_a_blob_that_is_on_its_way(
         answer = Answer(stream.status, stream.headers, begun + stream.read())
     assert_parts(answer, *spans)
     eventually(lambda: "blob_stored digest=" in entrepot.log, within=10, what="stored")
-    assert [seen.range for seen in faults.of(path=path)] == [None]
+    assert all(seen.range for seen in faults.of(path=path))
+    assert sum(seen.sent for seen in faults.of(path=path)) <= 1.05 * SIZE
 
 
 def test_by_plain_http_and_from_a_mirror(
@@ -165,3 +167,31 @@ def test_by_plain_http_and_from_a_mirror(
     whole = proxy.client().get(url, padded(asking(*spans)))
     found = parts_of(whole.headers["Content-Type"], whole.body)
     assert found == [(start, content[start:stop]) for start, stop in spans]
+
+
+def test_of_a_cold_blob_what_is_asked_for_comes_first(
+    entrepot: Entrepot, client: Client, faults: FaultServer
+) -> None:
+    """The registry is asked for the parts while the beginning hangs, and for no byte twice."""
+    body = b"".join(incompressible("cold parts", 16 * MIB))
+    path, content = faults.add_blob("app", body)
+    spans = tuple((at, at + 5000) for at in range(15 * MIB, 5 * MIB, -500_000))
+    begin = threading.Event()
+
+    def hanging(exchange: Exchange) -> None:
+        """What begins before the first part waits."""
+        first = int((exchange.request.range or "=0-").partition("=")[2].partition("-")[0])
+        if exchange.request.method == "GET" and first < spans[-1][0]:
+            assert begin.wait(60)
+        content(exchange)
+
+    faults.routes[path] = hanging
+    answer = client.get(HOST + path, asking(*spans))
+    found = parts_of(answer.headers["Content-Type"], answer.body)
+    assert found == [(start, body[start:stop]) for start, stop in spans]
+    assert answer.cache_status == "entrepot; fwd=miss; detail=range"
+    began = sum(seen.sent for seen in faults.of(path=path))
+    assert began < 3 * MIB
+    begin.set()
+    eventually(lambda: "blob_stored digest=" in entrepot.log, within=10, what="stored")
+    assert len(body) <= sum(seen.sent for seen in faults.of(path=path)) <= 1.01 * len(body)

@@ -80,7 +80,7 @@ def test_a_client_that_comes_during_a_stop_is_served_by_the_next(
     with client.open("GET", FAULT + path) as stream:
         stream.read(1)
         activated.daemon.signal(signal.SIGTERM)
-        eventually(lambda: "drain_begun" in activated.log, within=10, what="it stops")
+        eventually(lambda: "drain_begun" in activated.log, within=30, what="it stops")
         late = http.client.HTTPConnection("127.0.0.1", activated.port, timeout=60)
         late.request("GET", "/healthz")
         content.gate.open()
@@ -153,7 +153,7 @@ def test_each_road_gets_its_socket(folder: Path) -> None:
     }
     proxy = Entrepot(folder / "roads", options, launch=unit.launch)
     proxy.start()
-    eventually(lambda: " listening " in proxy.log, within=10, what="ready")
+    eventually(lambda: " listening " in proxy.log, within=30, what="ready")
     assert f"on=127.0.0.1:{listen} transparent=127.0.0.1:{transparent}" in proxy.log
     assert f"mirrors=127.0.0.1:{mirror},127.0.0.1:{own}" in proxy.log
     handed = {f"socket:[{os.fstat(one.fileno()).st_ino}]" for one in unit.sockets}
@@ -255,7 +255,7 @@ def test_it_is_systemds_own_protocol(tmp_path: Path, port: int) -> None:
             stderr=log,
         )
         stack.callback(process.kill)
-        eventually(lambda: accepts(port), within=10, what="systemd's program listens")
+        eventually(lambda: accepts(port), within=30, what="systemd's program listens")
         assert _said(port) == 200
         process.terminate()
         assert process.wait(20) == 0

@@ -61,7 +61,7 @@ EXPECTED = (
 
 
 def lines(proxy: Entrepot, event: str) -> list[str]:
-    eventually(lambda: " listening " in proxy.log, within=10, what="ready")
+    eventually(lambda: " listening " in proxy.log, within=30, what="ready")
     return [line for line in proxy.log.splitlines() if f" {event} " in line]
 
 

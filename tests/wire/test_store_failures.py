@@ -115,7 +115,7 @@ def test_a_blob_beyond_the_limit_is_served_and_not_stored(
         assert (answer.body, "hit" in answer.cache_status) == (body, False)
     assert entrepot.counter("blob_stored") == 0
     eventually(
-        lambda: not list((entrepot.data / "partial").iterdir()), within=10, what="nothing left"
+        lambda: not list((entrepot.data / "partial").iterdir()), within=30, what="nothing left"
     )
 
 

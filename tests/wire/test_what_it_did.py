@@ -31,7 +31,7 @@ def pull(proxy: Entrepot, image: Image, repository: str, tag: str) -> None:
 def recorded(data: Path, count: int) -> None:
     """Wait until so many requests are on the disk."""
     reader = RecordReader(data)
-    eventually(lambda: len(reader.requests(most=1000)) >= count, within=10, what=f"{count} records")
+    eventually(lambda: len(reader.requests(most=1000)) >= count, within=30, what=f"{count} records")
 
 
 @pytest.fixture

@@ -21,10 +21,8 @@ from urllib.parse import parse_qs
 from entrepot.auth.accounts import Accounts
 from entrepot.auth.anonymous_tokens import is_anonymous
 from entrepot.auth.token_servers import Realms, are_related, named_server
-from entrepot.events.table import Event
-from entrepot.http_client.errors import UpstreamError, unavailable
 from entrepot.protocol import cache_status
-from entrepot.protocol.header_filters import identity_fields, name_no_host, passed_on_fields
+from entrepot.protocol.header_filters import identity_fields, name_no_host
 from entrepot.protocol.identifiers import is_repository_name
 from entrepot.protocol.messages import (
     Answer,
@@ -64,17 +62,6 @@ class AccountRequests:
         if account is None:
             return request
         return replace(request, account=account, without_token=False)
-
-    async def list(self, request: Request, endpoint: TagList | Referrers) -> Answer:
-        """Upstream's own list, as it gives it to the account."""
-        try:
-            reply = await self._context.gateway.pass_on(request, passed_on_fields(request), None)
-        except UpstreamError as error:
-            self._context.events.log(Event.UPSTREAM_FAILED, host=request.origin, reason=error)
-            return unavailable(error, cache_status.bypass(endpoint.detail))
-        return await self._context.relay.answer(
-            request, reply, how=cache_status.bypass(endpoint.detail)
-        )
 
     async def pinged(self, request: Request, answer: Answer) -> Answer:
         """What a client that shows nothing gets for its ping, where ``answer`` is upstream's."""

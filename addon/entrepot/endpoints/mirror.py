@@ -51,6 +51,9 @@ from entrepot.pull.cache import Cache
 from entrepot.upstream.context import Context
 from entrepot.upstream.discovery.registry_hosts import RegistryHosts
 
+_UNKNOWN = {Blob: "BLOB_UNKNOWN", Manifest: "MANIFEST_UNKNOWN", Referrers: "NAME_UNKNOWN"}
+"""What is said of what the registry refuses."""
+
 
 class _RefusedError(Exception):
     """A request that names no registry to ask; the answer says why."""
@@ -133,7 +136,7 @@ class Mirrors:
                 return await self._pulled(await self._as_ours(request, endpoint), endpoint)
             case Referrers():
                 ours = await self._as_ours(request, endpoint)
-                return await self._referrers(ours, received.path, asked.namespace)
+                return await self._referrers(ours, endpoint, received.path, asked.namespace)
             case _:
                 raise _RefusedError(404, "NOT_FOUND", "there is nothing to pull here")
 
@@ -200,27 +203,25 @@ class Mirrors:
             reach=reach,
         )
 
-    async def _pulled(self, request: Request, endpoint: Blob | Manifest) -> Answer:
+    async def _pulled(self, request: Request, endpoint: Blob | Manifest | Referrers) -> Answer:
         answer = await self._cache.handle(request, endpoint)
         try:
             self._foresee(request.origin, request.reach or self._reach(request.origin))
         except DestinationError:  # known only since: somebody else was led there
             answer.close()
             raise
-        code = "BLOB_UNKNOWN" if isinstance(endpoint, Blob) else "MANIFEST_UNKNOWN"
-        return _without_challenge(answer, code)
+        return _without_challenge(answer, _UNKNOWN[type(endpoint)])
 
-    async def _referrers(self, request: Request, path: str, namespace: str | None) -> Answer:
-        """What the registry says, which is not cached; the next page is to be had here too."""
-        reply = await self._context.gateway.send(request)
-        answer = await self._context.relay.answer(
-            request, reply, how=cache_status.bypass("referrers")
-        )
+    async def _referrers(
+        self, request: Request, endpoint: Referrers, path: str, namespace: str | None
+    ) -> Answer:
+        """What the registry says, or last said; the next page is to be had here too."""
+        answer = await self._pulled(request, endpoint)
         headers = tuple(
             (name, relinked(value, path, namespace) if name.lower() == "link" else value)
             for name, value in answer.headers
         )
-        return _without_challenge(replace(answer, headers=headers), "NAME_UNKNOWN")
+        return replace(answer, headers=headers)
 
     def _reach(self, registry: Origin) -> Reach:
         if registry in self._given:

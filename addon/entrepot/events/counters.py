@@ -12,6 +12,7 @@ class Counter(Enum):
     BLOB_HITS = "Blobs served from the disk."
     BLOB_MISSES = "Blobs that are fetched, and stored while they are served."
     BLOB_COLLAPSED = "Requests for a blob that follow the fetch of another client's."
+    BLOB_RANGES = "Parts of blobs that were given as they came, ahead of the rest."
     BLOB_UNSTORED = "Blobs that are served from upstream and cannot be stored."
     BLOB_REHASHED = "Stored blobs that were hashed again before they were served."
     BLOB_SCRUBBED = "Stored blobs that were hashed again by the scrubber."

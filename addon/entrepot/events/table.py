@@ -170,6 +170,12 @@ class Event(Enum):
         "The registry does not answer, so a tag was served as it last was.",
         "Nothing; `--max-stale` bounds the age.",
     )
+    LIST_STALE = info(
+        "kind registry repository age",
+        "The registry does not answer, so a list (of tags, referrers or repositories) was served as"
+        " it last was.",
+        "Nothing; `--max-stale` bounds the age.",
+    )
     LOGIN_REFUSED = warning(
         "host account",
         "A registry does not take an account's login, or not for this repository; clients get what "

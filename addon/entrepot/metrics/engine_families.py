@@ -42,7 +42,7 @@ UNTRUSTING = _gauge(
     "entrepot_untrusting_clients",
     "Clients that refused the certificate in the last day, 100 at most; at most 15 s old.",
 )
-OBJECTS = _gauge("entrepot_store_objects", "Blobs and manifests in the store.")
+OBJECTS = _gauge("entrepot_store_objects", "Blobs, manifests and kept lists in the store.")
 STORED = _gauge(
     "entrepot_store_bytes",
     "What the store takes of its limit: objects, databases, unfinished files.",

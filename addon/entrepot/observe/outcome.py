@@ -76,7 +76,9 @@ def understood(parameters: str) -> CacheAnswer:
     reason = REASONS.get(parameters)
     if reason is None:
         reason = (
-            f"the registry answered {status}" if status else f"never cached: {detail or 'other'}"
+            f"the registry answered {status}"
+            if status
+            else f"the registry is asked each time: {detail or 'other'}"
         )
     return CacheAnswer(_outcome(words, named), detail, reason, status)
 

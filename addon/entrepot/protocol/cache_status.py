@@ -1,7 +1,8 @@
 """``Cache-Status`` (RFC 9211): every value that this cache gives, and what it tells who reads it.
 
-``hit`` was answered here; ``fwd=miss`` needed the registry, ``fwd=bypass`` is never answered here;
-``detail`` is ours. The table for the administrator is made from this one (``markdown_table``).
+``hit`` was answered here; ``fwd=miss`` needed the registry, ``fwd=bypass`` is its own answer, which
+is asked for each time; ``detail`` is ours. The table for the administrator is made from this one
+(``markdown_table``).
 """
 
 from typing import TypeAlias
@@ -31,13 +32,13 @@ HIT = _status(
 )
 REVALIDATED = _status(
     "hit; detail=revalidated",
-    "a tag: one HEAD said that it is what is on the disk",
-    "the registry said by HEAD that the tag is what is held",
+    "a tag or a list: the registry, asked just now, said that it is what is on the disk",
+    "the registry said just now that it is what is held",
 )
 STALE = _status(
     "hit; detail=stale",
-    "a tag: the registry does not answer; what it last was, with a `Warning` that says how long"
-    " ago (stale-if-error, RFC 5861)",
+    "a tag or a list: the registry does not answer; what it last was, with a `Warning` that says"
+    " how long ago (stale-if-error, RFC 5861)",
     "the registry does not answer",
 )
 UNCONFIRMED = _status(
@@ -78,6 +79,12 @@ COLLAPSED = _status(
     "another client's fetch was running: this answer follows it",
     "another client's fetch was under way",
 )
+RANGE = _status(
+    "fwd=miss; detail=range",
+    "a part, fetched ahead of the rest: the registry's own bytes as they come, which the client"
+    " verifies by itself",
+    "not held yet; what is asked for is fetched first",
+)
 UNSTORED = _status(
     "fwd=miss; detail=unstored",
     "verified and sent, but there was no room to store it",
@@ -99,13 +106,14 @@ _MEANINGS[miss(401)[1]] = "the registry's own answer, whatever its status"
 
 
 def bypass(detail: str) -> CacheStatus:
-    """Never cached; ``detail`` is the kind of request (``Endpoint.detail``, or ``token``)."""
+    """The registry's own answer; ``detail``: the kind of request (``Endpoint.detail``)."""
     return FIELD, f"{_CACHE}; fwd=bypass; detail={detail}"
 
 
 _MEANINGS[bypass("tags")[1]] = (
-    "never cached: the detail is `ping`, `token`, `catalog`, `tags`, `referrers`, `upload`,"
-    " `other`, or a `blob` or `manifest` that was written"
+    "the registry's own answer, asked for each time: the detail is `ping`, `token`, `catalog`,"
+    " `tags`, `referrers`, `upload`, `other`, or a `blob` or `manifest` that was written. Of lists"
+    " (`catalog`, `tags`, `referrers`) a copy is kept for when the registry is away"
 )
 ADDRESS = _status(
     "fwd=bypass; detail=address",

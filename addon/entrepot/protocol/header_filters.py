@@ -148,6 +148,17 @@ OF_A_PING = frozenset(
 OF_A_MANIFEST = frozenset({"link", "oci-filters-applied", "oci-subject", "warning"})
 """Fields with which a registry says more of a manifest, for whom it is fetched."""
 
+OF_A_LIST = frozenset(
+    {
+        "content-type",
+        "docker-distribution-api-version",
+        "etag",
+        "link",
+        "oci-filters-applied",
+    }
+)
+"""Fields of a list that are kept with it."""
+
 ANYBODYS_PING: Fields = (("Accept", "*/*"), ("Accept-Encoding", "identity"))
 """With what a ping is sent whose answer everybody gets."""
 

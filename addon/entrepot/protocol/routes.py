@@ -96,6 +96,12 @@ class Other:
     detail: ClassVar[str] = "other"
 
 
+ListEndpoint: TypeAlias = TagList | Referrers | Catalog
+"""What a registry answers with a list, which changes as others push."""
+
+Cacheable: TypeAlias = Blob | Manifest | ListEndpoint
+"""What the cache answers, or keeps for when the registry does not."""
+
 Endpoint: TypeAlias = Ping | Catalog | Blob | Manifest | Upload | TagList | Referrers | Other
 
 

@@ -156,7 +156,7 @@ class Authorization:
         access, store = self._context.access, self._context.store
         repository, who, label = pull.repository, pull.who, pull.who.label
         if reply.status in REFUSALS:
-            for_all = for_all and _refuses_all_such(reply, who)
+            for_all = for_all and refuses_all_such(reply, who)
             access.deny(repository, who, everybody=for_all)
             if label is not None and for_all:
                 await self._context.store_thread.run(
@@ -171,7 +171,7 @@ class Authorization:
                 )
 
 
-def _refuses_all_such(reply: Reply, who: Credential) -> bool:
+def refuses_all_such(reply: Reply, who: Credential) -> bool:
     """Whether a refusal is one of an account, or of who is anonymous.
 
     Of the latter it is none where the request had no token, or one that has ended (RFC 6750

@@ -1,10 +1,10 @@
-"""The cache: a request for a blob or a manifest in, an answer out.
+"""The cache: a request for a blob, a manifest or a list in, an answer out.
 
 It knows nothing of mitmproxy; everything it needs comes in through the context. This module finds
-the part that answers (``blobs``, ``manifests``), and takes in what passes by: a manifest that a
-client put or deleted. Who may have what is decided in ``authorization``, by what ``auth.grants``
-remembers; when a tag may be answered, in ``manifests.tag_revalidation``; what is served while
-upstream is away, in ``stale``.
+the part that answers (``blobs``, ``manifests``, ``lists``), and takes in what passes by: a manifest
+that a client put or deleted. Who may have what is decided in ``authorization``, by what
+``auth.grants`` remembers; when a tag may be answered, in ``manifests.tag_revalidation``; what is
+served while upstream is away, in ``stale``.
 """
 
 from entrepot.auth.token_servers import named_server
@@ -20,11 +20,14 @@ from entrepot.protocol.messages import (
     field_values,
     upstream_error,
 )
-from entrepot.protocol.routes import READS, Blob, Endpoint, Manifest
+from entrepot.protocol.routes import READS, Blob, Cacheable, Endpoint, ListEndpoint, Manifest
 from entrepot.pull.authorization import Authorization
 from entrepot.pull.blobs.addresses import Addresses
 from entrepot.pull.blobs.fetches import Fetches
 from entrepot.pull.blobs.lookup import BlobLookup
+from entrepot.pull.lists.attachment_tags import AttachmentTags
+from entrepot.pull.lists.knowledge import ListKnowledge
+from entrepot.pull.lists.revalidation import Lists
 from entrepot.pull.manifests.by_digest import ManifestsByDigest
 from entrepot.pull.manifests.fetch import ManifestFetch, NoManifestError
 from entrepot.pull.manifests.held import HeldManifests
@@ -57,6 +60,9 @@ class Cache:
         fetch = ManifestFetch(context, authorization, self._history)
         self._manifests = ManifestsByDigest(context, authorization, held, fetch, stale)
         self._tags = ManifestsByTag(context, authorization, held, fetch, self._history, stale)
+        knowledge = ListKnowledge(context, stale)
+        self._lists = Lists(context, stale, knowledge)
+        self._attachments = AttachmentTags(knowledge, stale)
 
     @property
     def downloads(self) -> int:
@@ -79,15 +85,40 @@ class Cache:
     @staticmethod
     def is_cacheable(method: str, endpoint: Endpoint) -> bool:
         """Whether a request is one for :meth:`handle`."""
-        return method in READS and isinstance(endpoint, Blob | Manifest)
+        return method in READS and isinstance(endpoint, Cacheable)
 
-    async def handle(self, request: Request, endpoint: Blob | Manifest) -> Answer:
-        """Answer GET or HEAD of a blob or a manifest; never raises for what upstream does."""
+    async def handle(self, request: Request, endpoint: Cacheable) -> Answer:
+        """Answer GET or HEAD of what is content, or a list; never raises for what upstream does."""
+        if isinstance(endpoint, Blob | Manifest):
+            answer = await self._content(request, endpoint)
+        else:
+            answer = await self._list(request, endpoint)
+        if answer.status == 401 and self._stale.without_token.lacks_one(request):
+            answer.close()
+            return self._without_token(answer)
+        return answer
+
+    async def _list(self, request: Request, endpoint: ListEndpoint) -> Answer:
+        how = cache_status.bypass(endpoint.detail)
+        try:
+            return await self._lists.answer(request, endpoint)
+        except AbandonedError as error:
+            self._context.events.count(Counter.UPSTREAM_ABANDONED)
+            return unavailable(error, how)
+        except UpstreamError as error:
+            url = f"{request.origin}{request.path}"
+            self._context.events.log(Event.UPSTREAM_FAILED, url=url, reason=error)
+            if self._context.health.offline:
+                told = upstream_error(503, "UNAVAILABLE", request.origin, "the proxy is offline")
+                return told.adding(how)
+            return unavailable(error, how)
+
+    async def _content(self, request: Request, endpoint: Blob | Manifest) -> Answer:
         repository = Repository(request.origin, endpoint.name)
         try:
             if request.method == "GET":
                 await self._pushed(repository, endpoint)
-            answer = await self._answer(request, repository, endpoint)
+            return await self._answer(request, repository, endpoint)
         except NoManifestError as error:
             self._context.events.log(Event.UPSTREAM_FAILED, repository=repository, reason=error)
             how = cache_status.miss(200)
@@ -99,10 +130,6 @@ class Cache:
         except UpstreamError as error:
             self._context.events.log(Event.UPSTREAM_FAILED, repository=repository, reason=error)
             return unavailable(error, cache_status.MISS)
-        if answer.status == 401 and self._stale.without_token.lacks_one(request):
-            answer.close()
-            return self._without_token(answer)
-        return answer
 
     def _without_token(self, refused: Answer) -> Answer:
         """What is said for upstream's 401, which blames the client's login."""
@@ -133,7 +160,8 @@ class Cache:
         reference = endpoint.reference
         if isinstance(reference, Digest):
             return await self._manifests.answer(Pull(request, repository, reference, who))
-        return await self._tags.answer(TagPull(request, repository, reference, who))
+        pull = TagPull(request, repository, reference, who)
+        return await self._attachments.answer(pull, self._tags.answer)
 
     async def _answer_blob(self, pull: Pull) -> Answer:
         where = await self._addresses.answer(pull)

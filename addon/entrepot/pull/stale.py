@@ -72,7 +72,20 @@ class StaleIfError:
 
     def is_fresh_enough(self, entry: TagEntry) -> bool:
         """Whether what a tag was then may be served now."""
-        return 0 <= self._context.wall() - entry.checked < self._max_stale
+        return self.is_recent(entry.checked)
+
+    def is_recent(self, checked: float) -> bool:
+        """Whether what upstream said at that time of day may be served now."""
+        return 0 <= self._context.wall() - checked < self._max_stale
+
+    @property
+    def gives_all_that_is_held(self) -> bool:
+        """Whether there are clients who get whatever is held."""
+        return bool(self._private)
+
+    def has_all_that_is_held(self, request: Request) -> bool:
+        """Whether a client is of the networks of ``--offline-private``."""
+        return is_in(request.client, self._private)
 
     async def find(self, pull: TagPull, entries: dict[str, TagEntry]) -> StaleManifest | None:
         """What to serve for a tag; ``entries`` are what it was, by ``Accept``, the latest last.
@@ -118,7 +131,7 @@ class StaleIfError:
             return True
         if gone and who.label is None:
             return False
-        if is_in(pull.request.client, self._private):
+        if self.has_all_that_is_held(pull.request):
             return True
         given: list[tuple[Digest, Digest | None]] = [(pull.digest, None)]
         given += [(one, pull.digest) for one in self._listing(repository, pull.digest)]
@@ -177,10 +190,10 @@ class StaleIfError:
         return [served[raw] for raw in dict.fromkeys(found)][:_MOST_LISTING]
 
 
-def warning(age: float) -> tuple[str, str]:
-    """The ``Warning`` of a tag that was last confirmed ``age`` seconds ago (RFC 7234 section 5.5).
+def warning(age: float, what: str = "tag") -> tuple[str, str]:
+    """The ``Warning`` of what was last confirmed ``age`` seconds ago (RFC 7234 section 5.5).
 
     299, "Miscellaneous Persistent Warning", is text for people and logs.
     """
-    text = f"the registry does not answer; it last confirmed this tag {age:.0f} s ago"
+    text = f"the registry does not answer; it last confirmed this {what} {age:.0f} s ago"
     return ("Warning", f'299 entrepot "{text}"')

@@ -11,6 +11,7 @@ from entrepot.storage.capacity.download_claims import DownloadClaims
 from entrepot.storage.capacity.draft_claims import DraftClaims
 from entrepot.storage.diskcache_db.blob_rows import BlobRows, VerifiedBlob
 from entrepot.storage.errors import Health, guarded
+from entrepot.storage.partials.map_file import forget_map
 from entrepot.storage.repository_links import RepositoryLinks
 
 
@@ -85,6 +86,7 @@ class Blobs:
         self._links.add_delivered(repository, digest, given_to, public=given_to == ANYONE)
         if path.exists():  # else it was committed for another repository just now
             self._rows.add(path, digest, media_type)
+            forget_map(path)
             self._downloads.release(path)  # at once, else its bytes would be counted twice
 
     @guarded

@@ -11,6 +11,7 @@ used for 90 days, and sooner where they take more than their part of the limit
 | ``links`` | which repository has which digest, and whether its bytes may be given there |
 | ``decisions`` | what registries last gave, refused or did not find; counts while they are away |
 | ``tags`` | what a tag last was |
+| ``lists`` | what lists of tags, referrers and repositories last were, and for whom |
 | ``hosts`` | which hosts are registries |
 | ``catalog`` | which repositories and tags there are to be seen |
 | ``partials`` | the files of unfinished downloads and pushes |
@@ -49,13 +50,15 @@ from entrepot.storage.catalog_index import CatalogIndex
 from entrepot.storage.diskcache_db import database
 from entrepot.storage.diskcache_db.blob_rows import BlobRows
 from entrepot.storage.diskcache_db.index_rows import IndexRows, most_bytes
+from entrepot.storage.diskcache_db.list_rows import ListRows
 from entrepot.storage.diskcache_db.manifest_rows import ManifestRows
 from entrepot.storage.diskcache_db.resting_objects import RestingObjects
 from entrepot.storage.errors import Health, StoreError, guarded, storage_reason
 from entrepot.storage.inventory.inventory import Inventory
 from entrepot.storage.known_registries import KnownHosts
+from entrepot.storage.lists.lists import Lists
 from entrepot.storage.manifests import Manifests
-from entrepot.storage.partial_files import PartialFiles
+from entrepot.storage.partials.partial_files import PartialFiles
 from entrepot.storage.past_grants import PastDecisions
 from entrepot.storage.repository_links import RepositoryLinks
 from entrepot.storage.startup import clean_shutdown, data_folder
@@ -162,6 +165,8 @@ class Store:
         quarantine = self.folder / "quarantine"
         self.resting = RestingObjects(self._blob_cache, quarantine, self._set_aside, health)
         self.manifests = Manifests(self._manifest_rows, self.links, eviction, health)
+        list_rows = ListRows(self._blob_cache, self.limit)
+        self.lists = Lists(list_rows, index, eviction, health)
         self.inventory = Inventory(
             self.folder,
             self._blob_cache,

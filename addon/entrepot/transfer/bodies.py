@@ -30,14 +30,15 @@ RunBlocking = Callable[[Callable[[], bytes]], Awaitable[bytes]]
 class Growth(Protocol):
     """A file that a download is writing (``growing_file``)."""
 
-    async def readable_end(self, offset: int, stop: int | None) -> int:
+    async def readable_end(self, offset: int, stop: int | None, *, early: bool) -> int:
         """Wait for bytes after ``offset`` that a transfer up to ``stop`` may have; where they end.
 
-        ``offset`` itself where the file is whole and ends there. Raises :class:`BodyError`.
+        ``offset`` itself where the file is whole and ends there. ``early``: also the last byte
+        before the whole is verified. Raises :class:`BodyError`.
         """
 
-    def add_follower(self, follower: int) -> None:
-        """Count one who reads."""
+    def add_follower(self, follower: int, *, early: bool) -> None:
+        """Count one who reads; ``early``: not to the end."""
 
     def remove_follower(self, follower: int) -> None:
         """Count this one no more."""
@@ -47,22 +48,32 @@ class FileBody:
     """The bytes from ``start`` to ``stop`` of an open file, which it closes."""
 
     def __init__(
-        self, file: int, start: int, stop: int | None, growth: Growth | None = None
+        self,
+        file: int,
+        start: int,
+        stop: int | None,
+        growth: Growth | None = None,
+        *,
+        early: bool = False,
     ) -> None:
-        """``stop`` None: to the end. ``growth`` is the download that writes it, if one does."""
+        """``stop`` None: to the end. ``growth`` is the download that writes it, if one does.
+
+        ``early``: it is given whole before the download is verified, to who verifies by itself.
+        """
         self._file: int | None = file
         self._position = start
         self._stop = stop
         self._growth = growth
+        self._early = early
         self.size = None if stop is None else stop - start
         if growth is not None:
-            growth.add_follower(id(self))
+            growth.add_follower(id(self), early=early)
 
-    def part(self, start: int, stop: int | None) -> "FileBody":
+    def part(self, start: int, stop: int | None, *, early: bool = False) -> "FileBody":
         """Another stretch of the same file, whatever becomes of this one. Raises OSError."""
         if self._file is None:
             raise OSError(errno.EBADF, "it was closed")
-        return FileBody(os.dup(self._file), start, stop, self._growth)
+        return FileBody(os.dup(self._file), start, stop, self._growth, early=early)
 
     async def read(self, most: int = CHUNK) -> bytes:
         """The next bytes; see ``messages.Body``."""
@@ -70,7 +81,10 @@ class FileBody:
             raise BodyError("it was closed")
         end = self._position + most if self._stop is None else self._stop
         if self._growth is not None and self._position != self._stop:
-            end = min(end, await self._growth.readable_end(self._position, self._stop))
+            readable = await self._growth.readable_end(
+                self._position, self._stop, early=self._early
+            )
+            end = min(end, readable)
         if self._file is None:
             raise BodyError("it was closed meanwhile")
         count = min(most, end - self._position)

@@ -48,6 +48,8 @@ class AskOptions:
     """Whether a redirect may lead from https to plain http: only for what a digest names."""
     fallback: bool = False
     """Whether something else could be served: then upstream is not waited for long."""
+    follow: Follow = Follow.ANY
+    """Which redirects are followed here; others are the client's to follow."""
 
 
 _AS_THE_CLIENT = AskOptions()
@@ -200,7 +202,7 @@ class Gateway:
                 target,
                 fields,
                 SendOptions(
-                    Follow.ANY,
+                    options.follow,
                     reach=self.reach_of(request),
                     downgrade=options.downgrade,
                     seconds=seconds,

@@ -11,7 +11,7 @@ from entrepot.control.administration import Administration
 from entrepot.events.log import Events
 from entrepot.protocol.account import ANYONE
 from entrepot.protocol.identifiers import Digest
-from entrepot.storage.partial_files import import_file
+from entrepot.storage.partials.partial_files import import_file
 from entrepot.storage.store import Store
 from unit.storage.inventory.world import MANIFEST, image, listed
 from unit.storage.world import APP, LIMIT, OTHER_REGISTRY, STRANGER, content, linked

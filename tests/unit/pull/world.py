@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from entrepot.auth.grants import Access
+from entrepot.config.networks import Network
 from entrepot.events.log import Events
 from entrepot.http_client.client import HttpClient
 from entrepot.http_client.connect.trust_store import Roots
+from entrepot.protocol.account import Account
 from entrepot.protocol.identifiers import Digest, Origin
 from entrepot.protocol.messages import Answer, BodyError, Request
-from entrepot.protocol.routes import Blob, Manifest, parse_endpoint
+from entrepot.protocol.routes import Blob, Cacheable, Manifest, parse_endpoint
 from entrepot.pull.cache import Cache
+from entrepot.pull.stale import StaleIfError
 from entrepot.storage.store import Store
 from entrepot.upstream.context import Context
 from entrepot.upstream.retry_policy import Patience
@@ -35,6 +38,7 @@ BY_DIGEST = f"/v2/app/manifests/{MANIFEST_DIGEST}"
 ALICE, BOB = ("Authorization", "Basic alice"), ("Authorization", "Basic bob")
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="registry"'}
 LIMIT = 200_000_000
+CLIENT = "10.1.2.3"
 PATIENCE = Patience((0.01, 0.01), 0.5)
 """So short that a failure that stays costs a test nothing."""
 
@@ -63,17 +67,21 @@ class World:
     cache: Cache
     events: Events
     now: list[float] = field(default_factory=lambda: [1e9])
+    account: Account | None = None
+    """As whom the proxy asks, if not as the client."""
 
     async def ask(
         self, path: str, *fields: tuple[str, str], method: str = "GET", host: str = "127.0.0.1"
     ) -> Answer:
         """The answer to a client."""
-        endpoint = parse_endpoint(method, path, "")
-        assert isinstance(endpoint, Blob | Manifest)
+        path, _, query = path.partition("?")
+        endpoint = parse_endpoint(method, path, query)
+        assert isinstance(endpoint, Cacheable)
         origin = Origin("http", host, self.server.port)
-        return await self.cache.handle(
-            Request(method, origin, path, headers=tuple(fields)), endpoint
+        request = Request(
+            method, origin, path, query, tuple(fields), client=CLIENT, account=self.account
         )
+        return await self.cache.handle(request, endpoint)
 
     async def get(
         self, path: str, *fields: tuple[str, str], method: str = "GET", host: str = "127.0.0.1"
@@ -140,15 +148,22 @@ class Run:
         self._folder = folder
         self._server = server
 
-    def __call__(self, scenario: Callable[[World], Awaitable[None]], limit: int = LIMIT) -> None:
+    def __call__(
+        self,
+        scenario: Callable[[World], Awaitable[None]],
+        limit: int = LIMIT,
+        private: tuple[Network, ...] = (),
+    ) -> None:
+        """``private``: the networks of ``--offline-private``."""
+
         async def run() -> None:
-            async with self._world(limit) as world:
+            async with self._world(limit, private) as world:
                 await scenario(world)
 
         asyncio.run(run())
 
     @asynccontextmanager
-    async def _world(self, limit: int) -> AsyncIterator[World]:
+    async def _world(self, limit: int, private: tuple[Network, ...]) -> AsyncIterator[World]:
         events = Events()
         upstream = HttpClient(Roots(None, None), read_seconds=10)
         with closing(Store(self._folder, limit)) as store:
@@ -156,7 +171,7 @@ class Run:
             context = Context.make(
                 store, upstream, Access(b"secret"), events, lambda: now[0], patience=PATIENCE
             )
-            cache = Cache(context)
+            cache = Cache(context, StaleIfError(context, private=private))
             world = World(self._server, store, context, cache, events, now)
             try:
                 yield world

@@ -156,7 +156,7 @@ class Start:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what happens behind."""
-    await asyncio.to_thread(eventually, condition, within=10, what="it")
+    await asyncio.to_thread(eventually, condition, within=30, what="it")
 
 
 Push = Callable[[World], Awaitable[None]]

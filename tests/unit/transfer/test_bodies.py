@@ -60,10 +60,10 @@ class LostBody:
 class NeverWhole:
     """A file that grows."""
 
-    async def readable_end(self, offset: int, stop: int | None) -> int:
+    async def readable_end(self, offset: int, stop: int | None, *, early: bool) -> int:  # noqa: ARG002 a Growth's
         raise AssertionError((offset, stop))
 
-    def add_follower(self, follower: int) -> None:
+    def add_follower(self, follower: int, *, early: bool) -> None:
         """Nobody counts."""
 
     def remove_follower(self, follower: int) -> None:

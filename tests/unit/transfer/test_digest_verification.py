@@ -67,12 +67,12 @@ class _LostAfter:
     def __init__(self, count: int) -> None:
         self._count = count
 
-    async def readable_end(self, offset: int, stop: int | None) -> int:  # noqa: ARG002 a Growth's
+    async def readable_end(self, offset: int, stop: int | None, *, early: bool) -> int:  # noqa: ARG002 a Growth's
         if offset >= self._count:
             raise StorageLostError("the disk is full")
         return self._count
 
-    def add_follower(self, follower: int) -> None:
+    def add_follower(self, follower: int, *, early: bool) -> None:
         pass
 
     def remove_follower(self, follower: int) -> None:

@@ -222,7 +222,7 @@ def test_a_call_ends_soon_after_its_client_left() -> None:
                 WorkerThreads(slots).call(partial(hang, ours, begun), by=client.ask(HANGING))
             )
             await asyncio.to_thread(begun.wait)
-            seen = partial(eventually, lambda: client.looks >= 3, within=10, what="looks after it")
+            seen = partial(eventually, lambda: client.looks >= 3, within=30, what="looks after it")
             await asyncio.to_thread(seen)
             assert not calling.done(), "its client is there"
             client.there = False

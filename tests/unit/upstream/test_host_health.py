@@ -56,7 +56,7 @@ class World:
             await self.context.gateway.send_patiently(request, AskOptions(fallback=True))
 
     async def until(self, condition: Callable[[], object]) -> None:
-        await asyncio.to_thread(eventually, condition, within=10, what="a trial")
+        await asyncio.to_thread(eventually, condition, within=30, what="a trial")
 
 
 def origin_of(server: FaultServer) -> Origin:

@@ -21,7 +21,7 @@ from entrepot.app.start_error import StartError
 from entrepot.cli.archive import layout
 from entrepot.protocol.identifiers import Digest
 from entrepot.protocol.manifests import MAX_SIZE
-from entrepot.storage.partial_files import import_file
+from entrepot.storage.partials.partial_files import import_file
 
 _BLOB = re.compile(r"(?:\./)?blobs/(sha256|sha512)/([0-9a-f]{64}|[0-9a-f]{128})", re.ASCII)
 _INDEX = re.compile(rf"(?:\./)?{re.escape(layout.INDEX_FILE)}")

@@ -33,7 +33,7 @@ from entrepot.protocol import cache_status
 from entrepot.protocol.header_filters import content_fields
 from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Answer, error_answer, field_values, upstream_error
-from entrepot.protocol.routes import Blob, Manifest, Referrers, TagList
+from entrepot.protocol.routes import Cacheable
 
 NOWHERE = Origin("http", SELF, 80)
 """The origin of a request that names none."""
@@ -133,7 +133,7 @@ class Requests:
         What the engine answers asks by itself, and knows that too.
         """
         health, origin = self._state.parts().context.health, asked.request.origin
-        if asked.by in (AnsweredBy.UPSTREAM, AnsweredBy.ACCOUNT) and health.offline:
+        if asked.by is AnsweredBy.UPSTREAM and health.offline:
             return upstream_error(503, "UNAVAILABLE", origin, "the proxy is offline")
         if asked.by is AnsweredBy.UPSTREAM and not health.may_ask(origin, fallback=False):
             how = cache_status.bypass(asked.endpoint.detail)
@@ -223,12 +223,9 @@ class Requests:
 
     async def _answer_registry(self, asked: Classified, content: bytes) -> Answer:
         parts, request = self._state.parts(), asked.request
-        if asked.by is AnsweredBy.ACCOUNT and isinstance(asked.endpoint, TagList | Referrers):
-            answer = await parts.account_requests.list(request, asked.endpoint)
-        elif isinstance(asked.endpoint, Blob | Manifest) and asked.by is not AnsweredBy.LOGIN:
-            answer = await parts.cache.handle(request, asked.endpoint)
-        else:
+        if asked.by is not AnsweredBy.CACHE or not isinstance(asked.endpoint, Cacheable):
             return await parts.logins.handle(request, content)
+        answer = await parts.cache.handle(request, asked.endpoint)
         if answer.status == 401:
             challenges = field_values(answer.headers, "WWW-Authenticate")
             parts.logins.challenged(request.origin, challenges, content_fields(request))

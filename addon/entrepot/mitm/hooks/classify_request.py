@@ -1,4 +1,4 @@
-"""What a request is, and who answers it: the cache, the login, an account, or upstream itself.
+"""What a request is, and who answers it: the cache, the login, or upstream itself.
 
 It is decided when the request's head has come, once for all hooks.
 """
@@ -28,8 +28,6 @@ class AnsweredBy(Enum):
     CACHE = auto()
     LOGIN = auto()
     """Pings and tokens (``endpoints.login_requests``)."""
-    ACCOUNT = auto()
-    """Upstream, asked as the account that is configured for it."""
     UPSTREAM = auto()
     """Upstream itself: the request passes through mitmproxy."""
 
@@ -93,7 +91,5 @@ async def _role(state: ProxyState, flow: http.HTTPFlow, origin: Origin) -> Role 
 def _by(state: ProxyState, flow: http.HTTPFlow, request: Request, endpoint: Endpoint) -> AnsweredBy:
     if Cache.is_cacheable(request.method, endpoint):
         return AnsweredBy.UPSTREAM if translate.has_content(flow) else AnsweredBy.CACHE
-    if request.account is not None:
-        return AnsweredBy.ACCOUNT
     logins, size = state.parts().logins, translate.content_size(flow)
     return AnsweredBy.LOGIN if logins.takes(request, endpoint, size) else AnsweredBy.UPSTREAM

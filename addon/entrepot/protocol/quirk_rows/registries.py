@@ -68,7 +68,7 @@ REGISTRIES = (
     Quirk(
         "public.ecr.aws",
         "answers every HEAD of a blob with 401, whatever the token: a blob is asked for by GET of"
-        " its first byte, and a refused HEAD takes nothing away",
+        " its first byte, for who asks by HEAD too, and a refused HEAD takes nothing away",
         "https://github.com/aws/containers-roadmap/issues/2671",
         "test_a_registry_that_refuses_every_head_of_a_blob_refuses_nobody",
     ),

@@ -22,7 +22,7 @@ class Multipart:
     boundary: str
     media_type: str
     size: int
-    places: array[int]
+    places: "array[int]"
     """Where each part starts and stops: numbers alone, since a client that stalls holds them."""
 
     @classmethod

@@ -4,6 +4,7 @@ Where the disk gives up in the middle of a transfer, the reader goes on with ups
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from entrepot.events.counters import Counter
 from entrepot.events.table import Event
@@ -11,11 +12,13 @@ from entrepot.protocol import cache_status
 from entrepot.protocol.cache_status import CacheStatus
 from entrepot.protocol.messages import Answer, Body, BodyError, Request, upstream_error
 from entrepot.protocol.ranges.byte_ranges import ByteRange, RangeSet
+from entrepot.pull.blobs.blob_source import BlobSource
 from entrepot.pull.blobs.held_back import HeldBackBody
 from entrepot.pull.pull import Pull
 from entrepot.storage.blobs import StoredBlob
 from entrepot.transfer.bodies import ContinuedBody, FileBody
 from entrepot.transfer.download import Download
+from entrepot.transfer.growing_file import State
 from entrepot.transfer.range_answers import Content, Part, content_answer, wanted_ranges
 from entrepot.upstream.context import Context
 from entrepot.upstream.gateway import AskOptions
@@ -58,6 +61,10 @@ class BlobAnswers:
             lambda part: self._growing(request, download, opened, part),
             opened.close,
         )
+        if _is_ahead(request, download):
+            self._context.events.count(Counter.BLOB_RANGES)
+            source, how = BlobSource(self._context, request), cache_status.RANGE
+            content = replace(content, want=lambda spans: download.want(spans, source))
         return content_answer(request, content, how)
 
     def _growing(
@@ -65,7 +72,7 @@ class BlobAnswers:
     ) -> ContinuedBody:
         reaches_end = part.stop in (None, download.file.size)
         return ContinuedBody(
-            opened.part(part.start, part.stop),
+            opened.part(part.start, part.stop, early=part.bounded),
             self._from_upstream(request, part),
             download.digest if reaches_end and not part.bounded else None,
         )
@@ -98,6 +105,17 @@ class BlobAnswers:
             return self._context.relay.body(request, reply)
 
         return go_on
+
+
+def _is_ahead(request: Request, download: Download) -> bool:
+    """Whether a client is given parts of a running download as they come.
+
+    Not who resumes a transfer, which must not end before the whole is verified.
+    """
+    wanted, size = wanted_ranges(request, download.digest), download.file.size
+    if wanted is None or size is None or not wanted.is_bounded:
+        return False
+    return download.file.state is State.RUNNING and bool(wanted.resolve(size))
 
 
 def _needs_the_end(request: Request, download: Download) -> bool:

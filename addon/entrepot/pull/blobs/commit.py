@@ -13,6 +13,7 @@ from entrepot.protocol.identifiers import Repository
 from entrepot.pull.authorization import Authorization
 from entrepot.pull.pull import Pull
 from entrepot.storage.errors import StoreError, storage_reason
+from entrepot.storage.partials.map_file import discard
 from entrepot.storage.store_thread import StoreThread
 from entrepot.transfer.download import Download
 from entrepot.transfer.errors import GaveWay, MismatchError
@@ -89,7 +90,7 @@ class Commit:
         useless = isinstance(error, MismatchError | OSError) or download.file.written == 0
         kept = 0 if useless else download.file.written
         if useless:
-            download.file.path.unlink(missing_ok=True)
+            discard(download.file.path)
         events, digest = self._events, download.digest
         if isinstance(error, GaveWay):
             events.log(

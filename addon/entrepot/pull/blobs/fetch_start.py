@@ -12,15 +12,13 @@ from functools import partial
 from pathlib import Path
 
 from entrepot.auth.grants import Asked
-from entrepot.events.counters import Counter
 from entrepot.events.table import Event
-from entrepot.http_client.request import Follow, SendOptions, Target
 from entrepot.http_client.response import Reply
-from entrepot.protocol.header_filters import content_fields, without
-from entrepot.protocol.messages import Answer, Fields, Request
-from entrepot.protocol.network_reach import Reach
+from entrepot.protocol.messages import Answer, Request
 from entrepot.pull.authorization import Authorization
+from entrepot.pull.blobs.blob_source import BlobSource, range_from
 from entrepot.pull.blobs.commit import Commit
+from entrepot.pull.blobs.first_part import first_part, fits_part, is_beyond
 from entrepot.pull.blobs.unstored import Unstored
 from entrepot.pull.pull import Key, Pull
 from entrepot.storage.capacity.download_claims import Fit
@@ -76,14 +74,16 @@ class FetchStart:
         download = self._prepare(pull, asked, path)
         begun = None
         try:
-            reply = await self._get(pull.request, download)
+            reply, is_part = await self._get(pull, download)
             if reply.status not in (200, 206):
                 await self._authorization.revoke(pull, reply)
                 return await context.relay.answer(pull.request, reply)
-            if download is None or not await self._begin(pull.key, download, reply):
+            if download is None or not await self._begin(
+                pull.key, download, reply, is_part=is_part
+            ):
                 return await self._unstored.stream(pull, reply)
             # First what may fail: one that is registered and never ends would hold up all who ask.
-            opened = download.file.body(0, None)
+            opened = download.file.body(0, None, early=True)
             download.repositories.add(pull.repository)
             download.start()
             begun = OpenDownload(download, opened)
@@ -103,9 +103,31 @@ class FetchStart:
             download.file.discard_if_empty()
             download.file.close()
 
-    async def _get(self, request: Request, download: Download | None) -> Reply:
-        gateway, at = self._context.gateway, download.file.written if download else 0
-        rest = AskOptions(extra=_range_from(at), downgrade=True)
+    async def _get(self, pull: Pull, download: Download | None) -> tuple[Reply, bool]:
+        """Ask for what the client waits for: upstream's answer, and whether it is a part of that.
+
+        Else it is what follows what is here.
+        """
+        part = None if download is None else first_part(pull.request, pull.digest, download.file)
+        if part is None or download is None:
+            return await self._get_rest(pull.request, download), False
+        gateway = self._context.gateway
+        options = AskOptions(extra=(part,), downgrade=True)
+        reply = await gateway.send_patiently(pull.request, options)
+        if reply.status == 416 and download.file.written and not is_beyond(part, download.file):
+            reply.close()  # what is here may be longer than the blob
+            download.file.restart()
+            return await self._get(pull, download)
+        if reply.status == 200 and download.file.written:
+            download.file.restart()
+        if reply.status != 206 or fits_part(reply, part):
+            return reply, reply.status == 206
+        reply.close()
+        return await self._get_rest(pull.request, download), False
+
+    async def _get_rest(self, request: Request, download: Download | None) -> Reply:
+        gateway, at = self._context.gateway, download.file.end_from(0) if download else 0
+        rest = AskOptions(extra=range_from(at), downgrade=True)
         reply = await gateway.send_patiently(request, rest)
         if reply.status == 416 and download is not None and at:
             reply.close()  # what is here is longer than the blob: it cannot be a part of it
@@ -113,11 +135,11 @@ class FetchStart:
             reply = await gateway.send(request, AskOptions(downgrade=True))
         return reply
 
-    async def _begin(self, key: Key, download: Download, reply: Reply) -> bool:
+    async def _begin(self, key: Key, download: Download, reply: Reply, *, is_part: bool) -> bool:
         """Give ``reply`` to the download; False where it cannot be stored."""
         context = self._context
         try:
-            size = download.accept(reply)
+            size = download.accept_part(reply) if is_part else download.accept(reply)
         except DownloadError as error:
             context.events.log(Event.FETCH_BROKEN, digest=download.digest, reason=error, kept=0)
             return False
@@ -149,13 +171,11 @@ class FetchStart:
 
     def _prepare(self, pull: Pull, asked: Asked, path: Path) -> Download | None:
         """Make a download, or None where the folder takes none."""
-        source = _Source(self._context, pull.request)
         try:
             return Download(
                 pull.digest,
                 path,
-                reopen=source.reopen,
-                part=source.part,
+                source=BlobSource(self._context, pull.request),
                 claim=self._commit.claim_room,
                 finish=partial(self._commit.finish, pull, asked),
                 ended=partial(self._ended, pull.key),
@@ -165,48 +185,3 @@ class FetchStart:
         except OSError as error:
             self._context.events.log_once(Event.STORE_FAILED, reason=storage_reason(error))
             return None
-
-
-class _Source:
-    """Asks upstream again for a download, on the download's threads, as the client who began it."""
-
-    def __init__(self, context: Context, request: Request) -> None:
-        self._context = context
-        self._request = request
-        self._target = Target(request.origin, request.target)
-
-    def reopen(self, offset: int) -> Reply:
-        """The blob from an offset on, after a connection broke."""
-        self._context.events.count(Counter.RESUMED_FETCHES)
-        return self._ask(_range_from(offset))
-
-    def part(self, reply: Reply, start: int, stop: int) -> Reply:
-        """The bytes from ``start`` up to ``stop``, from where ``reply`` came from."""
-        self._context.events.count(Counter.PARALLEL_FETCHES)
-        wanted = ("Range", f"bytes={start}-{stop - 1}")
-        fields = (*without(reply.asked, ("range",)), wanted)
-        found = self._get(reply.target, reply.reach, fields)
-        same = reply.target == self._target and self._request.account is None
-        if found.status == 206 or same:
-            return found
-        found.close()  # a signed address or a token ends; the registry gives a new one
-        return self._ask((wanted,))
-
-    def _ask(self, extra: Fields) -> Reply:
-        gateway, request = self._context.gateway, self._request
-        get = partial(self._get, self._target, gateway.reach_of(request))
-        return gateway.account_auth.send(request, (*content_fields(request), *extra), get)
-
-    def _get(self, target: Target, reach: Reach, fields: Fields) -> Reply:
-        return self._context.gateway.upstream.send(
-            "GET", target, fields, SendOptions(Follow.ANY, reach=reach, downgrade=True)
-        )
-
-
-def _range_from(offset: int) -> Fields:
-    """Ask for what follows ``offset``, and one byte before it.
-
-    The overlap keeps the answer a 206 where the file is whole already: asking from its end
-    would be a 416, which says nothing of the bytes.
-    """
-    return (("Range", f"bytes={offset - 1}-"),) if offset > 0 else ()

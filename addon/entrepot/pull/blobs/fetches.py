@@ -90,7 +90,7 @@ class Fetches:
         download = self.running[pull.key]
         download.repositories.add(pull.repository)
         download.clients.put(pull.request.client, None)
-        return OpenDownload(download, download.file.body(0, None))
+        return OpenDownload(download, download.file.body(0, None, early=True))
 
     def grant_when_verified(self, pull: Pull, asked: Asked) -> None:
         """Grant what upstream allowed, once the running fetch is verified."""

@@ -3,7 +3,8 @@
 A download that could never fit, or not beside those that run, is refused at once. Those that run
 count with what they will bring in a minute at their pace, not with their announced size: so one
 that does not move keeps no other out. Objects are evicted only for bytes that have come, and for a
-quarter of those more.
+quarter of those more. Of a file that is filled in any order the bytes count that came, not its
+length.
 """
 
 from enum import Enum, auto
@@ -11,8 +12,9 @@ from pathlib import Path
 
 from entrepot.storage.capacity.eviction import Eviction
 from entrepot.storage.capacity.holds import Hold
-from entrepot.storage.capacity.size_limit import SizeLimit, length
+from entrepot.storage.capacity.size_limit import SizeLimit
 from entrepot.storage.errors import Health, guarded
+from entrepot.storage.partials.partial_map import bytes_held
 
 _STEP = 16 * 1024**2
 """How far a claim may go ahead of the bytes, so that not each few of them need one."""
@@ -67,19 +69,19 @@ class DownloadClaims:
 
     @guarded
     def admit(self, path: Path, size: int | None) -> Fit:
-        """Whether a download may become so long (None: nobody knows); evicts nothing."""
+        """Whether a download may have so many bytes (None: nobody knows); evicts nothing."""
         with self._lock:
-            now, file, begun = self._size_limit.steady(), self._running(path), length(path)
+            now, file, begun = self._size_limit.steady(), self._running(path), bytes_held(path)
             file.began, file.start, file.announced = now, begun, size
             self._downloads.set(path, file, begun, begun)
             return self._fit(begun if size is None else size, file, now)
 
     @guarded
     def claim(self, path: Path, end: int, written: int = 0, *, evict: bool = True) -> int:
-        """Make room for a download to be ``end`` bytes long, of which it has ``written``.
+        """Make room for a download to have ``end`` bytes, of which ``written`` have come.
 
-        Returns how long it may be, which is perhaps more, or 0 where there is no room. Objects are
-        evicted only where ``evict``.
+        Returns how many it may have, perhaps more, or 0 where there is no room. Objects are evicted
+        only where ``evict``.
         """
         with self._lock:
             file = self._running(path)
@@ -115,13 +117,13 @@ class DownloadClaims:
         file = self._downloads.by_path.get(path)
         if file is None:
             self._idle.pop(path)
-            size = length(path)
-            file = Hold(self._size_limit.steady(), start=size)
-            self._downloads.set(path, file, size, size)
+            held = bytes_held(path)
+            file = Hold(self._size_limit.steady(), start=held)
+            self._downloads.set(path, file, held, held)
         return file
 
     def _fit(self, size: int, file: Hold, now: float) -> Fit:
-        """Whether a download may be ``size`` bytes long, beside the others or without them."""
+        """Whether a download may have ``size`` bytes, beside the others or without them."""
         others = sum(
             other.expected(now, self._head_start) - other.granted
             for other in self._downloads.by_path.values()
@@ -137,6 +139,6 @@ class DownloadClaims:
         return Fit.NOT_NOW if max(over, under) + others > 0 else Fit.YES
 
     def _free(self, file: Hold, end: int, granted: int) -> int:
-        """How long a download may be for what is free already; 0 where that is not enough."""
+        """How many bytes it may have by what is free already; 0 where that is not enough."""
         left = -max(self._size_limit.short(end - granted))
         return 0 if left < 0 else file.within(end, end + min(_STEP, left // _FREE_SHARE))

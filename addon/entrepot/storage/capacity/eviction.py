@@ -19,6 +19,7 @@ from entrepot.storage.capacity.evicted import Evicted
 from entrepot.storage.capacity.size_limit import SizeLimit
 from entrepot.storage.diskcache_db.database import bytes_in_rows
 from entrepot.storage.diskcache_db.rows import remove_row, text_of
+from entrepot.storage.partials.map_file import discard
 
 _COLUMNS = (
     "SELECT rowid, CAST(filename AS BLOB), size + length(COALESCE(value, '')),"
@@ -118,7 +119,7 @@ class Eviction:
             return 0
         path, file = next(iter(self._idle.by_path.items()))
         self._idle.pop(path)
-        path.unlink(missing_ok=True)
+        discard(path)
         return file.granted
 
     def _evict_objects(self, wanted: int) -> None:

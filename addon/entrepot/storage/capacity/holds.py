@@ -15,10 +15,10 @@ class Hold:
 
     began: float
     start: int = 0
-    """Its length at the beginning."""
+    """What it had at the beginning."""
     granted: int = 0
     written: int = 0
-    """Its length at the last claim."""
+    """What it had at the last claim."""
     announced: int | None = None
     used: float = 0.0
     """When it last claimed."""
@@ -26,7 +26,7 @@ class Hold:
     """Called when a draft gives way; None while it must not."""
 
     def expected(self, now: float, head_start: int) -> int:
-        """How long it will be in a minute, at the pace that it had so far."""
+        """What it will have in a minute, at the pace that it had so far."""
         pace = (self.written - self.start) / max(now - self.began, 1.0)
         length = self.written + head_start + int(pace * _PACE_SECONDS)
         return max(self.granted, length if self.announced is None else min(length, self.announced))

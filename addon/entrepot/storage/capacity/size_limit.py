@@ -6,6 +6,8 @@ gigabytes that is late and much. Here each file claims its bytes as they come
 (``download_claims``, ``draft_claims``), and where they do not fit others give way one at a time
 (``eviction``).
 
+A file counts with the bytes that are in it, which of a sparse one is less than its length.
+
 All sums are kept as they change, here or by the database: no claim reads a table or a folder.
 """
 
@@ -19,6 +21,8 @@ from pathlib import Path
 import diskcache
 
 from entrepot.storage.capacity.holds import Hold, Holds
+from entrepot.storage.partials.map_file import mapped_by
+from entrepot.storage.partials.partial_map import bytes_held
 
 _GIB = 1024**3
 _RESERVE = _GIB
@@ -61,13 +65,14 @@ class SizeLimit:
         self._partials = partials
         self._beside = beside
         for path in sorted(partials.iterdir(), key=_modified):
-            self.rest(path)
+            if mapped_by(path) is None:
+                self.rest(path)
 
     def rest(self, path: Path) -> None:
         """Count a file as idle."""
         self.idle.pop(path)
-        if size := length(path):
-            self.idle.set(path, Hold(self.steady()), size, size)
+        if held := bytes_held(path):
+            self.idle.set(path, Hold(self.steady()), held, held)
 
     def drafts_excess(self) -> int:
         """What drafts take beyond what they may take above the limit."""
@@ -108,7 +113,7 @@ class Usage:
     """What the store takes; all but ``objects`` in bytes."""
 
     objects: int
-    """Blobs and manifests."""
+    """Blobs, manifests and lists."""
     held: int
     """Objects, databases and unfinished files."""
     unfinished: int
@@ -126,14 +131,6 @@ class DiskRoom:
     attainable: int
     free: int
     reserve: int
-
-
-def length(path: Path) -> int:
-    """A file's length; 0 where there is none."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _modified(path: Path) -> float:

@@ -1,4 +1,4 @@
-"""The keys of the store's rows: ``blob`` and ``manifest`` in ``blobs``, the others in ``index``.
+"""The keys of the store's rows: blobs, manifests and lists in ``blobs``, the others in ``index``.
 
 A key is a word that says what the row is, then the words that it is about, in the order in which
 they are looked through (:class:`KeyRange`). No word has a space. A *label* says who was answered:
@@ -40,6 +40,7 @@ class KeyRange:
 BLOBS = KeyRange("blob ")
 GIVEN = KeyRange("given ")
 SHOWN = KeyRange("shown ")
+LISTS = KeyRange("list ")
 PINS = KeyRange("pin ")
 
 
@@ -115,6 +116,17 @@ def gone(repository: Repository, reference: Reference | str, label: str) -> str:
 def tag(repository: Repository, tag: str) -> str:
     """What a tag last was, by normalised ``Accept``, in JSON."""
     return f"tag {repository.origin} {repository.name} {tag}"
+
+
+def kept_list(origin: Origin, repository: str, label: str, which: str) -> str:
+    """What a registry last answered a label to one question for a list; ``which``: its hash."""
+    return f"list {origin} {repository} {label} {which}"
+
+
+def lists_of(origin: Origin, repository: str, label: str = "") -> KeyRange:
+    """What it answered a label, or any, about a repository, or about all (``_catalog``)."""
+    words = f"list {origin} {repository} {label}".rstrip()
+    return KeyRange(f"{words} ")
 
 
 def pin(repository: Repository, digest: Digest) -> str:

@@ -8,7 +8,7 @@ are removed, in short turns of the thread that owns it. A file is committed with
 rename and row: so a file that is there before a turn, and that no row names in it, is nobody's for
 ever.
 
-Unfinished downloads and pushes that a kill leaves are in ``partial_files``; whether there was one,
+Unfinished downloads and pushes that a kill leaves are in ``partials``; whether there was one,
 in ``clean_shutdown``.
 """
 

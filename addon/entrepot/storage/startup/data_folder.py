@@ -1,7 +1,7 @@
 """The data folder: one process at a time, one format.
 
 Layout: ``lock``, ``format``, ``ca/`` (the authority), ``blobs/`` and ``index/`` (diskcache),
-``partial/`` (``partial_files``), ``quarantine/`` (what was damaged: ``resting_objects``),
+``partial/`` (``partials``), ``quarantine/`` (what was damaged: ``resting_objects``),
 ``upstream-ca.pem`` (roots for mitmproxy), "control.sock" while
 a proxy runs (``control.control_socket``), and ``clean`` after an orderly end (``clean_shutdown``).
 Folders are 0700 and files 0600.

@@ -199,7 +199,7 @@ async def begun(world: World, path: str, count: int) -> asyncio.Task[Got]:
         if path.endswith(str(digest))
     )
     arrived = functools.partial(lambda: download.file.written == count)
-    await asyncio.to_thread(eventually, arrived, within=10, what="its first bytes")
+    await asyncio.to_thread(eventually, arrived, within=30, what="its first bytes")
     return task
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from entrepot.protocol.identifiers import Digest, Origin
 from entrepot.storage.errors import Health, guarded
+from entrepot.storage.partials.map_file import map_of, mapped_by
 
 _PUSHED = "push-"
 """Begins the names of unfinished pushes: they end with the process that took them in."""
@@ -59,10 +60,17 @@ class PartialFiles:
     def remove_old(self, now: float) -> None:
         """Remove unfinished pushes, downloads that nobody continued for a week, and empty ones.
 
-        For the start; ``now`` is the time of day. Raises OSError.
+        And maps of files that are not there. For the start; ``now`` is the time of day. Raises
+        OSError.
         """
         for path in self.folder.iterdir():
-            state = path.stat()
+            state = path.lstat()
             is_old = state.st_mtime < now - _KEPT_SECONDS
+            if mapped_by(path) is not None:
+                continue
             if path.name.startswith(_PUSHED) or is_old or state.st_size == 0:
+                path.unlink()
+        for path in self.folder.iterdir():
+            file = mapped_by(path)
+            if file is not None and not (file.exists() and path == map_of(file)):
                 path.unlink()

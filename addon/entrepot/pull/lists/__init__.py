@@ -1,0 +1,1 @@
+"""Lists of tags, referrers and repositories: the registry's to answer, and kept for outages."""

@@ -1,0 +1,1 @@
+"""What registries last said of lists (tags, referrers, repositories), and to whom."""

@@ -1,0 +1,219 @@
+"""What of a blob to fetch next: pure bookkeeping, whose caller holds the file's lock.
+
+A *segment* is what one connection is fetching; a *stretch* is what a client waits for. A stretch
+is fetched at once, unless a segment that reaches it soon is under way; the tail of one that does
+not is taken from it. So every byte crosses the line once, but for small stretches that lie within
+a segment: these come twice, since a new connection behind them would cost more.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from entrepot.intervals import Intervals, Span
+from entrepot.transfer.filling.source import Source
+
+ENDLESS = 1 << 62
+"""Where a segment ends while nobody knows how large the blob is."""
+
+NEAR = 1024 * 1024
+"""Bytes that a segment brings sooner than another connection would begin."""
+JOINED = 64 * 1024
+"""A gap of so many bytes between stretches is fetched with them; less is read ahead to it."""
+READ_THROUGH = 1024 * 1024
+"""Bytes that are here already and are read again rather than to open another connection."""
+
+
+@dataclass(slots=True, eq=False)
+class Segment:
+    """What one connection fetches: what is left of it, from ``at`` up to ``stop``."""
+
+    at: int
+    stop: int
+    source: Source | None = None
+    """As whom; None: as the client that began the download."""
+    wanted: bool = False
+    """Whether a client waits for just this."""
+    is_to_end: bool = False
+    """Whether it is to make way for what is wanted more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    start: int
+    stop: int
+    source: Source
+
+
+class Segments:
+    """What is there of a blob, what is being fetched, and what is wanted."""
+
+    def __init__(self, covered: Intervals) -> None:
+        self.covered = covered
+        self.size = ENDLESS
+        self.has_ranges = True
+        """False where upstream does not give parts: then one connection reads all of it."""
+        self._flying: list[Segment] = []
+        self._queue: deque[_Stretch] = deque()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the blob is there."""
+        return self.covered.end_from(0) >= self.size
+
+    @property
+    def waiting(self) -> int:
+        """How many stretches nobody fetches yet."""
+        return len(self._queue)
+
+    @property
+    def are_wanted(self) -> bool:
+        """Whether a stretch waits, or is being fetched."""
+        return bool(self._queue) or any(segment.wanted for segment in self._flying)
+
+    def begin(self, segment: Segment) -> Segment:
+        """Note that a segment is being fetched."""
+        self._flying.append(segment)
+        return segment
+
+    def end(self, segment: Segment) -> None:
+        """Note that it is not any more; what is left of it is nobody's."""
+        if segment in self._flying:
+            self._flying.remove(segment)
+
+    def give_way(self) -> None:
+        """Have all end soon that nobody waits for in particular."""
+        for segment in self._flying:
+            segment.is_to_end = segment.is_to_end or not segment.wanted
+
+    # What clients wait for
+
+    def want(self, spans: Iterable[Span], source: Source) -> None:
+        """Queue what is missing of these stretches and does not come soon."""
+        for start, stop in _joined(spans, self.size):
+            for gap in self._missing(start, stop):
+                self._queue.append(_Stretch(*gap, source))
+
+    def is_coming(self, offset: int) -> bool:
+        """Whether a byte is queued, or comes soon by a segment that is being fetched."""
+        soon = (one for one in self._flying if one.at <= offset < one.stop)
+        return any(offset - one.at <= NEAR for one in soon) or any(
+            stretch.start <= offset < stretch.stop for stretch in self._queue
+        )
+
+    def forget_wanted(self) -> None:
+        """Let nobody fetch ahead: upstream does not give parts."""
+        self._queue.clear()
+
+    def take_wanted(self) -> Segment | None:
+        """The next stretch that is still missing, as a segment that is being fetched from now."""
+        while self._queue:
+            stretch = self._queue.popleft()
+            pieces = list(self._missing(stretch.start, stretch.stop))
+            for start, stop in reversed(pieces[1:]):
+                self._queue.appendleft(_Stretch(start, stop, stretch.source))
+            if pieces:
+                start, stop = pieces[0]
+                ahead = min(self.size, max(stop, start + JOINED))
+                stop = max(stop, min(ahead, self._free_end(start, ahead)))
+                self._take_from_others(start, stop)
+                return self.begin(Segment(start, stop, stretch.source, wanted=True))
+        return None
+
+    def _missing(self, start: int, stop: int) -> Iterator[Span]:
+        """What of a stretch is neither there nor comes soon."""
+        for gap in list(self.covered.gaps(start, min(stop, self.size))):
+            parts = [gap]
+            for segment in self._flying:
+                parts = [left for part in parts for left in _without(part, segment)]
+            yield from parts
+
+    def _take_from_others(self, start: int, stop: int) -> None:
+        """Shorten the segments that would come to this too late."""
+        for segment in self._flying:
+            if not segment.at < start < segment.stop:
+                continue
+            if stop < segment.stop and stop - start < READ_THROUGH:
+                continue
+            rest, segment.stop = segment.stop, start
+            if rest > stop and segment.wanted and segment.source is not None:
+                self._queue.append(_Stretch(stop, rest, segment.source))
+
+    # What nobody waits for yet
+
+    def take_next(self, most: int) -> Segment | None:
+        """The lowest bytes that are neither there nor being fetched."""
+        start = self._free_start(0)
+        if start >= self.size:
+            return None
+        return self.begin(Segment(start, self._free_end(start, min(self.size, start + most))))
+
+    def _free_start(self, start: int) -> int:
+        """The first offset from ``start`` on that is neither there nor being fetched."""
+        while True:
+            found = self.covered.end_from(start)
+            for segment in self._flying:
+                if segment.at <= found < segment.stop:
+                    found = segment.stop
+            if found == start:
+                return start
+            start = found
+
+    def _free_end(self, start: int, stop: int) -> int:
+        """How far it is free from ``start`` on, at most to ``stop``."""
+        stop = self.covered.gap_end(start, stop)
+        return min([stop, *(one.at for one in self._flying if start < one.at < stop)])
+
+    # What comes
+
+    def advance(self, segment: Segment, at: int, end: int | None) -> bool:
+        """Note how far a connection has read that ends at ``end``; whether it is to read on."""
+        segment.at = max(segment.at, at)
+        if segment.is_to_end:
+            segment.stop = min(segment.stop, segment.at)
+            return False
+        if segment.at < segment.stop:
+            here = self.covered.end_from(segment.at)
+            if here < segment.stop:
+                if here - segment.at >= READ_THROUGH and self.has_ranges:
+                    segment.at = here
+                    return False
+                return True
+            segment.at = segment.stop
+        return self._extend(segment, at, end)
+
+    def _extend(self, segment: Segment, at: int, end: int | None) -> bool:
+        """Go on behind what was taken from a segment, where its connection comes to there soon."""
+        limit = min(self.size, ENDLESS if end is None else end)
+        start = self._free_start(segment.stop)
+        if start >= limit or (self.has_ranges and start - at >= READ_THROUGH):
+            return False
+        segment.at, segment.stop = start, self._free_end(start, limit)
+        return True
+
+
+def _joined(spans: Iterable[Span], size: int) -> Iterator[Span]:
+    """Stretches within the blob in order, those with small gaps between them as one."""
+    last: Span | None = None
+    for start, end in sorted(spans):
+        stop = min(end, size)
+        if last is not None and start - last[1] < JOINED:
+            last = (last[0], max(last[1], stop))
+            continue
+        if last is not None:
+            yield last
+        last = (start, stop)
+    if last is not None:
+        yield last
+
+
+def _without(span: Span, segment: Segment) -> Iterator[Span]:
+    """What a segment does not bring of a span, or not soon."""
+    start, stop = max(span[0], segment.at), min(span[1], segment.stop)
+    if start >= stop or start - segment.at > NEAR:
+        yield span
+        return
+    if span[0] < start:
+        yield span[0], start
+    if stop < span[1]:
+        yield stop, span[1]
