@@ -24,6 +24,7 @@ from rig.client import Client
 from rig.faults import Exchange, FaultServer
 from rig.images import DOCKER_MANIFEST
 from rig.page import Reader
+from rig.ports import free_port
 from rig.process import eventually
 
 if TYPE_CHECKING:
@@ -40,11 +41,17 @@ class Planted:
     """A stored blob of zeros, which was verified three days ago, behind a proxy that runs."""
 
     def __init__(
-        self, start: "StartEntrepot", faults: FaultServer, size: int, digest: str | None = None
+        self,
+        start: "StartEntrepot",
+        faults: FaultServer,
+        size: int,
+        digest: str | None = None,
+        *,
+        mirror: str | None = None,
     ) -> None:
         """`digest` None: one that zeros do not have."""
         self.size, self.digest = size, Digest.parse(digest or f"sha256:{'5' * 64}")
-        self.proxy = start(size=LIMIT)
+        self.proxy = start(size=LIMIT, mirror=mirror)
         self.proxy.terminate()
         store = Store(self.proxy.data, 2**41, lambda: time.time() - DAYS_AGO, trims=False)
         path = store.partials.download(APP.origin, self.digest)
@@ -91,7 +98,9 @@ def test_a_blob_of_64_gib_is_served_at_once(
     start_entrepot: "StartEntrepot", faults: FaultServer
 ) -> None:
     """Its verification takes a minute, and is in nobody's way; offsets beyond 4 GiB are right."""
-    planted = Planted(start_entrepot, faults, 64 * GIB)
+    port = free_port()
+    mirror = f"127.0.0.1:{port}=fault.example.test"
+    planted = Planted(start_entrepot, faults, 64 * GIB, mirror=mirror)
     with planted.file.open("r+b") as file:
         state = planted.file.stat()
         os.pwrite(file.fileno(), b"weights", 63 * GIB + 5)
@@ -102,6 +111,12 @@ def test_a_blob_of_64_gib_is_served_at_once(
     part = client.get(planted.url, {"Range": f"bytes={63 * GIB + 5}-{63 * GIB + 11}"})
     assert (part.status, part.body) == (206, b"weights")
     assert part.headers["Content-Range"] == f"bytes {63 * GIB + 5}-{63 * GIB + 11}/{64 * GIB}"
+    by_kernel = Reader(port).ask(
+        "GET",
+        planted.url.removeprefix(FAULT),
+        {"Range": f"bytes={63 * GIB + 5}-{63 * GIB + 2**22}"},
+    )
+    assert by_kernel.body == b"weights" + bytes(2**22 + 1 - 5 - 7)
     assert client.get(planted.url, {"Range": "bytes=-3"}).body == bytes(3)
     for headers in ({}, {"Range": f"bytes={40 * GIB}-"}):
         with client.open("GET", planted.url, headers) as stream:
