@@ -83,6 +83,13 @@ CLIENTS = (
         "test_a_thousand_ranges_are_a_thousand_parts",
     ),
     Quirk(
+        "stargz-snapshotter",
+        "asks for several ranges at once, and takes the parts, one part or the whole, but no 416:"
+        " what is too much is answered by the whole",
+        "https://github.com/containerd/stargz-snapshotter/blob/main/fs/remote/resolver.go",
+        "test_what_is_left_of_several",
+    ),
+    Quirk(
         "Ollama from 0.3.1 on",
         "asks for a blob once, reads no body, and fetches the parts, without its login, from the"
         " `Location` of a 307 to another host, or of a 200: it is told an address of the proxy's"
