@@ -20,7 +20,7 @@ _MOST_ALIKE = 5000
 _REASONS = frozenset(
     (
         *("revalidated", "stale", "unconfirmed", "offline", "ping", "account", "catalog", "tags"),
-        *("unstored", "token", "referrers", "upload", "blob", "manifest", "other"),
+        *("unstored", "range", "token", "referrers", "upload", "blob", "manifest", "other"),
     )
 )
 """What may stand in ``detail``."""
