@@ -5,7 +5,6 @@ nobody asks for parts; afterwards, or where one connection is slow and others he
 """
 
 from collections.abc import Callable, Sequence
-from enum import Enum
 
 from entrepot.http_client.response import Reply
 from entrepot.intervals import Span
@@ -30,15 +29,6 @@ _REST_SECONDS = 30.0
 _LOOK_SECONDS = 0.25
 
 
-class Fill(Enum):
-    """What becomes of a blob that clients ask for in parts."""
-
-    WHOLE = "whole"
-    """The rest is fetched too, after what they ask for."""
-    ASKED = "asked"
-    """Only what they ask for is fetched."""
-
-
 class Lead:
     """The thread of one download, and what it knows of upstream."""
 
@@ -48,16 +38,18 @@ class Lead:
         workers: Workers,
         throughput: Throughput,
         source: Source,
-        fill: Fill,
         clock: Callable[[], float],
+        *,
+        completes: bool,
     ) -> None:
+        """Unless it ``completes``, nothing is fetched that no client waits for."""
         self._filling = filling
         self._segments = filling.segments
         self._changed = filling.file.changed
         self._workers = workers
         self._throughput = throughput
         self._source = source
-        self._fill = fill
+        self._completes = completes
         self._clock = clock
         self._nearest: Reply | None = None
         """The answer that came last: what it came from gives other parts too."""
@@ -165,7 +157,7 @@ class Lead:
         """Whether to fetch what nobody waits for in particular."""
         if self._filling.file.is_followed_to_end or not self._segments.has_ranges:
             return True
-        if self._fill is Fill.ASKED:
+        if not self._completes:
             return False
         return not self._segments.are_wanted or waited >= _LOW_PRIORITY_SECONDS
 
