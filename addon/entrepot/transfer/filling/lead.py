@@ -22,8 +22,11 @@ _SPEED_UPS = 3
 """How often a download may try to go on by several connections."""
 _AHEAD = 8 * 1024 * 1024
 """How far ahead of a client that resumes in the middle its bytes are fetched."""
-_LOW_PRIORITY_SECONDS = 1.0
+_LOW_PRIORITY_SECONDS = 5.0
 """How long clients' own stretches come first, and alone."""
+_QUIET_SECONDS = 1.0
+"""How long no client has asked for more before the rest is fetched: who reads in parts looks at
+one before it asks for the next, and would meet the rest on the line."""
 _REST_SECONDS = 30.0
 """After how long without a wish a download rests that is filled as asked."""
 _LOOK_SECONDS = 0.25
@@ -56,6 +59,7 @@ class Lead:
         self._begun: tuple[Segment, Reply] | None = None
         self._own: Segment | None = None
         self._in_pieces = False
+        self._asked_at = -_QUIET_SECONDS
         self._pace = Pace()
         self._speed_ups = _SPEED_UPS
 
@@ -67,7 +71,7 @@ class Lead:
 
     def begin_part(self, reply: Reply, start: int, stop: int) -> None:
         """Read ``reply`` for the client that asked first, which waits for this part."""
-        self._nearest, self._in_pieces = reply, True
+        self._nearest, self._in_pieces, self._asked_at = reply, True, self._clock()
         segment = self._segments.begin(Segment(start, stop, self._source, wanted=True))
         with self._changed:
             self._workers.begin(reply.target.origin, segment, reply)
@@ -77,6 +81,7 @@ class Lead:
     def want(self, spans: Sequence[Span], source: Source) -> None:
         """Have stretches fetched at once, as a client."""
         with self._changed:
+            self._asked_at = self._clock()
             has_parts = self._segments.has_ranges and self._segments.size < ENDLESS
             if self._nearest is None or not has_parts:
                 return
@@ -159,13 +164,25 @@ class Lead:
             return True
         if not self._completes:
             return False
-        return not self._segments.are_wanted or waited >= _LOW_PRIORITY_SECONDS
+        is_quiet = self._clock() - self._asked_at >= _QUIET_SECONDS
+        return waited >= _LOW_PRIORITY_SECONDS or (is_quiet and not self._segments.are_wanted)
+
+    def _is_to_pause(self, segment: Segment) -> bool:
+        """Whether a client waits for other bytes than those of a segment, and none for the rest."""
+        file, segments = self._filling.file, self._segments
+        is_rest = not (segment.wanted or segment.is_to_end or file.is_followed_to_end)
+        return is_rest and segments.are_wanted and not self._filling.stopped.is_set()
 
     def _read(self, reply: Reply, most: int) -> bytes:
         return self._pace.read(reply, most)
 
     def _after_read(self, segment: Segment) -> None:
-        """Have others help where one connection is slow; be content with one where all are."""
+        """Let clients go first; have others help where one connection is slow.
+
+        Be content with one where all are.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_to_pause(segment), _LOW_PRIORITY_SECONDS)
         if self._speed_ups and self._throughput.is_slow():
             self._speed_ups = 0
             with self._changed:
