@@ -52,6 +52,8 @@ OTHERS_OPTIONS = {
     "--driver-opt",  # docker buildx create
     "--build-arg",  # docker build
     "--format",  # podman build
+    "--compression-format",  # podman push
+    "--estargz",  # ctr-remote
     "--network",  # docker run
     "--from",  # scripts/redirect.sh
     "--local",

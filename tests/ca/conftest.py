@@ -28,8 +28,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from mitmproxy.certs import CertStore
 
 TOUCHED = ("/etc", "/usr/local/share")
-# Of a copy, since who installs a package meanwhile changes those folders. /run is hidden, so that no
-# script finds the systemd of the real machine.
+# Of a copy, since who installs a package meanwhile changes those folders. /run is hidden, so that
+# no script finds the systemd of the real machine.
 MOUNTS = """
 set -e
 mount -t tmpfs none "$1"

@@ -240,8 +240,10 @@ def versions(reached: Reached, folder: Path, images: ImageFactory, containers: W
     # Each file has a frame of its own, which is incompressible; the rest is the table of contents.
     files = changed * (size + KIB)
     contents = layers[-1]["size"] - count * size
+    old, new = names
     return Versions(
-        *names,
+        old,
+        new,
         tuple(layer["digest"] for layer in layers),
         sum(blob["size"] for blob in blobs),
         files + contents,

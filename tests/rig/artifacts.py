@@ -109,7 +109,8 @@ def discover(client: Client, base: str, digest: str, artifact_type: str = "") ->
     """
     query = f"?artifactType={artifact_type}" if artifact_type else ""
     target: str | None = f"{base}/referrers/{digest}{query}"
-    got, host = [], "/".join(base.split("/")[:3])
+    got: list[bytes] = []
+    host = "/".join(base.split("/")[:3])
     while target is not None:
         answer = client.get(target, {"Accept": OCI_INDEX})
         if answer.status in (400, 404, 406):

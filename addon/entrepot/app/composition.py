@@ -232,6 +232,7 @@ def _context(foundation: Foundation, upstream: HttpClient) -> Context:
         time.time,
         answer_seconds=config.answer_timeout,
         offline=config.offline,
+        completes=config.completes,
     )
 
 

@@ -5,6 +5,7 @@ import difflib
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,6 +67,23 @@ def nearest(name: str, known: Collection[str]) -> str:
     if close := difflib.get_close_matches(name, known, n=1):
         return f"did you mean {close[0]!r}?"
     return f"expected one of {', '.join(known)}"
+
+
+class Fill(Enum):
+    """What becomes of a blob of which clients ask for parts; the values are those of ``--fill``."""
+
+    WHOLE = "whole"
+    """The rest is fetched too, after what they ask for, and stored."""
+    ASKED = "asked"
+    """Only what they ask for is fetched, until it is all there."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Fill":
+        """Read the value of the option, and of a registry's table."""
+        try:
+            return cls(text)
+        except ValueError:
+            raise ValueError(f"expected whole or asked, got {text!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +187,13 @@ OPTIONS = (
         parse_network,
     ),
     Option("no_keep_pushed", "flag", "", "store nothing of what clients push"),
+    Option(
+        "fill",
+        "str",
+        "WHICH",
+        "of a blob that is asked for in parts, fetch the whole or only what is asked (whole)",
+        Fill.parse,
+    ),
     Option("upstream_ca", "str", "FILE", "also trust these CAs for registries", parse_path),
     Option("resolve", "repeatable", "HOST:PORT:ADDR[:PORT]", "as curl's --resolve", Resolve.parse),
     Option(

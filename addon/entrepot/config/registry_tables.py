@@ -5,6 +5,7 @@
     password_file = "/etc/entrepot/hub"        # or password_env, or password
     clients = ["10.0.0.0/8"]                   # who gets the account; everybody without it
     realm = ["login.example.com"]              # further token servers that may see the login
+    fill = "asked"                             # as --fill, for this registry
 
     [registry."docker.io".repository."acme/"]  # the longest prefix counts, by whole components
     username = "acme-robot"
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from entrepot.config.networks import Network, parse_network
-from entrepot.config.options import nearest
+from entrepot.config.options import Fill, nearest
 from entrepot.protocol.account import Account, Login
 from entrepot.protocol.identifiers import HostPort, Origin, is_repository_name
 from entrepot.protocol.quirks import HUB_HOSTS, HUB_NAME
@@ -33,7 +34,7 @@ Prefix = tuple[str, ...]
 _LARGEST_SECRET = 64 * 1024
 _PASSWORDS = ("password", "password_file", "password_env")
 _LOGIN_KEYS = ("username", *_PASSWORDS)
-_REGISTRY_KEYS = (*_LOGIN_KEYS, "realm", "clients", "repository")
+_REGISTRY_KEYS = (*_LOGIN_KEYS, "realm", "clients", "fill", "repository")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class RegistryTable:
     accounts: tuple[tuple[Prefix, Account], ...] = ()
     clients: tuple[Network, ...] | None = None
     realms: frozenset[Origin] = frozenset()
+    fill: Fill | None = None
+    """What becomes of blobs that are asked for in parts; None where nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,11 @@ def _read_registry(key: str, table: object, around: Surroundings) -> RegistryTab
     clients = tuple(map(parse_network, _texts(table, "clients"))) if "clients" in table else None
     if clients == ():
         raise ValueError("clients: expected at least one network, or no such key for everybody")
-    return RegistryTable(key, origins, hosts, accounts, clients, realms)
+    try:
+        fill = Fill.parse(_text("fill", table["fill"])) if "fill" in table else None
+    except ValueError as error:
+        raise ValueError(f"fill: {error}") from None
+    return RegistryTable(key, origins, hosts, accounts, clients, realms, fill)
 
 
 def _logins(table: Mapping[str, object]) -> Iterator[tuple[Prefix, Mapping[str, object]]]:

@@ -8,9 +8,10 @@ from entrepot.config.addresses import Listen, Resolve, UpstreamProxy
 from entrepot.config.mirror_spec import Mirror
 from entrepot.config.networks import Network, Recorded
 from entrepot.config.no_proxy import NoProxyEntry
+from entrepot.config.options import Fill
 from entrepot.config.registry_tables import RegistryTable
 from entrepot.events.lines import LogFormat
-from entrepot.protocol.identifiers import HostPort
+from entrepot.protocol.identifiers import HostPort, Origin
 
 _LISTEN = Listen("", 3128)
 
@@ -56,6 +57,7 @@ class Config:
     offline: bool = False
     offline_private: tuple[Network, ...] = ()
     no_keep_pushed: bool = False
+    fill: Fill = Fill.WHOLE
     upstream_ca: Path | None = None
     resolve: tuple[Resolve, ...] = ()
     upstream_proxy: UpstreamProxy | None = None
@@ -79,3 +81,8 @@ class Config:
     admin_closed: bool = False
     admin_token: str | None = field(default=None, repr=False)
     permit: tuple[str, ...] = ()
+
+    def completes(self, origin: Origin) -> bool:
+        """Whether of a registry's blobs the rest is fetched where clients ask for parts."""
+        said = (table.fill for table in self.accounts if origin in table.origins)
+        return next((fill for fill in said if fill is not None), self.fill) is Fill.WHOLE

@@ -176,6 +176,24 @@ class Reply:
         poll.register(sock, select.POLLIN)
         return bool(poll.poll(0))
 
+    def read_ready(self, most: int) -> bytes:
+        """As :meth:`read`, with whatever else has come by then: fewer turns for the same bytes.
+
+        TLS gives 16 KiB at once at best.
+        """
+        parts = [self.read(most)]
+        size = len(parts[0])
+        with contextlib.suppress(UpstreamError):  # for who reads on
+            while parts[-1] and size < most and self._has_more():
+                parts.append(self.read(most - size))
+                size += len(parts[-1])
+        return b"".join(parts)
+
+    def _has_more(self) -> bool:
+        """Whether it is known that a read would not wait."""
+        known = isinstance(self._carrier, socket.socket | TLSSocket) and self._gunzip is None
+        return known and self.is_ready()
+
     def read_all(self, most: int, seconds: float | None = None) -> bytes:
         """The whole body, or its first ``most`` bytes.
 

@@ -106,6 +106,7 @@ IN_RECORDS = frozenset(
         Counter.BLOB_HITS,
         Counter.BLOB_MISSES,
         Counter.BLOB_COLLAPSED,
+        Counter.BLOB_RANGES,
         Counter.BLOB_UNSTORED,
         Counter.MANIFEST_HITS,
         Counter.MANIFEST_MISSES,

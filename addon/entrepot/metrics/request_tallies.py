@@ -20,7 +20,8 @@ _MOST_ALIKE = 5000
 _REASONS = frozenset(
     (
         *("revalidated", "stale", "unconfirmed", "offline", "ping", "account", "catalog", "tags"),
-        *("unstored", "address", "token", "referrers", "upload", "blob", "manifest", "other"),
+        *("unstored", "address", "range", "token", "referrers", "upload", "blob", "manifest"),
+        "other",
     )
 )
 """What may stand in ``detail``."""

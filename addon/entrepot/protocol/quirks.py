@@ -69,10 +69,12 @@ CLIENTS = (
     ),
     Quirk(
         "containerd 2, the kubelet",
-        "fetch a blob by parallel ranges, and ask for manifests by `bytes=0-`: each byte comes from"
-        " upstream once, and a part of a manifest is cut out of the whole",
-        "seen with containerd 2.4",
-        "test_a_kubelets_pull_by_parallel_ranges_fetches_each_blob_once",
+        "fetch a blob in parts, each asked for to the end of the blob and left after 8 MiB, and ask"
+        " for manifests by `bytes=0-`: each part begins at once, each byte comes from upstream"
+        " once, and a part of a manifest is cut out of the whole",
+        "https://github.com/containerd/containerd/blob/main/core/remotes/docker/fetcher.go"
+        " (`open`); seen with containerd 2.1 and 2.4",
+        "test_containerd_2_takes_a_layer_in_parts",
     ),
     Quirk(
         "podman, for zstd:chunked",
@@ -81,6 +83,34 @@ CLIENTS = (
         "https://github.com/containers/image/blob/main/docker/docker_image_src.go"
         " (handle206Response), and chunked/storage_linux.go of containers/storage",
         "test_a_thousand_ranges_are_a_thousand_parts",
+    ),
+    Quirk(
+        "stargz-snapshotter",
+        "asks for several ranges at once, and takes the parts, one part or the whole, but no 416:"
+        " what is too much is answered by the whole",
+        "https://github.com/containerd/stargz-snapshotter/blob/main/fs/remote/resolver.go",
+        "test_what_is_left_of_several",
+    ),
+    Quirk(
+        "podman, stargz-snapshotter",
+        "wait for the last 51 bytes of an eStargz layer before all else: they come by themselves",
+        "https://github.com/containerd/stargz-snapshotter/blob/main/docs/estargz.md;"
+        " seen with podman 5.4",
+        "test_podman_reads_the_footer_of_an_estargz_layer",
+    ),
+    Quirk(
+        "stargz-snapshotter, soci-snapshotter",
+        "ask for the first two bytes to see where they are sent, and go on there: nowhere else",
+        "https://github.com/containerd/stargz-snapshotter/blob/main/fs/remote/resolver.go"
+        " (`redirect`); seen with soci-snapshotter 0.4",
+        "test_cold_warm_and_offline",
+    ),
+    Quirk(
+        "soci-snapshotter",
+        "wants `Accept-Ranges: bytes` in the answer to a range: each has it",
+        "https://github.com/awslabs/soci-snapshotter/blob/main/fs/artifact_fetcher.go"
+        " (`FetchRange`)",
+        "test_soci_fetches_what_is_read",
     ),
     Quirk(
         "Ollama from 0.3.1 on",

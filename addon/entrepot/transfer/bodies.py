@@ -210,7 +210,7 @@ class ReplyBody:
             return data
         try:
             self._reading = True
-            return await self._run(lambda: self._reply.read(min(most, _REPLY_CHUNK)))
+            return await self._run(lambda: self._reply.read_ready(min(most, _REPLY_CHUNK)))
         except UpstreamError as error:
             raise BodyError(str(error)) from error
         finally:

@@ -6,7 +6,7 @@ serving loop nothing but a wake-up per chunk. It belongs to no client: it goes o
 as long as it moves, and leaves its file behind to be continued when the process ends. Room on the
 disk it takes as bytes come.
 
-What clients ask for in parts is fetched first; then the rest, from the beginning (``Fill``). Where
+What clients ask for in parts is fetched first; then the rest, from the beginning. Where
 the bytes do not hash to the digest, the file is discarded, and the transfers of those who follow it
 to the end are cut short of their last byte (``growing_file``).
 """
@@ -25,7 +25,7 @@ from entrepot.protocol.identifiers import Digest, Repository
 from entrepot.transfer.digest_verification import fits
 from entrepot.transfer.errors import DownloadError, GaveWay, MismatchError
 from entrepot.transfer.filling.filler import Filling
-from entrepot.transfer.filling.lead import Fill, Lead
+from entrepot.transfer.filling.lead import Lead
 from entrepot.transfer.filling.reservations import Reservations
 from entrepot.transfer.filling.running_hash import RunningHash
 from entrepot.transfer.filling.segments import Segment, Segments
@@ -52,14 +52,15 @@ class Download:
         ended: Callable[[], None],
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
-        fill: Fill = Fill.WHOLE,
+        completes: bool = True,
     ) -> None:
         """Prepare a download into ``path``.
 
         On threads: ``source`` asks upstream as the client who began it, ``claim`` makes room for so
         many bytes and says for how many there is some now, ``finish`` takes over the file or clears
         it away (the file's ``error`` says which). On the loop: ``ended`` is called last. ``clock``
-        gives seconds and is never set. Raises OSError where the file cannot be opened.
+        gives seconds and is never set. Unless it ``completes``, only what is asked for is fetched.
+        Raises OSError where the file cannot be opened.
         """
         self.digest = digest
         self.file = GrowingFile(path, loop)
@@ -99,7 +100,9 @@ class Download:
             self._count,
         )
         self._workers = Workers(self._filling, self._fail)
-        self._lead = Lead(self._filling, self._workers, self._throughput, source, fill, clock)
+        self._lead = Lead(
+            self._filling, self._workers, self._throughput, source, clock, completes=completes
+        )
         self.file.on_wait = self._lead.waits
 
     def accept(self, reply: Reply) -> int | None:

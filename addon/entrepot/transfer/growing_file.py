@@ -11,8 +11,10 @@ import os
 import threading
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 
+from entrepot.intervals import Intervals
 from entrepot.protocol.messages import CHUNK, BodyError
 from entrepot.storage.partials.map_file import discard, forget_map
 from entrepot.storage.partials.partial_map import PartialMap, covered_by
@@ -20,6 +22,8 @@ from entrepot.transfer.bodies import FileBody
 from entrepot.transfer.errors import DownloadError, GaveWay, MismatchError, StorageLostError
 from entrepot.transfer.waiters import Waiters
 
+_SYNC_BYTES = 256 * 1024 * 1024
+"""After so much of a file with gaps it is put on the disk: more is not lost with the machine."""
 _GATHER_SECONDS = 0.005
 """How long a follower waits for a chunk to fill: one costs the loop the same whatever its size."""
 
@@ -55,11 +59,16 @@ class GrowingFile:
         self._whole: set[int] = set()
         """Those that read to the end."""
         self._writers = 0
+        self._unsynced = 0
+        """Bytes that were written since a sync of the map began."""
+        self._is_syncing = False
         self._is_shut = False
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._map = PartialMap.resume(path, self._file)
-            self.covered = covered_by(path, self._file)
+            self.covered = (
+                covered_by(path, self._file) if self._map is None else Intervals(self._map.covered)
+            )
         except OSError:
             os.close(self._file)
             raise
@@ -84,23 +93,24 @@ class GrowingFile:
                 raise DownloadError("the download has ended")
             self._writers += 1
             is_next = offset == self.covered.end_from(0)
-        if self._map is None and not is_next:
-            self._begin_map()
         view, at = memoryview(data), offset
         try:
+            if self._map is None and not is_next:
+                self._begin_map()
             while view:
                 count = os.pwrite(self._file, view, at)
                 view = view[count:]
                 at += count
-        finally:
             if self._map is not None:
                 self._map.note(offset, at)
+        finally:
             with self.changed:
                 self._writers -= 1
                 self.covered.add(offset, at)
                 self._waiters.wake_between(offset, at)
                 if self._is_shut:
                     self.changed.notify_all()
+                self._sync_in_time(at - offset)
 
     def append(self, data: bytes) -> None:
         """Write ``data`` behind what is there from the beginning. Raises OSError."""
@@ -113,6 +123,24 @@ class GrowingFile:
                 with self.changed:
                     covered = list(self.covered)
                 self._map = PartialMap.create(self.path, covered)
+
+    def _sync_in_time(self, written: int) -> None:
+        """Have what has gaps put on the disk now and then, beside what goes on. Under the lock."""
+        self._unsynced += written
+        if self._map is None or self._unsynced < _SYNC_BYTES or self._is_syncing or self._is_shut:
+            return
+        self._unsynced, self._is_syncing = 0, True
+        run = partial(self._sync_beside, self._map, os.dup(self._file))
+        threading.Thread(target=run, name="sync", daemon=True).start()
+
+    def _sync_beside(self, known: PartialMap, file: int) -> None:
+        try:
+            known.sync(file)
+        except OSError:  # who writes next, or commits, hears of it
+            pass
+        finally:
+            os.close(file)
+            self._is_syncing = False
 
     def read_back(self, offset: int, count: int) -> bytes:
         """Up to ``count`` bytes that were written before."""

@@ -11,6 +11,7 @@ from typing import Self, TypeVar
 from entrepot.auth.grants import Access
 from entrepot.events.log import Events
 from entrepot.http_client.client import HttpClient
+from entrepot.protocol.identifiers import Origin
 from entrepot.protocol.messages import Request
 from entrepot.storage.store import Store
 from entrepot.storage.store_thread import StoreThread
@@ -40,6 +41,8 @@ class Context:
     """Seconds, never jumping: what is remembered in memory counts by it."""
     wall: Callable[[], float]
     """The time of day, for what is kept on disk or told to clients."""
+    completes: Callable[[Origin], bool] = lambda _origin: True
+    """Whether a registry's blobs are fetched to their ends where clients ask for parts alone."""
 
     @classmethod
     def make(
@@ -55,6 +58,7 @@ class Context:
         answer_seconds: float = ANSWER_SECONDS,
         offline: bool = False,
         slots: Slots | None = None,
+        completes: Callable[[Origin], bool] = lambda _origin: True,
     ) -> Self:
         """Put the parts together; without ``wall``, ``clock`` is the time of day as well.
 
@@ -82,6 +86,7 @@ class Context:
             events,
             clock,
             wall,
+            completes,
         )
 
     @property

@@ -70,7 +70,7 @@ class Relay:
         """
         content, until = b"", self._clock() + _DAWDLING_SECONDS
         while len(content) <= most and self._clock() < until:
-            read = partial(reply.read, most + 1 - len(content))
+            read = partial(reply.read_ready, most + 1 - len(content))
             part = await self._threads.call(read, by=request)
             content += part
             if not part or len(content) == reply.length:

@@ -11,7 +11,7 @@ from entrepot.http_client.client import HttpClient
 from entrepot.http_client.errors import UpstreamError
 from entrepot.http_client.request import Follow, SendOptions
 from entrepot.http_client.response import Reply
-from rig.faults import Content, Exchange, FaultServer, status
+from rig.faults import Content, Exchange, FaultServer, Gate, status
 from rig.requests import (
     NAME,
     failure,
@@ -195,3 +195,34 @@ def test_draining_takes_a_moment_at_most(
     reply.drain()
     with pytest.raises(UpstreamError):
         reply.read(1)
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_what_has_come_is_read_at_once_and_no_more_is_waited_for(
+    upstream: HttpClient, plain: FaultServer, *, chunked: bool
+) -> None:
+    """A reader down the line gets what there is, in as few turns as can be."""
+    body, gate = bytes(range(250)) * 2000, Gate(1000)
+    plain.routes = {"/a": Content(body, chunked=chunked, gate=gate)}
+    with upstream.send("GET", target("/a"), (), SendOptions(Follow.ANY)) as reply:
+        got = b""
+        while len(got) < 1000:
+            got += reply.read_ready(1 << 20)
+        assert got == body[:1000]
+        gate.open()
+        while part := reply.read_ready(1 << 20):
+            got += part
+        assert got == body
+
+
+def test_what_came_before_a_break_is_not_lost(upstream: HttpClient, plain: FaultServer) -> None:
+    """The break is for who reads on."""
+    body = bytes(1000)
+    plain.routes = {"/a": Content(body, cut_after=600, reset=False)}
+    with upstream.send("GET", target("/a"), (), SendOptions(Follow.ANY)) as reply:
+        got = b""
+        while len(got) < 600:
+            got += reply.read_ready(1 << 20)
+        assert got == body[:600]
+        with pytest.raises(UpstreamError):
+            reply.read_ready(1 << 20)

@@ -1,13 +1,22 @@
 """A growing file: all who follow it get the same bytes, and the last one when they are verified."""
 
 import asyncio
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from entrepot.protocol.messages import BodyError
+from entrepot.storage.partials.map_file import boot_id, map_of
+from entrepot.storage.partials.partial_map import covered_by
+from entrepot.transfer import growing_file
+from entrepot.transfer.growing_file import GrowingFile
 from rig.bodies import read, read_broken
 from rig.downloads import DATA, ENDLESS, PATH, WHOLE, WRONG, Fetcher
 from rig.faults import Content, FaultServer, Gate
+from rig.process import eventually
 
 
 def test_all_who_read_get_the_same_bytes(fetcher: Fetcher, server: FaultServer) -> None:
@@ -138,3 +147,45 @@ def test_only_an_empty_file_is_cleared_away(
 
     asyncio.run(scenario())
     assert fetcher.path.exists() is left
+
+
+# Filled in any order
+
+
+@pytest.fixture
+def sparse(tmp_path: Path) -> Iterator[GrowingFile]:
+    loop = asyncio.new_event_loop()
+    file = GrowingFile(tmp_path / "blob.part", loop)
+    yield file
+    file.close()
+    loop.close()
+
+
+def test_a_map_that_cannot_be_written_lets_the_file_end(sparse: GrowingFile) -> None:
+    """Nobody waits for a writer that has failed."""
+    map_of(sparse.path).mkdir()
+    with pytest.raises(IsADirectoryError):
+        sparse.write_at(100, b"x")
+    ending = threading.Thread(target=sparse.shut, daemon=True)
+    ending.start()
+    ending.join(10)
+    assert not ending.is_alive()
+    assert sparse.written == 0
+
+
+def test_what_has_gaps_is_put_on_the_disk_now_and_then(
+    sparse: GrowingFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a machine that loses power in the middle of a large blob has not all to fetch again."""
+    monkeypatch.setattr(growing_file, "_SYNC_BYTES", 1000)
+    after_a_reboot = partial(_covered, sparse.path, b"another boot ...")
+    sparse.write_at(500, b"x" * 900)
+    assert after_a_reboot() == 0
+    sparse.write_at(0, b"x" * 100)
+    eventually(lambda: after_a_reboot() >= 900, within=10, what="it is on the disk")
+    assert _covered(sparse.path, boot_id()) == 1000
+
+
+def _covered(path: Path, boot: bytes) -> int:
+    with path.open("rb") as file:
+        return covered_by(path, file.fileno(), boot).total

@@ -181,6 +181,7 @@ class FetchStart:
                 ended=partial(self._ended, pull.key),
                 loop=asyncio.get_running_loop(),
                 clock=self._context.clock,
+                completes=self._context.completes(pull.repository.origin),
             )
         except OSError as error:
             self._context.events.log_once(Event.STORE_FAILED, reason=storage_reason(error))

@@ -27,7 +27,7 @@ def first_part(request: Request, digest: Digest, file: GrowingFile) -> Field | N
     if first.first is None:  # upstream alone knows where that begins
         return _field(first)
     if first.last is None:
-        return _missing(file, first.first, first.first + _AHEAD) if first.first else None
+        return _missing(file, first.first, first.first + _AHEAD)
     return _missing(file, first.first, first.last + 1)
 
 

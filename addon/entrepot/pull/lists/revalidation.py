@@ -89,7 +89,7 @@ class Lists:
                 reply.close()
                 return confirmed or await self._ask(asked, known, anew=True)
         if reply.status == 200 and request.method == "GET" and _may_keep(asked, reply):
-            return await self._taken(asked, reply, moment)
+            return await self._taken(asked, reply, own, moment)
         await self._heard(asked, reply, moment)
         return await self._context.relay.answer(request, reply, how=_how(asked))
 
@@ -119,13 +119,15 @@ class Lists:
             return None
         return kept_answer(asked.request, found, cache_status.REVALIDATED, 0.0)
 
-    async def _taken(self, asked: AskedList, reply: Reply, moment: Moment) -> Answer:
+    async def _taken(
+        self, asked: AskedList, reply: Reply, own: Held | None, moment: Moment
+    ) -> Answer:
         """A list for its client, of which a copy is kept.
 
         A small one is read whole first: so one that is cut can still be answered otherwise.
         """
         request, relay = asked.request, self._context.relay
-        keep = partial(self._keep, asked, reply.headers, moment)
+        keep = partial(self._keep, asked, reply.headers, own, moment)
         try:
             head, whole = await relay.beginning(request, reply, _SMALL)
         except BaseException:
@@ -138,16 +140,18 @@ class Lists:
         return relayed(reply, body, reply.length, _how(asked))
 
     async def _keep(
-        self, asked: AskedList, headers: Fields, moment: Moment, content: bytes
+        self, asked: AskedList, headers: Fields, own: Held | None, moment: Moment, content: bytes
     ) -> None:
-        """Keep a whole list, if it is one."""
+        """Keep a whole list, if it is one; what it was before is known to be one."""
         if len(content) > LARGEST:
             return
-        small = len(content) <= _MOMENT
-        look = partial(is_list, asked.endpoint, content)
-        if not (look() if small else await asyncio.to_thread(look)):
-            return
         found = KeptList.of(200, only(headers, OF_A_LIST), content, moment.wall)
+        known = own is not None and (own.head.status, own.head.hash) == (200, found.head.hash)
+        if not known:
+            small = len(content) <= _MOMENT
+            look = partial(is_list, asked.endpoint, content)
+            if not (look() if small else await asyncio.to_thread(look)):
+                return
         await self._knowledge.told(asked, found, moment)
 
     async def _heard(self, asked: AskedList, reply: Reply, moment: Moment) -> None:

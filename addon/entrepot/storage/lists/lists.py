@@ -13,6 +13,9 @@ from entrepot.storage.diskcache_db.list_rows import ListRows
 from entrepot.storage.errors import Health, guarded
 from entrepot.storage.lists.kept_list import KeptList, ListHead, ListName
 
+_SECONDS = 5.0
+"""By which a list may be younger than it is said to be."""
+
 SOMEBODY = "somebody"
 """The label of all who show a login of their own: what the last of them was told."""
 
@@ -54,7 +57,8 @@ class Lists:
         """Keep what a label was told; False where there is no room for it."""
         key, known = _key(name, label), self._rows.head(_key(name, label))
         if known is not None and known.hash == found.head.hash:
-            self._rows.confirm(key, found.head)
+            if not _is_as_good(self.head(name, label), found.head):
+                self._rows.confirm(key, found.head)
             return True
         if not (
             self._rows.fits(len(found.content)) and self._eviction.make_room(len(found.content))
@@ -78,6 +82,13 @@ class Lists:
     def forget_all(self, origin: Origin, place: str, label: str) -> None:
         """Forget all that a label was told of a repository, or of the registry itself."""
         self._rows.delete_all(keys.lists_of(origin, place, label))
+
+
+def _is_as_good(known: ListHead | None, head: ListHead) -> bool:
+    """Whether what is known says all but some seconds of its age: a write would be for nothing."""
+    if known is None or (known.status, known.headers) != (head.status, head.headers):
+        return False
+    return 0 <= head.checked - known.checked < _SECONDS
 
 
 def _key(name: ListName, label: str) -> str:

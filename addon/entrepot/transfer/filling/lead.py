@@ -5,7 +5,6 @@ nobody asks for parts; afterwards, or where one connection is slow and others he
 """
 
 from collections.abc import Callable, Sequence
-from enum import Enum
 
 from entrepot.http_client.response import Reply
 from entrepot.intervals import Span
@@ -23,20 +22,14 @@ _SPEED_UPS = 3
 """How often a download may try to go on by several connections."""
 _AHEAD = 8 * 1024 * 1024
 """How far ahead of a client that resumes in the middle its bytes are fetched."""
-_LOW_PRIORITY_SECONDS = 1.0
+_LOW_PRIORITY_SECONDS = 5.0
 """How long clients' own stretches come first, and alone."""
+_QUIET_SECONDS = 1.0
+"""How long no client has asked for more before the rest is fetched: who reads in parts looks at
+one before it asks for the next, and would meet the rest on the line."""
 _REST_SECONDS = 30.0
 """After how long without a wish a download rests that is filled as asked."""
 _LOOK_SECONDS = 0.25
-
-
-class Fill(Enum):
-    """What becomes of a blob that clients ask for in parts."""
-
-    WHOLE = "whole"
-    """The rest is fetched too, after what they ask for."""
-    ASKED = "asked"
-    """Only what they ask for is fetched."""
 
 
 class Lead:
@@ -48,22 +41,25 @@ class Lead:
         workers: Workers,
         throughput: Throughput,
         source: Source,
-        fill: Fill,
         clock: Callable[[], float],
+        *,
+        completes: bool,
     ) -> None:
+        """Unless it ``completes``, nothing is fetched that no client waits for."""
         self._filling = filling
         self._segments = filling.segments
         self._changed = filling.file.changed
         self._workers = workers
         self._throughput = throughput
         self._source = source
-        self._fill = fill
+        self._completes = completes
         self._clock = clock
         self._nearest: Reply | None = None
         """The answer that came last: what it came from gives other parts too."""
         self._begun: tuple[Segment, Reply] | None = None
         self._own: Segment | None = None
         self._in_pieces = False
+        self._asked_at = -_QUIET_SECONDS
         self._pace = Pace()
         self._speed_ups = _SPEED_UPS
 
@@ -75,7 +71,7 @@ class Lead:
 
     def begin_part(self, reply: Reply, start: int, stop: int) -> None:
         """Read ``reply`` for the client that asked first, which waits for this part."""
-        self._nearest, self._in_pieces = reply, True
+        self._nearest, self._in_pieces, self._asked_at = reply, True, self._clock()
         segment = self._segments.begin(Segment(start, stop, self._source, wanted=True))
         with self._changed:
             self._workers.begin(reply.target.origin, segment, reply)
@@ -85,6 +81,7 @@ class Lead:
     def want(self, spans: Sequence[Span], source: Source) -> None:
         """Have stretches fetched at once, as a client."""
         with self._changed:
+            self._asked_at = self._clock()
             has_parts = self._segments.has_ranges and self._segments.size < ENDLESS
             if self._nearest is None or not has_parts:
                 return
@@ -165,15 +162,27 @@ class Lead:
         """Whether to fetch what nobody waits for in particular."""
         if self._filling.file.is_followed_to_end or not self._segments.has_ranges:
             return True
-        if self._fill is Fill.ASKED:
+        if not self._completes:
             return False
-        return not self._segments.are_wanted or waited >= _LOW_PRIORITY_SECONDS
+        is_quiet = self._clock() - self._asked_at >= _QUIET_SECONDS
+        return waited >= _LOW_PRIORITY_SECONDS or (is_quiet and not self._segments.are_wanted)
+
+    def _is_to_pause(self, segment: Segment) -> bool:
+        """Whether a client waits for other bytes than those of a segment, and none for the rest."""
+        file, segments = self._filling.file, self._segments
+        is_rest = not (segment.wanted or segment.is_to_end or file.is_followed_to_end)
+        return is_rest and segments.are_wanted and not self._filling.stopped.is_set()
 
     def _read(self, reply: Reply, most: int) -> bytes:
         return self._pace.read(reply, most)
 
     def _after_read(self, segment: Segment) -> None:
-        """Have others help where one connection is slow; be content with one where all are."""
+        """Let clients go first; have others help where one connection is slow.
+
+        Be content with one where all are.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_to_pause(segment), _LOW_PRIORITY_SECONDS)
         if self._speed_ups and self._throughput.is_slow():
             self._speed_ups = 0
             with self._changed:

@@ -20,6 +20,8 @@ NEAR = 1024 * 1024
 """Bytes that a segment brings sooner than another connection would begin."""
 JOINED = 64 * 1024
 """A gap of so many bytes between stretches is fetched with them; less is read ahead to it."""
+MOST_QUEUED = 1024
+"""Stretches that wait to be fetched, whoever wants them: each who waits looks through them."""
 READ_THROUGH = 1024 * 1024
 """Bytes that are here already and are read again rather than to open another connection."""
 
@@ -89,10 +91,18 @@ class Segments:
     # What clients wait for
 
     def want(self, spans: Iterable[Span], source: Source) -> None:
-        """Queue what is missing of these stretches and does not come soon."""
+        """Queue what is missing of these stretches and does not come soon.
+
+        The first in any case, for which somebody waits just now; of the others as many as there is
+        place for: they are wanted again when they are waited for.
+        """
         for start, stop in _joined(spans, self.size):
-            for gap in self._missing(start, stop):
+            for number, gap in enumerate(self._missing(start, stop)):
+                if number and len(self._queue) >= MOST_QUEUED:
+                    return
                 self._queue.append(_Stretch(*gap, source))
+            if len(self._queue) >= MOST_QUEUED:
+                return
 
     def is_coming(self, offset: int) -> bool:
         """Whether a byte is queued, or comes soon by a segment that is being fetched."""

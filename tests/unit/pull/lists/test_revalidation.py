@@ -513,6 +513,20 @@ def test_no_other_list_is_missed(run: Run, server: FaultServer) -> None:
     run(scenario)
 
 
+def test_nothing_at_all_is_no_list_of_referrers(run: Run, server: FaultServer) -> None:
+    """An empty 200 after a 404 is no list, though nothing was kept of that answer either."""
+    server.routes[REFERRERS] = error(404, "NOT_FOUND", "no")
+
+    async def scenario(world: World) -> None:
+        await world.get(REFERRERS)
+        server.routes[REFERRERS] = Content(b"", INDEX)
+        assert (await world.get(REFERRERS)).body == b""
+        server.routes[REFERRERS] = AWAY
+        assert (await world.get(REFERRERS)).status == 404
+
+    run(scenario)
+
+
 # Bounds
 
 
