@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 HOST = "fault.example.test"
 FAULT = f"https://{HOST}"
 GIB = 1024 * MIB
-SIZE = 16 * GIB
+SIZE = 64 * GIB
 CONNECTIONS = 200
 MOST_UPSTREAM = 24
 """Connections for one blob: sixteen for what is wanted, and a few that go on."""
@@ -48,7 +48,7 @@ def disk(entrepot: Entrepot) -> int:
 
 @pytest.fixture
 def entrepot(start_entrepot: "StartEntrepot") -> Entrepot:
-    return start_entrepot(size="20GB")
+    return start_entrepot(fill="asked", size="2GB")
 
 
 @pytest.fixture
