@@ -21,7 +21,7 @@ NEAR = 1024 * 1024
 JOINED = 64 * 1024
 """A gap of so many bytes between stretches is fetched with them; less is read ahead to it."""
 MOST_QUEUED = 1024
-"""Stretches that wait to be fetched, whoever wants them: more is bounded work for each request."""
+"""Stretches that wait to be fetched, whoever wants them."""
 READ_THROUGH = 1024 * 1024
 """Bytes that are here already and are read again rather than to open another connection."""
 
