@@ -101,7 +101,7 @@ class Download:
         )
         self._workers = Workers(self._filling, self._fail)
         self._lead = Lead(
-            self._filling, self._workers, self._throughput, source, clock, completes=completes
+            self._filling, self._workers, self._throughput, source, completes=completes
         )
         self.file.on_wait = self._lead.waits
 

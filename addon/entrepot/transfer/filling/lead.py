@@ -4,7 +4,8 @@ What clients wait for comes first. The rest follows from the beginning on, as on
 nobody asks for parts; afterwards, or where one connection is slow and others help, in pieces.
 """
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 
 from entrepot.http_client.response import Reply
 from entrepot.intervals import Span
@@ -41,7 +42,6 @@ class Lead:
         workers: Workers,
         throughput: Throughput,
         source: Source,
-        clock: Callable[[], float],
         *,
         completes: bool,
     ) -> None:
@@ -53,13 +53,12 @@ class Lead:
         self._throughput = throughput
         self._source = source
         self._completes = completes
-        self._clock = clock
         self._nearest: Reply | None = None
         """The answer that came last: what it came from gives other parts too."""
         self._begun: tuple[Segment, Reply] | None = None
         self._own: Segment | None = None
         self._in_pieces = False
-        self._asked_at = -_QUIET_SECONDS
+        self._asked_at = time.monotonic() - _QUIET_SECONDS
         self._pace = Pace()
         self._speed_ups = _SPEED_UPS
 
@@ -71,7 +70,7 @@ class Lead:
 
     def begin_part(self, reply: Reply, start: int, stop: int) -> None:
         """Read ``reply`` for the client that asked first, which waits for this part."""
-        self._nearest, self._in_pieces, self._asked_at = reply, True, self._clock()
+        self._nearest, self._in_pieces, self._asked_at = reply, True, time.monotonic()
         segment = self._segments.begin(Segment(start, stop, self._source, wanted=True))
         with self._changed:
             self._workers.begin(reply.target.origin, segment, reply)
@@ -81,7 +80,7 @@ class Lead:
     def want(self, spans: Sequence[Span], source: Source) -> None:
         """Have stretches fetched at once, as a client."""
         with self._changed:
-            self._asked_at = self._clock()
+            self._asked_at = time.monotonic()
             has_parts = self._segments.has_ranges and self._segments.size < ENDLESS
             if self._nearest is None or not has_parts:
                 return
@@ -136,7 +135,7 @@ class Lead:
 
     def _next(self) -> Segment | None:
         """Wait for something to do; None where all is there."""
-        began = self._clock()
+        began = time.monotonic()
         with self._changed:
             while True:
                 self._filling.check()
@@ -144,12 +143,12 @@ class Lead:
                     return None
                 if not self._workers.count and (segment := self._segments.take_wanted()):
                     return segment
-                if self._is_to_fill(self._clock() - began):
+                if self._is_to_fill(time.monotonic() - began):
                     if segment := self._segments.take_next(self._length()):
                         return segment
                 elif self._segments.are_wanted:
-                    began = max(began, self._clock() - _LOW_PRIORITY_SECONDS)
-                elif self._clock() - began > _REST_SECONDS:
+                    began = max(began, time.monotonic() - _LOW_PRIORITY_SECONDS)
+                elif time.monotonic() - began > _REST_SECONDS:
                     raise GaveWay("nobody wants more of it")
                 self._changed.wait(_LOOK_SECONDS)
 
@@ -164,7 +163,7 @@ class Lead:
             return True
         if not self._completes:
             return False
-        is_quiet = self._clock() - self._asked_at >= _QUIET_SECONDS
+        is_quiet = time.monotonic() - self._asked_at >= _QUIET_SECONDS
         return waited >= _LOW_PRIORITY_SECONDS or (is_quiet and not self._segments.are_wanted)
 
     def _is_to_pause(self, segment: Segment) -> bool:
