@@ -9,6 +9,7 @@ a segment: these come twice, since a new connection behind them would cost more.
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from entrepot.intervals import Intervals, Span
 from entrepot.transfer.filling.source import Source
@@ -19,7 +20,10 @@ ENDLESS = 1 << 62
 NEAR = 1024 * 1024
 """Bytes that a segment brings sooner than another connection would begin."""
 JOINED = 64 * 1024
-"""A gap of so many bytes between stretches is fetched with them; less is read ahead to it."""
+"""So many bytes between the stretches of a request are fetched with them, the smallest gaps first;
+and a stretch that is a request's only one is read ahead to so many."""
+_JOINED_PART = 20
+"""Or this part of what the request is for, whatever is more."""
 MOST_QUEUED = 1024
 """Stretches that wait to be fetched, whoever wants them."""
 READ_THROUGH = 1024 * 1024
@@ -45,6 +49,8 @@ class _Stretch:
     start: int
     stop: int
     source: Source
+    is_alone: bool = False
+    """Whether it is all of a request: then the next is likely to be for what follows."""
 
 
 class Segments:
@@ -98,11 +104,12 @@ class Segments:
         The first in any case, for which somebody waits just now; of the others as many as there is
         place for: they are wanted again when they are waited for.
         """
-        for start, stop in _joined(spans, self.size):
+        stretches = _joined(spans, self.size)
+        for start, stop in stretches:
             for number, gap in enumerate(list(self._unwished(start, stop))):
                 if number and len(self._queue) >= MOST_QUEUED:
                     return
-                self._put(_Stretch(*gap, source))
+                self._put(_Stretch(*gap, source, is_alone=len(stretches) == 1))
             if len(self._queue) >= MOST_QUEUED:
                 return
 
@@ -127,7 +134,7 @@ class Segments:
                 self._put(_Stretch(start, stop, stretch.source), first=True)
             if pieces:
                 start, stop = pieces[0]
-                ahead = min(self.size, max(stop, start + JOINED))
+                ahead = min(self.size, start + JOINED if stretch.is_alone else stop)
                 stop = max(stop, min(ahead, self._free_end(start, ahead)))
                 self._take_from_others(start, stop)
                 return self.begin(Segment(start, stop, stretch.source, wanted=True))
@@ -219,19 +226,30 @@ class Segments:
         return True
 
 
-def _joined(spans: Iterable[Span], size: int) -> Iterator[Span]:
+def _joined(spans: Iterable[Span], size: int) -> list[Span]:
     """Stretches within the blob in order, those with small gaps between them as one."""
-    last: Span | None = None
-    for start, end in sorted(spans):
-        stop = min(end, size)
-        if last is not None and start - last[1] < JOINED:
-            last = (last[0], max(last[1], stop))
-            continue
-        if last is not None:
-            yield last
-        last = (start, stop)
-    if last is not None:
-        yield last
+    found = sorted((start, min(stop, size)) for start, stop in spans)
+    largest = _largest_gap(found)
+    joined: list[Span] = []
+    for start, stop in found:
+        if joined and start - joined[-1][1] <= largest:
+            joined[-1] = joined[-1][0], max(joined[-1][1], stop)
+        else:
+            joined.append((start, stop))
+    return joined
+
+
+def _largest_gap(spans: list[Span]) -> int:
+    """Up to which size gaps are fetched too."""
+    left = max(JOINED, sum(stop - start for start, stop in spans) // _JOINED_PART)
+    largest = smaller = 0
+    for gap in sorted(max(0, after[0] - before[1]) for before, after in pairwise(spans)):
+        left -= gap
+        if left < 0:
+            return largest if gap > largest else smaller
+        if gap > largest:
+            smaller, largest = largest, gap
+    return largest
 
 
 def _without(span: Span, segment: Segment) -> Iterator[Span]:

@@ -61,11 +61,12 @@ def world() -> World:
 def test_what_is_wanted_is_taken_in_the_order_of_the_wishes(world: World) -> None:
     """Each as it was asked for, and read ahead where it is tiny, but not beyond the blob."""
     world.want((40 * MIB, 48 * MIB))
-    world.want((SIZE - 60, SIZE), (5, 6))
+    world.want((SIZE - 60, SIZE))
+    world.want((5, 6))
     assert spans(world.take_all()) == [
         (40 * MIB, 48 * MIB),
-        (5, 5 + JOINED),
         (SIZE - 60, SIZE),
+        (5, 5 + JOINED),
     ]
 
 
@@ -73,6 +74,17 @@ def test_neighbours_are_fetched_together(world: World) -> None:
     """A small gap between two is cheaper to bring than another connection."""
     world.want((0, MIB), (MIB + JOINED - 1, 2 * MIB), (3 * MIB, 4 * MIB))
     assert spans(world.take_all()) == [(0, 2 * MIB), (3 * MIB, 4 * MIB)]
+
+
+def test_many_small_ones_cost_little_more_than_they_are(world: World) -> None:
+    """Who asks for many at once knows which: no gaps for more than a twentieth, nothing ahead."""
+    world.want(*((at * MIB, at * MIB + 20_000) for at in range(40)))
+    assert all(stop - start == 20_000 for start, stop in spans(world.take_all()))
+    apart = ((50 * MIB + at * 70_000, 50 * MIB + at * 70_000 + 20_000) for at in range(9))
+    world.want(*apart, (60 * MIB, 60 * MIB + 100), (60 * MIB + 108, 60 * MIB + 300))
+    found = spans(world.take_all())
+    assert (60 * MIB, 60 * MIB + 300) in found
+    assert len(found) == 10
 
 
 def test_what_comes_soon_is_waited_for(world: World) -> None:
