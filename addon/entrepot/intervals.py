@@ -76,6 +76,23 @@ class Intervals:
         self.total += added
         return added
 
+    def remove(self, start: int, stop: int) -> int:
+        """Cover an interval no more; how many of its bytes were covered before."""
+        if stop <= start:
+            return 0
+        first = bisect_right(self._stops, start)  # the first that reaches into it
+        last = bisect_left(self._starts, stop)  # the first after all that do
+        if first >= last:
+            return 0
+        before, after = self._starts[first], self._stops[last - 1]
+        removed = sum(self._stops[first:last]) - sum(self._starts[first:last])
+        left = [span for span in ((before, start), (stop, after)) if span[0] < span[1]]
+        self._starts[first:last] = [span[0] for span in left]
+        self._stops[first:last] = [span[1] for span in left]
+        removed -= sum(end - begin for begin, end in left)
+        self.total -= removed
+        return removed
+
     def covers(self, start: int, stop: int) -> bool:
         """Whether all bytes of an interval are covered; those of an empty one are."""
         return stop <= start or self.end_from(start) >= stop

@@ -1,4 +1,4 @@
-"""An image of 300 MiB: the proxy holds no body whole, whichever way it goes."""
+"""An image of 240 MiB: the proxy holds no body whole, whichever way it goes."""
 
 import pytest
 
@@ -15,7 +15,7 @@ MOST_MEMORY = 150 * MIB
 def test_a_large_image_is_cached_in_bounded_memory(
     any_client: RealClient, entrepot: Entrepot, upstreams: Upstreams, images: ImageFactory
 ) -> None:
-    """Promise 6: 300 MiB pulled cold and warm never need more than 150 MiB of memory."""
+    """Promise 6: 240 MiB pulled cold and warm never need more than 150 MiB of memory."""
     image = images.big("big")
     name = upstreams.push(image, "hub.example.test/big:1")
     mark = upstreams.mark()
@@ -33,7 +33,7 @@ def test_a_large_image_is_cached_in_bounded_memory(
 def test_a_large_push_passes_in_bounded_memory(
     skopeo: Skopeo, entrepot: Entrepot, upstreams: Upstreams, images: ImageFactory
 ) -> None:
-    """Promise 6: 300 MiB pushed through the proxy are streamed, not held."""
+    """Promise 6: 240 MiB pushed through the proxy are streamed, not held."""
     image = images.big("big")
     name = upstreams.push(image, "hub.example.test/big:1")
     check(skopeo.pull(name))

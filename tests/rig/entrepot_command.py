@@ -19,6 +19,7 @@ from rig.proxy import PYTHON
 SCHEMAS = Path(__file__).parents[2] / "docs"
 Finished = subprocess.CompletedProcess[str]
 _ENTREPOT = (PYTHON, "-m", "entrepot.cli")
+_OF_ITS_OWN = (program("setsid"), "--ctty", program("env"), "--default-signal=INT")
 _STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -63,7 +64,8 @@ class Terminal:
         self.written = ""
         try:
             self._process = subprocess.Popen(
-                [program("setsid"), "--ctty", *argv, *map(str, words)],  # so that ^C reaches it
+                # So that ^C reaches it, and counts where the tests themselves are deaf to it.
+                [*_OF_ITS_OWN, *argv, *map(str, words)],
                 stdin=theirs,
                 stdout=theirs,
                 stderr=theirs,
@@ -82,20 +84,25 @@ class Terminal:
         """Press keys."""
         os.write(self._ours, keys.encode())
 
-    def read_until(self, words: str, within: float = 20, *, after: int = 0) -> None:
+    def read_until(self, words: str, within: float = 30, *, after: int = 0) -> None:
         """Read until it wrote these words after so much text; raise `RigError` where not."""
         deadline = time.monotonic() + within
         while words not in self.text[after:]:
             if not self._read(deadline - time.monotonic()):
                 raise RigError(f"{words!r} was not written, but {self.text[after:]!r}")
 
-    def end(self, within: float = 20) -> int:
+    def end(self, within: float = 30) -> int:
         """Read until it ends; its status."""
         deadline = time.monotonic() + within
         while self._read(deadline - time.monotonic()):
             pass
         os.close(self._ours)
-        return self._process.wait(max(0.1, deadline - time.monotonic()))
+        try:
+            return self._process.wait(max(1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise RigError(f"it did not end, but wrote {self.text!r}") from None
 
     def _read(self, patience: float) -> bool:
         """Read some; False where there is nothing more, or not in time."""

@@ -166,9 +166,13 @@ class ImageFactory:
         )
 
     def big(
-        self, seed: str, total: int = 300 * MIB, layers: int = 5, form: Format = "oci"
+        self, seed: str, total: int = 240 * MIB, layers: int = 8, form: Format = "oci"
     ) -> Image:
-        """Return an image of about `total` bytes in equal layers, gzip without compression."""
+        """Return an image of about `total` bytes in equal layers, gzip without compression.
+
+        By itself layers that are too small to be fetched by several connections, which a busy
+        machine would have the proxy make: upstream then sends more than the layer.
+        """
         return self.image(seed, [total // layers] * layers, form=form, compression="stored")
 
     def of_files(self, seed: str, count: int, size: int, *, changed: int = 0) -> Image:

@@ -77,3 +77,19 @@ def test_what_came_in_order_is_one_interval() -> None:
     assert list(found) == [(0, 1000 * step)]
     assert repr(found) == f"Intervals([(0, {1000 * step})])"
     assert found != [(0, 1000 * step)]
+
+
+@given(_SPANS, _SPANS)
+def test_what_is_removed_is_a_gap(
+    spans: list[tuple[int, int]], removed: list[tuple[int, int]]
+) -> None:
+    """Each removal says what was there."""
+    found, known = Intervals(spans), _offsets(spans)
+    for start, stop in removed:
+        gone = set(range(start, stop)) & known
+        assert found.remove(start, stop) == len(gone)
+        known -= gone
+        assert (found.total, _offsets(list(found))) == (len(known), known)
+    assert found == Intervals((offset, offset + 1) for offset in known)
+    found.clear()
+    assert (list(found), found.total) == ([], 0)

@@ -3,12 +3,14 @@
 import http.client
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
+from entrepot.mitm.restart.drain import PAUSE
 from rig.client import ConnectRefusedError, Stream
 from rig.faults import Content, Exchange, FaultServer, Gate
 from rig.images import MIB, incompressible
@@ -131,6 +133,22 @@ def test_a_connection_that_was_just_made_gets_its_answer(
         fresh.request("GET", path)
         assert fresh.getresponse().read() == SMALL
     assert patient.daemon.wait(20) == 0
+
+
+def test_a_request_that_came_while_the_machine_stood_still_gets_its_answer(
+    patient: Entrepot, faults: FaultServer
+) -> None:
+    """The proxy looks at what has come before it decides that a client has paused for too long."""
+    path, _ = faults.add_blob("app", SMALL)
+    with closing(patient.client().connection(FAULT)) as fresh:
+        patient.daemon.signal(signal.SIGTERM)
+        await_drain(patient)
+        patient.daemon.signal(signal.SIGSTOP)
+        fresh.request("GET", path)
+        time.sleep(1.1 * PAUSE)
+        patient.daemon.signal(signal.SIGCONT)
+        assert fresh.getresponse().read() == SMALL
+    assert patient.daemon.wait(30) == 0
 
 
 def test_a_second_signal_ends_it_at_once(pull: Pull) -> None:

@@ -105,7 +105,7 @@ def test_a_part_of_wrong_bytes_is_the_registrys_and_is_not_kept(
     answer = client.get(FAULT + path, {"Range": wanted})
     assert answer.cache_status == "entrepot; fwd=miss; detail=range"
     assert answer.body in WRONG
-    eventually(lambda: entrepot.counter("digest_mismatched") == 1, within=10, what="counted")
+    eventually(lambda: entrepot.counter("digest_mismatched") == 1, within=30, what="counted")
     assert entrepot.counter("blob_stored") == 0
     assert list((entrepot.data / "partial").iterdir()) == []
     assert next_is_fetched(client, faults, path)

@@ -140,7 +140,7 @@ def test_top_shows_what_goes_on_until_q(proxy: Entrepot, faults: FaultServer) ->
     where = ("--data", proxy.data)
     with proxy.client().open("GET", f"https://{HOST}{path}"):
         faults.await_request(path=path, method="GET")
-        terminal = Terminal(proxy.folder, ["top", *where], columns=90)
+        terminal = Terminal(proxy.folder, ["top", *where], columns=120)
         terminal.read_until(f"{HOST}/acme/slow")
         terminal.read_until("Clients, last minute")
         terminal.type("q")

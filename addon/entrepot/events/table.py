@@ -212,7 +212,8 @@ class Event(Enum):
     FETCH_YIELDED = info(
         "digest repository reason kept",
         "A download brought less than 16 KiB a second for a minute, and nobody waited for it or "
-        "others needed its place; its clients went on from the registry.",
+        "others needed its place; its clients went on from the registry. Or, with `--fill asked`, "
+        "nobody has asked for more of it for 30 s.",
         "Nothing: what came is kept, and continued.",
     )
     DOWNLOADS_FULL = warning(

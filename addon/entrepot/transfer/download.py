@@ -143,6 +143,10 @@ class Download:
         name = f"download {self.digest.hex[:12]}"
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
+    def expect_no_parts(self) -> None:
+        """Have one connection read all of it: upstream answered a Range with the whole."""
+        self._segments.has_ranges = False
+
     def want(self, spans: Sequence[Span], source: Source) -> None:
         """Fetch these stretches ahead of all else, for a client as which ``source`` asks."""
         self._lead.want(spans, source)

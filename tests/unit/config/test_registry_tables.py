@@ -60,6 +60,7 @@ def test_a_key_names_a_registry(key: str, origin: str, host: HostPort, *, plain:
         ({**LOGIN, "clients": ["10.0.0.0/33"]}, "expected an address or a network"),
         ({**LOGIN, "clients": []}, "clients: expected at least one network"),
         ({**LOGIN, "realm": ["https://x/path"]}, "expected a host name"),
+        ({"fill": "half"}, "fill: expected whole or asked, got 'half'"),
         ({"repository": {"/acme": LOGIN}}, "expected the beginning of a name, got '/acme'"),
         ({"repository": {"a b": LOGIN}}, "expected the beginning of a name, got 'a b'"),
         ({"repository": {"": LOGIN}}, "expected the beginning of a name, got ''"),

@@ -182,7 +182,7 @@ def test_what_has_gaps_is_put_on_the_disk_now_and_then(
     sparse.write_at(500, b"x" * 900)
     assert after_a_reboot() == 0
     sparse.write_at(0, b"x" * 100)
-    eventually(lambda: after_a_reboot() >= 900, within=10, what="it is on the disk")
+    eventually(lambda: after_a_reboot() >= 900, within=30, what="it is on the disk")
     assert _covered(sparse.path, boot_id()) == 1000
 
 

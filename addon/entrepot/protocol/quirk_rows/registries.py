@@ -160,7 +160,7 @@ REGISTRIES = (
     Quirk(
         "some registries",
         "name no `Docker-Content-Digest`, or know no HEAD: a GET tells what a HEAD leaves out",
-        "only SHOULD in opencontainers/distribution-spec v1.1.1, spec.md, section Pull",
+        "https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pull (SHOULD)",
         "test_a_head_has_a_digest_whatever_the_registry_says",
     ),
     Quirk(

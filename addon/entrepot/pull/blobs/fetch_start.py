@@ -118,8 +118,8 @@ class FetchStart:
             reply.close()  # what is here may be longer than the blob
             download.file.restart()
             return await self._get(pull, download)
-        if reply.status == 200 and download.file.written:
-            download.file.restart()
+        if reply.status == 200:
+            download.expect_no_parts()
         if reply.status != 206 or fits_part(reply, part):
             return reply, reply.status == 206
         reply.close()

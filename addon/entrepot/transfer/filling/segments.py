@@ -21,7 +21,7 @@ NEAR = 1024 * 1024
 JOINED = 64 * 1024
 """A gap of so many bytes between stretches is fetched with them; less is read ahead to it."""
 MOST_QUEUED = 1024
-"""Stretches that wait to be fetched, whoever wants them: each who waits looks through them."""
+"""Stretches that wait to be fetched, whoever wants them."""
 READ_THROUGH = 1024 * 1024
 """Bytes that are here already and are read again rather than to open another connection."""
 
@@ -57,6 +57,8 @@ class Segments:
         """False where upstream does not give parts: then one connection reads all of it."""
         self._flying: list[Segment] = []
         self._queue: deque[_Stretch] = deque()
+        self._queued = Intervals()
+        """What is in the queue, each byte once."""
 
     @property
     def is_complete(self) -> bool:
@@ -97,31 +99,32 @@ class Segments:
         place for: they are wanted again when they are waited for.
         """
         for start, stop in _joined(spans, self.size):
-            for number, gap in enumerate(self._missing(start, stop)):
+            for number, gap in enumerate(list(self._unwished(start, stop))):
                 if number and len(self._queue) >= MOST_QUEUED:
                     return
-                self._queue.append(_Stretch(*gap, source))
+                self._put(_Stretch(*gap, source))
             if len(self._queue) >= MOST_QUEUED:
                 return
 
     def is_coming(self, offset: int) -> bool:
         """Whether a byte is queued, or comes soon by a segment that is being fetched."""
         soon = (one for one in self._flying if one.at <= offset < one.stop)
-        return any(offset - one.at <= NEAR for one in soon) or any(
-            stretch.start <= offset < stretch.stop for stretch in self._queue
-        )
+        is_queued = self._queued.end_from(offset) > offset
+        return is_queued or any(offset - one.at <= NEAR for one in soon)
 
     def forget_wanted(self) -> None:
         """Let nobody fetch ahead: upstream does not give parts."""
         self._queue.clear()
+        self._queued.clear()
 
     def take_wanted(self) -> Segment | None:
         """The next stretch that is still missing, as a segment that is being fetched from now."""
         while self._queue:
             stretch = self._queue.popleft()
+            self._queued.remove(stretch.start, stretch.stop)
             pieces = list(self._missing(stretch.start, stretch.stop))
             for start, stop in reversed(pieces[1:]):
-                self._queue.appendleft(_Stretch(start, stop, stretch.source))
+                self._put(_Stretch(start, stop, stretch.source), first=True)
             if pieces:
                 start, stop = pieces[0]
                 ahead = min(self.size, max(stop, start + JOINED))
@@ -129,6 +132,19 @@ class Segments:
                 self._take_from_others(start, stop)
                 return self.begin(Segment(start, stop, stretch.source, wanted=True))
         return None
+
+    def _unwished(self, start: int, stop: int) -> Iterator[Span]:
+        """What of a stretch is neither there, nor comes soon, nor is queued."""
+        for missing in self._missing(start, stop):
+            yield from self._queued.gaps(*missing)
+
+    def _put(self, stretch: _Stretch, *, first: bool = False) -> None:
+        """Queue what is not queued yet."""
+        self._queued.add(stretch.start, stretch.stop)
+        if first:
+            self._queue.appendleft(stretch)
+        else:
+            self._queue.append(stretch)
 
     def _missing(self, start: int, stop: int) -> Iterator[Span]:
         """What of a stretch is neither there nor comes soon."""
@@ -147,7 +163,8 @@ class Segments:
                 continue
             rest, segment.stop = segment.stop, start
             if rest > stop and segment.wanted and segment.source is not None:
-                self._queue.append(_Stretch(stop, rest, segment.source))
+                for gap in list(self._queued.gaps(stop, rest)):
+                    self._put(_Stretch(*gap, segment.source))
 
     # What nobody waits for yet
 

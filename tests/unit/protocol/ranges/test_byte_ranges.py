@@ -194,6 +194,6 @@ def test_ranges_say_what_they_mean(pairs: list[Ends], size: int) -> None:
 )
 def test_reading_takes_no_time(value: str) -> None:
     """A field as long as no head can be is read or left in linear time."""
-    began = time.monotonic()
+    began = time.thread_time()  # whatever else the machine does meanwhile
     assert RangeSet.parse(value) is None
-    assert time.monotonic() - began < 1
+    assert time.thread_time() - began < 1
