@@ -65,8 +65,9 @@ def several(stage: Stage, key: str) -> Figures:
 def update(stage: Stage, key: str) -> Figures:
     """Read what podman reads of a zstd:chunked layer of which a tenth has changed.
 
-    Modelled on containers/storage (pkg/chunked), not recorded: the footer, the table of contents before it, and then
-    the chunks that are not there yet by one request. What is not asked is not completed.
+    Modelled on containers/storage (pkg/chunked), not recorded: the footer, the table of
+    contents before it, and then the chunks that are not there yet by one request. What is not asked
+    is not completed.
     """
     blob = stage.blob(stage.sizes.chunked)
     toc = max(0, blob.size - FOOTER - _TOC)
