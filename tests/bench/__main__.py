@@ -9,9 +9,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench.lines import Load
 from bench.peers import ENGINE, obstacle
 from bench.report import Results, table
-from bench.rows import LOADS, Load
+from bench.rows import LOADS
 from bench.stage import Sizes, Stage
 from rig.images import MIB
 from rig.process import PATH, RigError

@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -87,6 +88,47 @@ def fetch(way: Way, url: str, *, clients: int = 1, size: int) -> Transfer:
         if curl.returncode or int(fetched) != size:
             raise RigError(f"{url}: got {fetched} bytes, want {size}: {errors}")
     return Transfer(seconds, size * clients)
+
+
+def resolve(way: Way, url: str) -> str:
+    """Return where a blob's URL leads, by asking for its first byte."""
+    options = ["--location", "--range", "0-0", "--write-out", "%{url_effective}"]
+    return _curl([*way.curl(), *options, "--output", "/dev/null", url])
+
+
+def fetch_ranges(
+    way: Way, url: str, requests: Sequence[Sequence[tuple[int, int]]], *, at_once: int
+) -> None:
+    """Fetch each request's half-open stretches with one curl; so many requests at once."""
+    argv = ["--parallel", "--parallel-immediate", "--parallel-max", str(at_once)]
+    if at_once == 1:
+        argv = []  # in order
+    for stretches in requests:
+        asked = ",".join(f"{start}-{stop - 1}" for start, stop in stretches)
+        argv += [*way.curl(), "--http1.1", "--location", "--range", asked, "--output", "/dev/null"]
+        argv += ["--write-out", r"%{http_code} %{size_download}\n", url, "--next"]
+    said = _curl(argv[:-1]).splitlines()
+    want = sum(stop - start for stretches in requests for start, stop in stretches)
+    parts = sum(len(stretches) for stretches in requests if len(stretches) > 1)
+    got = sum(int(line.split()[1]) for line in said)
+    answers = {line.split()[0] for line in said}
+    # Of several ranges each has a head of its own, and neighbours may be joined.
+    if answers != {"206"} or len(said) != len(requests) or not want <= got <= want + 512 * parts:
+        raise RigError(f"{url}: got {got} bytes by {answers}, want {want} in {len(requests)} parts")
+
+
+def _curl(options: list[str]) -> str:
+    ran = subprocess.run(
+        [program("curl"), "--silent", "--show-error", *options],
+        capture_output=True,
+        text=True,
+        env=clean_environment(Path("/nonexistent")),
+        timeout=_TIMEOUT,
+        check=False,
+    )
+    if ran.returncode:
+        raise RigError(f"curl: {ran.stderr}")
+    return ran.stdout
 
 
 class Connection:

@@ -6,6 +6,8 @@
 | slow.bench.test     | the same content; its content host sends 30 MB/s on each connection     |
 | far.bench.test      | tokens from auth.bench.test, blobs from farcdn.bench.test; all three    |
 |                     | are meant to be reached through the relay, 50 ms away                   |
+| lazy.bench.test     | the content of the first, 20 ms away, its content host at 30 MB/s on    |
+|                     | each connection: both are reached through a relay that paces bytes      |
 
 The names carry a port, so that peers which cannot be told where a name leads (squid, distribution)
 need no more than a hosts file.
@@ -26,10 +28,12 @@ from rig.registry import open_registry, token_registry
 from rig.tokens import TokenServer
 
 NEAR = ("hub.bench.test", "cdn.bench.test", "slow.bench.test", "slowcdn.bench.test")
+LAZY = ("lazy.bench.test", "lazycdn.bench.test")
 FAR = ("far.bench.test", "farcdn.bench.test", "auth.bench.test")
 REPOSITORY = "library/bench"
 SLOW = 30_000_000  # bytes a second on each connection
 ROUND_TRIP = 0.05  # seconds
+LAZY_ROUND_TRIP = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +69,13 @@ class Origin:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port, self.far_port = free_port(), free_port()
+        self.port, self.far_port, self.lazy_port = free_port(), free_port(), free_port()
         self.near = Address("hub.bench.test", "cdn.bench.test", self.port)
         self.slow = Address("slow.bench.test", "slowcdn.bench.test", self.port)
+        self.lazy = Address("lazy.bench.test", "lazycdn.bench.test", self.lazy_port)
         self.distant = Address("far.bench.test", "farcdn.bench.test", self.far_port)
         self.authority = Authority(folder / "ca", "Bench upstream CA")
-        self.leaf = self.authority.issue(*NEAR, *FAR, "127.0.0.1")
+        self.leaf = self.authority.issue(*NEAR, *FAR, *LAZY, "127.0.0.1")
         self.tokens = TokenServer(folder / "tokens")
         self.hub = open_registry(folder, "hub", redirect_to=f"https://cdn.bench.test:{self.port}")
         self.far = token_registry(
@@ -84,7 +89,9 @@ class Origin:
         sites = {
             "hub.bench.test": proxied(self.hub.port),
             "cdn.bench.test": stored_files(self.hub.storage),
-            "slow.bench.test": _redirecting(self.port) + proxied(self.hub.port),
+            "slow.bench.test": _redirecting("slowcdn", self.port) + proxied(self.hub.port),
+            "lazy.bench.test": _redirecting("lazycdn", self.lazy_port) + proxied(self.hub.port),
+            "lazycdn.bench.test": stored_files(self.hub.storage),
             "slowcdn.bench.test": f"limit_rate {SLOW};" + stored_files(self.hub.storage),
             "far.bench.test": proxied(self.far.port),
             "farcdn.bench.test": stored_files(self.far.storage),
@@ -96,14 +103,22 @@ class Origin:
             tls_port=self.port,
         )
         self.relay = Relay(folder, self.far_port, self.port, ROUND_TRIP)
+        self.lazy_relay = Relay(folder, self.lazy_port, self.port, LAZY_ROUND_TRIP, SLOW)
         self.tags: dict[str, str] = {}  # of the open registry: path and digest
         self._images = ImageFactory(folder / "images")
 
     def start(self) -> None:
-        start_all(self.nginx.daemon, self.hub.daemon, self.far.daemon, self.relay.daemon)
+        start_all(
+            self.nginx.daemon,
+            self.hub.daemon,
+            self.far.daemon,
+            self.relay.daemon,
+            self.lazy_relay.daemon,
+        )
 
     def stop(self) -> None:
         self.relay.daemon.kill9()
+        self.lazy_relay.daemon.kill9()
         self.nginx.stop()
         self.hub.daemon.kill9()
         self.far.daemon.kill9()
@@ -113,11 +128,15 @@ class Origin:
     def resolve(self) -> list[str]:
         """Where the names lead, as `entrepot serve --resolve` takes it."""
         near = [f"{name}:{self.port}:127.0.0.1:{self.port}" for name in NEAR]
-        return near + [f"{name}:{self.far_port}:127.0.0.1:{self.far_port}" for name in FAR]
+        lazy = [f"{name}:{self.lazy_port}:127.0.0.1:{self.lazy_port}" for name in LAZY]
+        far = [f"{name}:{self.far_port}:127.0.0.1:{self.far_port}" for name in FAR]
+        return near + lazy + far
 
     def hosts_file(self, path: Path) -> Path:
         """Write a file like /etc/hosts with the names in it."""
-        path.write_text("".join(f"127.0.0.1 {name}\n" for name in ("localhost", *NEAR, *FAR)))
+        path.write_text(
+            "".join(f"127.0.0.1 {name}\n" for name in ("localhost", *NEAR, *FAR, *LAZY))
+        )
         return path
 
     def blob(self, size: int) -> Blob:
@@ -162,8 +181,8 @@ class Origin:
         return self.nginx.requests(since)
 
 
-def _redirecting(port: int) -> str:
-    content = f"https://slowcdn.bench.test:{port}/docker/registry/v2/blobs/sha256"
+def _redirecting(content_host: str, port: int) -> str:
+    content = f"https://{content_host}.bench.test:{port}/docker/registry/v2/blobs/sha256"
     return f"""
     location ~ "^/v2/.+/blobs/sha256:(?<hex>(?<two>..)[0-9a-f]+)$" {{
         return 307 {content}/$two/$hex/data;

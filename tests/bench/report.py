@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
+from bench.lines import Load, Row
 from bench.measures import Figures
 from bench.peers import DIRECT, KINDS, obstacle
-from bench.rows import Load, Row
 from bench.stage import Sizes
 from entrepot.version import VERSION
 from rig.images import MIB

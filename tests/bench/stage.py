@@ -31,6 +31,9 @@ class Sizes:
     for_eight: int = 128 * MIB
     for_many: int = 32 * MIB
     throttled: int = 256 * MIB
+    lazy: int = 80 * MIB
+    spans: int = 160 * MIB
+    chunked: int = 59_000 * KIB
     image: int = 300 * MIB
     requests: int = 2000
     connections: int = 200
@@ -48,6 +51,9 @@ class Sizes:
             for_eight=min(most, all_.for_eight),
             for_many=min(most, all_.for_many),
             throttled=min(most, all_.throttled),
+            lazy=min(most, all_.lazy),
+            spans=min(most, all_.spans),
+            chunked=min(most, all_.chunked),
             image=min(most, all_.image),
             requests=200,
             connections=20,

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.lines import Load, Row, at_least, at_most
 from bench.peers import ENGINE, KINDS, obstacle
 from bench.relay import Relay
 from bench.report import Results, table
-from bench.rows import LOADS, Load, Row, at_least, at_most
+from bench.rows import LOADS
 from bench.stage import Sizes
 from rig.needs import need
 from rig.ports import free_port
@@ -112,5 +113,25 @@ def test_the_relay_is_as_far_away_as_told(tmp_path: Path) -> None:
                 assert client.recv(4) == b"pong"
                 assert time.monotonic() - start >= 2 * far
                 assert client.recv(1) == b""
+        finally:
+            relay.daemon.kill9()
+
+
+def test_the_relay_sends_no_faster_than_told_from_the_first_byte(tmp_path: Path) -> None:
+    need("setpriv")
+    rate, size = 4_000_000, 1_000_000
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        listen = free_port()
+        relay = Relay(tmp_path, listen, server.getsockname()[1], 0.01, rate)
+        relay.daemon.start()
+        server.accept()[0].close()  # it was asked whether it listens
+        try:
+            with socket.create_connection(("127.0.0.1", listen), timeout=30) as client:
+                accepted, _ = server.accept()
+                start = time.monotonic()
+                with accepted:
+                    accepted.sendall(bytes(size))
+                assert sum(len(data) for data in iter(lambda: client.recv(65536), b"")) == size
+                assert time.monotonic() - start >= size / rate
         finally:
             relay.daemon.kill9()
