@@ -7,6 +7,7 @@ import pytest
 
 from rig.client import Client
 from rig.faults import Exchange, FaultServer
+from rig.images import KIB
 from rig.proxy import Entrepot
 
 REGISTRY = "https://fault.example.test"
@@ -65,7 +66,10 @@ def test_nobody_is_led_to_a_thief(entrepot: Entrepot, client: Client, faults: Fa
 def test_what_is_shared_is_asked_in_the_proxys_own_words(
     client: Client, faults: FaultServer
 ) -> None:
-    """Of a client's fields only who it is, and the types that it takes, in one spelling."""
+    """Of a client's fields only who it is, and the types that it takes, in one spelling.
+
+    Of a blob also the part, read ahead alike for whoever wants some of it.
+    """
     client.certificate("fault.example.test")  # found to be a registry
     faults.requests.clear()
     said = {
@@ -82,6 +86,8 @@ def test_what_is_shared_is_asked_in_the_proxys_own_words(
         assert sent.pop("user-agent").startswith("entrepot")
         accept = "a/a,b/b" if "manifests" in path else "*/*"
         fixed = {"host": "fault.example.test", "accept-encoding": "identity", "accept": accept}
+        if "blobs" in path:
+            fixed["range"] = f"bytes=0-{64 * KIB - 1}"
         assert sent == {**fixed, "cookie": "who=alice"}
 
 

@@ -209,7 +209,7 @@ SCOPES = [
     (("repository(plugin):a/b:pull",), False),
     (("repository::pull",), False),
     (("pull",), False),
-    (("repository:A:pull",), False),
+    (("repository:-a:pull",), False),
 ]
 
 

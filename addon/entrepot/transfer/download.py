@@ -143,6 +143,11 @@ class Download:
         name = f"download {self.digest.hex[:12]}"
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
+    @property
+    def gives_parts(self) -> bool:
+        """Whether upstream gives parts; else what came as the whole may be something else."""
+        return self._segments.has_ranges
+
     def expect_no_parts(self) -> None:
         """Have one connection read all of it: upstream answered a Range with the whole."""
         self._segments.has_ranges = False

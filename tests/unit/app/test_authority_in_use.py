@@ -197,7 +197,8 @@ def test_a_watch_reminds_each_day_and_switches(
         world.now = NOW + 1.1 * DAY
         heard("authority_rotating")
         world.now = NOW + 1.5 * DAY
-        heard("authority_switched")
+        heard("authority_switched")  # which is said just before
+        eventually(lambda: world.switches, within=20, what="a switch")
     finally:
         watch.stop()
     assert said.count("authority_rotating") == 1

@@ -71,10 +71,11 @@ class BlobAnswers:
         self, request: Request, download: Download, opened: FileBody, part: Part
     ) -> ContinuedBody:
         reaches_end = part.stop in (None, download.file.size)
+        early = part.bounded and download.gives_parts
         return ContinuedBody(
-            opened.part(part.start, part.stop, early=part.bounded),
+            opened.part(part.start, part.stop, early=early),
             self._from_upstream(request, part),
-            download.digest if reaches_end and not part.bounded else None,
+            download.digest if reaches_end and not early else None,
         )
 
     def _stored(self, pull: Pull, found: StoredBlob, held: FileBody, part: Part) -> Body:
@@ -110,8 +111,11 @@ class BlobAnswers:
 def _is_ahead(request: Request, download: Download) -> bool:
     """Whether a client is given parts of a running download as they come.
 
-    Not who resumes a transfer, which must not end before the whole is verified.
+    Not who resumes a transfer, which must not end before the whole is verified; nor where upstream
+    answers with the whole, which may be a login page.
     """
+    if not download.gives_parts:
+        return False
     wanted, size = wanted_ranges(request, download.digest), download.file.size
     if wanted is None or size is None or not wanted.is_bounded:
         return False

@@ -4,7 +4,7 @@ from entrepot.http_client.response import Reply
 from entrepot.protocol.identifiers import Digest
 from entrepot.protocol.messages import Request
 from entrepot.protocol.ranges.byte_ranges import ByteRange, RangeSet
-from entrepot.transfer.filling.segments import JOINED
+from entrepot.transfer.filling.segments import JOINED, READ_THROUGH
 from entrepot.transfer.growing_file import GrowingFile
 from entrepot.transfer.range_answers import wanted_ranges
 
@@ -18,11 +18,11 @@ def first_part(request: Request, digest: Digest, file: GrowingFile) -> Field | N
     """The Range of the first bytes that a client waits for and that are not here.
 
     One byte where all of them are here: for the registry's decision. None where what follows the
-    bytes that are here is to be asked for, up to the end.
+    bytes that are here from the beginning is to be asked for, up to the end.
     """
     wanted = wanted_ranges(request, digest)
     if wanted is None or request.value("If-None-Match") is not None:
-        return None
+        return _up_to_what_is_here(file)
     first = wanted.ranges[0]
     if first.first is None:  # upstream alone knows where that begins
         return _field(first)
@@ -39,6 +39,16 @@ def _missing(file: GrowingFile, start: int, stop: int) -> Field:
             return _field(ByteRange(start, start))
         end = max(gap[1], file.covered.gap_end(gap[0], start + JOINED))
     return _field(ByteRange(gap[0], end - 1))
+
+
+def _up_to_what_is_here(file: GrowingFile) -> Field | None:
+    """Of the whole what comes before a long stretch that is here, and need not come again."""
+    with file.changed:
+        start = file.covered.end_from(0)
+        for begin, end in file.covered:
+            if begin > start and end - begin >= READ_THROUGH:
+                return _field(ByteRange(start, begin - 1))
+    return None
 
 
 def is_beyond(part: Field, file: GrowingFile) -> bool:
