@@ -177,10 +177,7 @@ class Reply:
         return bool(poll.poll(0))
 
     def read_ready(self, most: int) -> bytes:
-        """As :meth:`read`, with whatever else has come by then: fewer turns for the same bytes.
-
-        TLS gives 16 KiB at once at best.
-        """
+        """As :meth:`read`, with whatever else has come by then: fewer turns for the same bytes."""
         parts = [self.read(most)]
         size = len(parts[0])
         with contextlib.suppress(UpstreamError):  # for who reads on

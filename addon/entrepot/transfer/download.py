@@ -99,7 +99,7 @@ class Download:
             self._take,
             self._count,
         )
-        self._workers = Workers(self._filling, self._fail)
+        self._workers = Workers(self._filling, self._end)
         self._lead = Lead(
             self._filling, self._workers, self._throughput, source, completes=completes
         )
@@ -238,11 +238,8 @@ class Download:
         if not self.file.is_followed and self.is_slow():
             raise GaveWay("nobody waits for it, and it hardly moves")
 
-    def _fail(self, error: Exception) -> None:
-        """End, since a connection found what no other can mend; from any thread."""
-        self._end(error)
-
     def _end(self, why: Exception) -> None:
+        """End soon, unless it is ending already; from any thread."""
         if not self._stopped.is_set():
             self._why = why
         self._stopped.set()

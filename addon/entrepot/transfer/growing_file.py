@@ -112,10 +112,6 @@ class GrowingFile:
                     self.changed.notify_all()
                 self._sync_in_time(at - offset)
 
-    def append(self, data: bytes) -> None:
-        """Write ``data`` behind what is there from the beginning. Raises OSError."""
-        self.write_at(self.end_from(0), data)
-
     def _begin_map(self) -> None:
         """Keep from now on which bytes are there: the file is to have gaps. Raises OSError."""
         with self._mapping:

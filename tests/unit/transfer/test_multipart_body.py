@@ -142,14 +142,14 @@ def test_a_part_that_is_here_is_not_held_up_by_one_that_is_not(tmp_path: Path) -
     async def check() -> None:
         growing = GrowingFile(tmp_path / "part", asyncio.get_running_loop())
         growing.size = SIZE
-        growing.append(DATA[:1_000_000])
+        growing.write_at(0, DATA[:1_000_000])
         file = growing.body(0, None)
         framing = framed((0, 100_000), (2_000_000, 2_100_000))
         body = MultipartBody(framing, lambda span: file.part(*span), file.close)
         given = b""
         while not given.endswith(DATA[99_900:99_999]):
             given += await asyncio.wait_for(body.read(), 10)
-        growing.append(DATA[1_000_000:])
+        growing.write_at(1_000_000, DATA[1_000_000:])
         growing.end()
         given += await read(body)
         growing.close()

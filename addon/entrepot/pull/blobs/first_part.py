@@ -4,12 +4,9 @@ from entrepot.http_client.response import Reply
 from entrepot.protocol.identifiers import Digest
 from entrepot.protocol.messages import Request
 from entrepot.protocol.ranges.byte_ranges import ByteRange, RangeSet
-from entrepot.transfer.filling.segments import JOINED, READ_THROUGH
+from entrepot.transfer.filling.segments import AHEAD, JOINED, READ_THROUGH
 from entrepot.transfer.growing_file import GrowingFile
 from entrepot.transfer.range_answers import wanted_ranges
-
-_AHEAD = 8 * 1024 * 1024
-"""How much is asked for first of what has no end."""
 
 Field = tuple[str, str]
 
@@ -27,7 +24,7 @@ def first_part(request: Request, digest: Digest, file: GrowingFile) -> Field | N
     if first.first is None:  # upstream alone knows where that begins
         return _field(first)
     if first.last is None:
-        return _missing(file, first.first, first.first + _AHEAD)
+        return _missing(file, first.first, first.first + AHEAD)
     return _missing(file, first.first, first.last + 1)
 
 

@@ -12,7 +12,7 @@ from entrepot.intervals import Span
 from entrepot.transfer.errors import GaveWay
 from entrepot.transfer.filling.connection_budget import HELPERS
 from entrepot.transfer.filling.filler import Filler, Filling
-from entrepot.transfer.filling.segments import ENDLESS, Segment
+from entrepot.transfer.filling.segments import AHEAD, ENDLESS, Segment
 from entrepot.transfer.filling.source import Source
 from entrepot.transfer.filling.workers import Workers, piece
 from entrepot.transfer.throughput import Pace, Throughput
@@ -21,8 +21,6 @@ SMALLEST_BLOB = 32 * 1024 * 1024
 """Of a smaller one no connection helps another."""
 _SPEED_UPS = 3
 """How often a download may try to go on by several connections."""
-_AHEAD = 8 * 1024 * 1024
-"""How far ahead of a client that resumes in the middle its bytes are fetched."""
 _LOW_PRIORITY_SECONDS = 5.0
 """How long clients' own stretches come first, and alone."""
 _QUIET_SECONDS = 1.0
@@ -98,7 +96,7 @@ class Lead:
             if self._segments.is_coming(offset):
                 return
         size = self._segments.size
-        end = min(size, offset + _AHEAD) if stop is None else min(stop, offset + _AHEAD)
+        end = min(size, offset + AHEAD) if stop is None else min(stop, offset + AHEAD)
         if early or offset:
             self.want([(offset, end)], self._source)
 

@@ -26,6 +26,8 @@ _JOINED_PART = 20
 """Or this part of what the request is for, whatever is more."""
 MOST_QUEUED = 1024
 """Stretches that wait to be fetched, whoever wants them."""
+AHEAD = 8 * 1024 * 1024
+"""How far ahead of a client that reads on from the middle its bytes are fetched."""
 READ_THROUGH = 1024 * 1024
 """Bytes that are here already and are read again rather than to open another connection."""
 

@@ -9,10 +9,9 @@ import pytest
 from entrepot.protocol.identifiers import Digest, Origin
 from entrepot.protocol.messages import Request
 from entrepot.pull.blobs.first_part import first_part
-from entrepot.transfer.filling.segments import JOINED, READ_THROUGH
+from entrepot.transfer.filling.segments import AHEAD, JOINED, READ_THROUGH
 from entrepot.transfer.growing_file import GrowingFile
 
-AHEAD = 8 * 1024 * 1024
 FAR = 4 * READ_THROUGH
 
 
