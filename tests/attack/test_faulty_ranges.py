@@ -141,6 +141,11 @@ class Fault:
     """
     mended_once: bool = True
     """Whether a client does not notice one that happens once."""
+    taken_for_whole: bool = False
+    """Whether what is sent is taken for the blob itself, until its digest is looked at.
+
+    Who pulls meanwhile follows that download, and is cut short of its last byte.
+    """
 
 
 FAULTS = (
@@ -159,11 +164,11 @@ FAULTS = (
     Fault("no Content-Range", _no_place, mended_once=False),
     Fault("a Content-Range of nothing", _odd_place, mended_once=False),
     Fault("200 and all", _whole),
-    Fault("200 and the part alone", _part_as_whole, mended_once=False),
+    Fault("200 and the part alone", _part_as_whole, mended_once=False, taken_for_whole=True),
     Fault("416", _unsatisfiable, mended_once=False),
     Fault("416 with another size", _smaller, mended_once=False),
     Fault("several parts", _multipart, mended_once=False),
-    Fault("a login page", _login_page, mended_once=False),
+    Fault("a login page", _login_page, mended_once=False, taken_for_whole=True),
     Fault("a wrong byte", _wrong_byte, wrong=True),
     Fault("said to be compressed", _coded, mended_once=False),
 )
@@ -246,7 +251,7 @@ def _tried(entrepot: Entrepot, client: Client, blob: Spoilt, fault: Fault) -> Se
     def is_said() -> bool:
         return any(word in entrepot.log for word in words)
 
-    if fault.wrong:  # it is noticed when all is here
+    if fault.wrong or fault.taken_for_whole:  # it is noticed when all is here
         with contextlib.suppress(RigError):
             eventually(is_said, within=20, what=digest)
     pulls = [_pulled(client, blob) for _ in range(2)]
