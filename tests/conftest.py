@@ -139,7 +139,7 @@ def fault_server(upstreams: Upstreams) -> Iterator[FaultServer]:
 @pytest.fixture
 def faults(fault_server: FaultServer) -> FaultServer:
     """The fault server with no routes and an empty record."""
-    fault_server.reset()
+    fault_server.begin_anew()
     return fault_server
 
 

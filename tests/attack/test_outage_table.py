@@ -59,7 +59,7 @@ def observed(fault: Fault, images: ImageFactory, cases: tuple[str, ...]) -> dict
     """Two tries of each case, all through one proxy, in their order."""
 
     def observe(folder: Path) -> dict[str, list[Got]]:
-        away = Away(folder, answer_timeout="1s")
+        away = Away(folder, answer_timeout="3s")
         with prepared(away, images, cases) as columns, fault.begin(away):
             return {
                 case: [column.attempt() for _ in range(1 if case == COLD else 2)]

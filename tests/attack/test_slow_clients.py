@@ -138,8 +138,9 @@ def test_clients_that_say_nothing_are_dropped(
         connect.sendall(f"CONNECT {FAULT}:443 HTTP/1.1\r\n".encode())
         hello = stack.enter_context(client.connect(FAULT))
         hello.sendall(b"\x16\x03\x01\x02\x00\x01")
-        kept, upload = (stack.enter_context(client.tunnel(FAULT)) for _ in range(2))
+        kept = stack.enter_context(client.tunnel(FAULT))
         kept.sendall(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
+        upload = stack.enter_context(client.tunnel(FAULT))
         put = f"PATCH /v2/app/blobs/uploads/1 HTTP/1.1\r\n{head}Content-Length: 9\r\n\r\nhalf"
         upload.sendall(put.encode())
         for sock in (silent, line, connect, hello, kept, upload):

@@ -92,6 +92,7 @@ def killed_at(
         asked = [pool.submit(ask, client, path, start) for start in starts(rng)]
         sent = f"{moment} bytes sent"
         eventually(lambda: fetched(faults, path) - before >= moment, within=30, what=sent)
+        faults.await_taken()
         entrepot.kill9()
         gate.open()
         content.gate = None

@@ -214,7 +214,7 @@ def test_what_clients_are_given(tmp_path: Path, old: Authority, rotation: Rotati
         first, second = x509.load_pem_x509_certificates(text)
         assert first == state.in_use.certificate
         assert {first, second} == {old.certificate, rotation.successor.certificate}
-        assert b"PRIVATE KEY" not in text
+        assert b"PRIVATE" not in text  # what is shorter may be in base64 by chance
         assert max(map(len, text.splitlines())) <= 110
 
 

@@ -121,6 +121,7 @@ def test_a_pull_that_broke_off_goes_on_where_it_was(
         path = f"/v2/library/app/blobs/{last.digest}"
         faults.await_request(path=path, method="GET", sent=400 * KIB)
         proxy.await_stored(layer.digest for layer in image.layers[:-1])
+        faults.await_taken()
         proxy.kill9()
     finally:
         kill(pull)

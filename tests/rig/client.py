@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 from rig.images import ANY_MANIFEST
 from rig.networks import Network
-from rig.process import eventually
+from rig.process import PATIENCE, eventually
 
 Body = bytes | Iterable[bytes] | None
 
@@ -116,10 +116,10 @@ class Client:
 
     def await_stored(self, count: int = 1) -> None:
         """Wait until the proxy has stored so many blobs: until then others follow the fetch."""
-        eventually(lambda: self._stored() >= count, within=20, what=f"{count} blobs stored")
+        eventually(lambda: self._stored() >= count, what=f"{count} blobs stored")
 
     def _stored(self) -> int:
-        connection = http.client.HTTPConnection(*self._proxy, timeout=10)
+        connection = http.client.HTTPConnection(*self._proxy, timeout=PATIENCE)
         try:
             connection.request("GET", "/healthz")
             counters: dict[str, int] = json.loads(connection.getresponse().read())["counters"]

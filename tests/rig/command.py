@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from rig.process import RigError, eventually, program
+from rig.process import PATIENCE, RigError, eventually, program
 
 Finished = subprocess.CompletedProcess[str]
 
@@ -79,7 +79,7 @@ def kill(process: "subprocess.Popen[str]") -> None:
     """End a started command as an impatient user does, with all that it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait(10)
+    process.wait(PATIENCE)
 
 
 def with_empty(*folders: str) -> list[str]:

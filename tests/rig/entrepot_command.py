@@ -1,5 +1,6 @@
 """The command `entrepot` as an administrator runs it: to its end, as JSON, and on a terminal."""
 
+import contextlib
 import json
 import os
 import pty
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rig.json_schema import problems
-from rig.process import RigError, clean_environment, program
+from rig.process import PATIENCE, RigError, clean_environment, program
 from rig.proxy import PYTHON
 
 SCHEMAS = Path(__file__).parents[2] / "docs"
@@ -45,6 +46,19 @@ def document(folder: Path, schema: str, *words: str | Path, code: int = 0) -> di
     wanted = json.loads((SCHEMAS / f"{schema}.schema.json").read_text())
     assert list(problems(told, wanted)) == []
     return told
+
+
+def all_written(terminal: int) -> str:
+    """Close our side of a terminal whose other side nobody has open any more; what came there.
+
+    The kernel hands it on piece by piece, and says by an error that there is no more.
+    """
+    pieces = []
+    with contextlib.suppress(OSError):
+        while piece := os.read(terminal, 1 << 16):
+            pieces.append(piece)
+    os.close(terminal)
+    return b"".join(pieces).decode()
 
 
 class Terminal:
@@ -84,14 +98,14 @@ class Terminal:
         """Press keys."""
         os.write(self._ours, keys.encode())
 
-    def read_until(self, words: str, within: float = 30, *, after: int = 0) -> None:
+    def read_until(self, words: str, within: float = PATIENCE, *, after: int = 0) -> None:
         """Read until it wrote these words after so much text; raise `RigError` where not."""
         deadline = time.monotonic() + within
         while words not in self.text[after:]:
             if not self._read(deadline - time.monotonic()):
                 raise RigError(f"{words!r} was not written, but {self.text[after:]!r}")
 
-    def end(self, within: float = 30) -> int:
+    def end(self, within: float = PATIENCE) -> int:
         """Read until it ends; its status."""
         deadline = time.monotonic() + within
         while self._read(deadline - time.monotonic()):

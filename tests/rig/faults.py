@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from rig.certs import Authority
@@ -264,6 +265,11 @@ class FaultServer:
     def resolve(self) -> list[str]:
         return [f"{name}:443:127.0.0.1:{self.port}" for name in self.names]
 
+    def begin_anew(self) -> None:
+        """Forget all of an earlier test, with what its clients sent and nobody has read."""
+        self._server.end_all()
+        self.reset()
+
     def reset(self) -> None:
         """Forget all routes but `/v2/`, what is done instead, and the record."""
         self.instead = None
@@ -320,15 +326,32 @@ class FaultServer:
             if all(getattr(request, name) == value for name, value in wanted.items())
         ]
 
-    def await_request(self, *, within: float = 10, count: int = 1, **wanted: object) -> Recorded:
+    def await_request(self, *, count: int = 1, **wanted: object) -> Recorded:
         """Wait until `count` such requests have come; return the last of them."""
-        eventually(lambda: len(self.of(**wanted)) >= count, within=within, what=f"{wanted}")
+        eventually(lambda: len(self.of(**wanted)) >= count, what=f"{wanted}")
         return self.of(**wanted)[-1]
+
+    def await_taken(self) -> None:
+        """Wait until the kernel holds nothing that was sent: whoever asked has read all of it."""
+        eventually(lambda: not _bytes_under_way(self.port), what="all is read that was sent")
 
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def _bytes_under_way(port: int) -> int:
+    """Bytes from a loopback port that are in the queues of either end's socket (proc_net_tcp)."""
+    count = 0
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, ours, theirs, _, queues, *_ = line.split()
+        sent, received = (int(queue, 16) for queue in queues.split(":"))
+        if int(ours.partition(":")[2], 16) == port:
+            count += sent
+        elif int(theirs.partition(":")[2], 16) == port:
+            count += received
+    return count
 
 
 class _Server(ThreadingHTTPServer):
@@ -340,13 +363,26 @@ class _Server(ThreadingHTTPServer):
         self.faults = faults
         self.context = context
         self._open: set[socket.socket] = set()
+        self.ended: frozenset[socket.socket] = frozenset()
+        """What `end_all` has ended: whatever is still read from there is not answered."""
+        self._last: object = None
+        """The address of whoever was accepted last."""
 
     def get_request(self) -> tuple[socket.socket, Any]:
         sock, address = super().get_request()
         if self.context:  # the handshake is left to the thread that reads
             sock = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         self._open.add(sock)
+        self._last = address
         return sock, address
+
+    def end_all(self) -> None:
+        """End every connection there is, those included that wait to be accepted."""
+        with socket.create_connection(("127.0.0.1", self.server_port)) as newest:
+            address = newest.getsockname()
+            eventually(lambda: self._last == address, what="all are accepted")
+        self.ended = frozenset(self._open)
+        self.hang_up()
 
     def hang_up(self) -> None:
         for sock in list(self._open):
@@ -373,7 +409,11 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Recorded(self.command, path, query, headers, headers.get("host", ""))
         faults = self.server.faults
-        faults.requests.append(request)
+        record = faults.requests
+        if self.connection in self.server.ended:
+            self.close_connection = True
+            return
+        record.append(request)
         unknown = error(HTTPStatus.NOT_FOUND, "NOT_FOUND", "no such route")
         handler = faults.instead or faults.routes.get(path, unknown)
         handler(Exchange(self, request))

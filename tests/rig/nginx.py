@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rig.certs import Leaf
 from rig.ports import free_port
-from rig.process import Daemon, accepts, clean_environment, program
+from rig.process import PATIENCE, Daemon, accepts, clean_environment, program
 from rig.record import LOG_FORMAT, LOG_MAPS, Requests, parse
 
 
@@ -89,7 +89,7 @@ class Nginx:
     def _barrier(self) -> None:
         if not self.daemon.running():
             return
-        connection = http.client.HTTPConnection("127.0.0.1", self._control_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self._control_port, timeout=PATIENCE)
         try:
             connection.request("GET", "/")
             connection.getresponse().read()

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Protocol
 
 PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/bin"
+PATIENCE = 60.0
+"""Seconds that are waited at least for what must come: a machine may be busy with other things."""
 _POLL_SECONDS = 0.01
 _live: set["Daemon"] = set()
 
@@ -39,12 +41,13 @@ def program(name: str) -> str:
     return found
 
 
-def eventually(condition: Callable[[], object], *, within: float, what: str) -> None:
-    """Return as soon as `condition()` is true; raise after `within` seconds."""
-    deadline = time.monotonic() + within
+def eventually(condition: Callable[[], object], *, within: float = PATIENCE, what: str) -> None:
+    """Return as soon as `condition()` is true; raise after `within` seconds, or our patience."""
+    seconds = max(within, PATIENCE)
+    deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise RigError(f"not so after {within} s: {what}")
+            raise RigError(f"not so after {seconds:g} s: {what}")
         time.sleep(_POLL_SECONDS)
 
 
@@ -131,6 +134,7 @@ class Daemon:
         self.reported = reported
         self._launch = launch
         self._process: Process | None = None
+        self._log_began = 0
 
     @property
     def pid(self) -> int:
@@ -140,6 +144,15 @@ class Daemon:
     def log(self) -> str:
         """What it has written so far, over all its starts."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    @property
+    def log_of_this_start(self) -> str:
+        """What it has written since it was last started."""
+        if not self.log_path.exists():
+            return ""
+        with self.log_path.open("rb") as log:
+            log.seek(self._log_began)
+            return log.read().decode(errors="replace")
 
     def log_tail(self, lines: int = 40) -> str:
         return "\n".join(self.log.splitlines()[-lines:])
@@ -151,6 +164,7 @@ class Daemon:
         """Start without waiting for readiness."""
         if self.running():
             raise RigError(f"{self.name} already runs")
+        self._log_began = self.log_path.stat().st_size if self.log_path.exists() else 0
         self._process = self._launch(self.argv, log=self.log_path, env=self._env, cwd=self._cwd)
         _live.add(self)
 
@@ -185,7 +199,7 @@ class Daemon:
             return 0
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        status = self._process.wait(10)
+        status = self._process.wait(PATIENCE)
         _live.discard(self)
         return status
 

@@ -17,10 +17,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
+from entrepot.control.client import connected
 from rig.client import Answer, Client
 from rig.networks import Network
 from rig.ports import free_port
 from rig.process import (
+    PATIENCE,
     Daemon,
     Launch,
     RigError,
@@ -36,6 +38,7 @@ Option = str | bool | Sequence[str] | None
 
 PYTHON = os.environ.get("ENTREPOT_PYTHON", sys.executable)
 ADDON = Path(__file__).parents[2] / "addon" / "main.py"
+_LISTENING = re.compile(r'(?: listening |"event": ?"listening").*\n')
 _MITMDUMP = "from mitmproxy.tools.main import mitmdump; mitmdump()"
 
 
@@ -78,15 +81,17 @@ class Entrepot:
             ],
             log=folder / "entrepot.log",
             env=clean_environment(folder, PYTHONUNBUFFERED="1", **(env or {})),
-            ready=self._answers,
+            ready=self._is_ready,
             cwd=folder,
-            within=30,
+            within=PATIENCE,
             launch=launch,
         )
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
+        """Whether it answers, and has said so: what follows in its log is of what tests do."""
         with self._entered():
-            return answers(self.port, "/healthz", host=self.address)
+            has_answered = answers(self.port, "/healthz", host=self.address)
+        return has_answered and _LISTENING.search(self.daemon.log_of_this_start) is not None
 
     def _entered(self) -> AbstractContextManager[None]:
         return self._network.entered() if self._network else nullcontext()
@@ -107,7 +112,7 @@ class Entrepot:
         with default_port() if self._takes_default_port else nullcontext():
             self.daemon.start()
 
-    def terminate(self, within: float = 20) -> int:
+    def terminate(self, within: float = PATIENCE) -> int:
         """SIGTERM; return the exit status of an orderly end, or fail when there is none."""
         self.daemon.signal(signal.SIGTERM)
         self.daemon.wait(within)
@@ -124,7 +129,7 @@ class Entrepot:
 
     def local(self, path: str) -> Answer:
         """GET something that the proxy itself serves, by plain HTTP."""
-        connection = http.client.HTTPConnection(self.address, self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.address, self.port, timeout=PATIENCE)
         try:
             with self._entered():
                 connection.connect()
@@ -142,13 +147,23 @@ class Entrepot:
 
     def await_put_right(self) -> None:
         """Wait until it has looked through what an end without order left."""
-        eventually(lambda: self.counter("store_recovered"), within=60, what="put right")
+        eventually(lambda: self.counter("store_recovered"), what="put right")
 
     def await_stored(self, digests: Iterable[str]) -> None:
         """Wait until these blobs are stored: until then a request for one follows its fetch."""
         lines = [f"blob_stored digest={digest}" for digest in digests]
         what = f"{len(lines)} blobs stored"
-        eventually(lambda: all(line in self.log for line in lines), within=20, what=what)
+        eventually(lambda: all(line in self.log for line in lines), what=what)
+
+    def await_rest(self) -> None:
+        """Wait until no download is left: what is decided at the end of one counts from then on."""
+        eventually(lambda: not self._downloads(), what="no download is left")
+
+    def _downloads(self) -> object:
+        with connected(self.data) as ask:
+            if ask is None:
+                raise RigError(f"nobody answers for {self.data}")
+            return ask({"do": "status"})["downloads"]
 
     @property
     def ca_pem(self) -> bytes:

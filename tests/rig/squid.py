@@ -16,7 +16,7 @@ from urllib.parse import quote
 from rig.certs import Authority
 from rig.corporate import RelayServer, serving
 from rig.ports import free_port
-from rig.process import Daemon, accepts, clean_environment, program
+from rig.process import Daemon, accepts, clean_environment, eventually, program
 
 PROXY_NAME = "127.0.0.1"
 FORBIDDEN, NOWHERE = "forbidden.example.test", "nowhere.example.test"
@@ -94,6 +94,11 @@ class Squid:
         self.daemon.stop()
         self._running.close()
 
+    def await_rest(self) -> None:
+        """Wait until nobody is connected to it: all that was asked is written down by then."""
+        if self.daemon.running():
+            eventually(lambda: not _connected_to(self.port, self.tls_port), what="squid rests")
+
     def passed(self) -> list[Passed]:
         """What it was asked for and how that ended; a tunnel is written down at its end.
 
@@ -140,6 +145,19 @@ shutdown_lifetime 0 seconds
 """
 
 
+def _connected_to(*ports: int) -> bool:
+    """Whether anybody has a connection to one of these ports of this machine (proc_net_tcp)."""
+    ends = {f"{port:04X}" for port in ports}
+    lines = [
+        line.split()
+        for table in ("tcp", "tcp6")
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]
+    ]
+    return any(words[3] in _HELD and words[1].rpartition(":")[2] in ends for words in lines)
+
+
+_HELD = ("01", "08")
+"""States of a connection that squid has not closed: ESTABLISHED, CLOSE_WAIT."""
 _Way = tuple[str, int, str, str, int]
 
 

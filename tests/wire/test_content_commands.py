@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rig.cached import command, pull, told
 from rig.client import Client, basic
+from rig.entrepot_command import all_written
 from rig.images import KIB, MIB, ImageFactory
 from rig.process import clean_environment
 from rig.proxy import PYTHON, Entrepot
@@ -172,10 +173,9 @@ def test_progress_is_shown_on_standard_error_alone(
                 cwd=entrepot.folder,
                 env=clean_environment(entrepot.folder, TERM="xterm"),
             )
-            shown = os.read(master, 1 << 16).decode()
         finally:
-            os.close(master)
             os.close(terminal)
+            shown = all_written(master)
         assert json.loads(finished.stdout)
         assert ("verifying" if words == ("verify",) else name) in shown
         entrepot.await_stored(blob.digest for blob in image.blobs)

@@ -37,7 +37,7 @@ def test_a_proxy_that_hangs_is_given_up(start_entrepot: "StartEntrepot") -> None
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://me:hidden@127.0.0.1:{silent.getsockname()[1]}"
         entrepot = start_entrepot(
-            upstream_proxy=url, connect_timeout="0.1s", registry="fault.example.test"
+            upstream_proxy=url, connect_timeout="0.5s", registry="fault.example.test"
         )
         client = entrepot.client()
         fetched = client.manifest(f"{FAULT}/v2/app/manifests/1")
@@ -60,7 +60,7 @@ def test_a_client_that_leaves_is_waited_for_no_more(start_entrepot: "StartEntrep
     with ExitStack() as kept:
         silent = kept.enter_context(socket.create_server(("127.0.0.1", 0)))
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        entrepot = start_entrepot(upstream_proxy=url, connect_timeout="0.1s", only_listed=True)
+        entrepot = start_entrepot(upstream_proxy=url, connect_timeout="0.5s", only_listed=True)
         for _ in range(3):
             with socket.create_connection(("127.0.0.1", entrepot.port)) as raw:
                 raw.sendall(b"CONNECT mail.example.test:25 HTTP/1.1\r\n\r\n")

@@ -42,7 +42,7 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "docs/healthz.schema.json").rea
 @pytest.fixture
 def entrepot(start_entrepot: "StartEntrepot") -> Entrepot:
     """A proxy to which both are registries: the first request is the first that they get."""
-    return start_entrepot(registry=["fault.example.test", "hub.example.test"], answer_timeout="1s")
+    return start_entrepot(registry=["fault.example.test", "hub.example.test"], answer_timeout="3s")
 
 
 def health(entrepot: Entrepot) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pytest
 
 from rig.cached import command, pull, told
 from rig.client import Client
+from rig.entrepot_command import all_written
 from rig.images import KIB, MIB, Image, ImageFactory
 from rig.process import clean_environment, program
 from rig.proxy import PYTHON, Entrepot
@@ -49,10 +50,10 @@ def on_terminal(entrepot: Entrepot, columns: int, *words: str) -> list[str]:
             cwd=entrepot.folder,
             env=clean_environment(entrepot.folder),
         )
-        return os.read(master, 65536).decode().splitlines()
     finally:
-        os.close(master)
         os.close(terminal)
+        shown = all_written(master)
+    return shown.splitlines()
 
 
 def names(entrepot: Entrepot, *words: str) -> set[str]:

@@ -105,6 +105,7 @@ def test_cold_warm_and_offline(
     mark = upstreams.mark()
     trace.replay(body, reached.by_proxy(path))
     reached.proxy.await_stored([blob.digest])
+    reached.proxy.await_rest()
     # What was on its way when a connection was left counts too: buffers of loopback are large.
     assert moved(upstreams, mark) <= len(body) + 4 * MIB
     mark = upstreams.mark()

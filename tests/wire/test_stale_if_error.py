@@ -38,7 +38,7 @@ def road(upstreams: Upstreams) -> Iterator[Road]:
 @pytest.fixture
 def far(start_entrepot: "StartEntrepot", road: Road, upstreams: Upstreams) -> Entrepot:
     """A proxy on that road."""
-    return start_entrepot(resolve=road.leading(upstreams.resolve), answer_timeout="1s")
+    return start_entrepot(resolve=road.leading(upstreams.resolve), answer_timeout="3s")
 
 
 def pull(client: Client, image: Image, base: str, tag: str, *login: str) -> list[Answer]:

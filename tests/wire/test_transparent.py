@@ -361,7 +361,7 @@ def test_a_tunnel_ends_when_nothing_passes(world: World, entrepot: Entrepot, fol
     assert entrepot.daemon.running(), "its rules are put back afterwards"
     with (
         rules(world, "--port", str(OTHER_TRANSPARENT)),
-        world.proxied(folder, other=True, idle="0.1s") as proxy,
+        world.proxied(folder, other=True, idle="1s") as proxy,
     ):
         with world.networks.clients.connect(world.at(4)[GREETER], 443) as connection:
             connection.sendall(b"EHLO me\n")

@@ -247,7 +247,7 @@ def test_a_tunnel_to_nobody_is_closed(refused_at: Refused) -> None:
 
 def test_a_tunnel_may_rest(refused_at: Refused) -> None:
     """The watch on clients that do nothing takes it for one: it may rest twelve times as long."""
-    entrepot, stranger = refused_at(HUB, idle="0.3s")
+    entrepot, stranger = refused_at(HUB, idle="1s")
     with stranger.tunnel(HUB) as tls:
         tls.settimeout(30)
         assert tls.recv(1) == b""
