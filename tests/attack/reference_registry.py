@@ -16,6 +16,7 @@ import random
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import cycle
@@ -160,6 +161,11 @@ class ReferenceServer:
         self.gate.set()
         self.asked = 0
         self.away = False
+        self.answering = 0
+        """How many answers are under way that the gate does not hold back."""
+        self.held = 0
+        """How many it does."""
+        self._counting = threading.Lock()
         self.logins = cycle(("page", "within", "elsewhere"))
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
@@ -170,6 +176,19 @@ class ReferenceServer:
         port = self._server.server_port
         hosts = (f"{name}.example.test" for name in (*REGISTRIES, "cdn", "login"))
         return tuple(Resolve(host, _PORT, "127.0.0.1", port) for host in hosts)
+
+    @contextmanager
+    def counted(self, *, answering: int, held: int = 0) -> Iterator[None]:
+        """Count so many answers more or less, meanwhile."""
+        with self._counting:
+            self.answering += answering
+            self.held += held
+        try:
+            yield
+        finally:
+            with self._counting:
+                self.answering -= answering
+                self.held -= held
 
     def stop(self) -> None:
         self.gate.set()
@@ -199,6 +218,10 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def _answer(self) -> None:
+        with self.server.reference.counted(answering=1):
+            self._answer_one()
+
+    def _answer_one(self) -> None:
         host = self.headers["Host"].partition(".")[0]
         self.server.reference.asked += 1
         if self.server.reference.away:
@@ -270,8 +293,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         half = len(body) // 2
         self.wfile.write(body[:half])
-        if slow:
-            self.server.reference.gate.wait(60)
+        reference = self.server.reference
+        if slow and not reference.gate.is_set():
+            with reference.counted(answering=-1, held=1):
+                reference.gate.wait(60)
         self.wfile.write(body[half:])
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name

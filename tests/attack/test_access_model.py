@@ -84,7 +84,8 @@ RANGES = tuple(
     )
 )
 """Bounded and open ones, suffixes, several; of the large blob some leave gaps in between."""
-BLOCKED_SECONDS = 0.05
+LOOKS, LOOK_SECONDS = 3, 0.01
+"""How often in a row nothing is to be under way before a request is taken for one that waits."""
 LARGEST = BLOB_DIGESTS[-1]
 Field = tuple[str, str] | None
 Ask = tuple[int, Field]
@@ -654,13 +655,23 @@ class AccessMachine(RuleBasedStateMachine):
             got = await task
             await self._settled()
             return got
-        await asyncio.wait({task}, timeout=BLOCKED_SECONDS)
+        await self._done_or_held_back(task)
         if task.done():
             return task.result()
         allowed = self.history.allows(header, repository, digest)
         self.pending.append(Pending(header, repository, digest, task, allowed))
         self._note("a fetch was followed" if len(self.pending) > 1 else "a fetch was held back")
         return None
+
+    async def _done_or_held_back(self, task: "asyncio.Task[Got]") -> None:
+        """Wait until it has ended, or nothing happens any more but that fetches are held back."""
+        looks = 0
+        while looks < LOOKS and not task.done():
+            await asyncio.wait({task}, timeout=LOOK_SECONDS)
+            await self.context.store_thread.run(lambda: None, None)
+            slots = self.context.threads.slots
+            is_still = not Parts.server.answering and slots.taken <= Parts.server.held
+            looks = looks + 1 if is_still else 0
 
     async def _release(self) -> None:
         Parts.server.gate.set()
