@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 
@@ -67,25 +68,35 @@ def hang(faults: FaultServer, image: Image) -> Iterator[Hang]:
 
 
 @contextmanager
-def waiting(client: Client, count: int, tag: str) -> Iterator[list[HTTPConnection]]:
-    """So many requests of a client, each for another tag that hangs."""
+def waiting(client: Client, count: int, tag: str) -> Iterator[dict[str, HTTPConnection]]:
+    """So many requests of a client, each for another tag that hangs; by what they ask for."""
     with ExitStack() as stack:
-        connections = []
+        connections = {}
         for number in range(count):
             connection = stack.enter_context(closing(client.connection(HANGING)))
+            connections[f"/v2/hang/manifests/{tag}-{number}"] = connection
             connection.request("GET", f"/v2/hang/manifests/{tag}-{number}")
-            connections.append(connection)
         yield connections
 
 
-def reached(faults: FaultServer) -> int:
-    """How many of them the registry got."""
-    return sum(seen.path.startswith("/v2/hang/") for seen in list(faults.requests))
+def reached(faults: FaultServer) -> list[str]:
+    """What of it the registry was asked for."""
+    return [seen.path for seen in list(faults.requests) if seen.path.startswith("/v2/hang/")]
 
 
-def leave(connections: list[HTTPConnection]) -> None:
+def leave(entrepot: Entrepot, connections: list[HTTPConnection]) -> None:
+    """Leave, and wait until the proxy has noticed."""
+    before = open_descriptors(entrepot)
     for connection in connections:
         connection.close()
+    eventually(
+        lambda: open_descriptors(entrepot) <= before - len(connections),
+        what="noticed",
+    )
+
+
+def open_descriptors(entrepot: Entrepot) -> int:
+    return len(list(Path(f"/proc/{entrepot.pid}/fd").iterdir()))
 
 
 def test_others_are_answered_meanwhile(
@@ -97,7 +108,7 @@ def test_others_are_answered_meanwhile(
     cached, by_digest = f"{OTHER}/v2/app/manifests/1", f"/v2/app/manifests/{image.digest}"
     assert pull.manifest(cached).status == 200
     with waiting(pull, REQUESTS, "one") as one:
-        eventually(lambda: reached(faults) >= 16, within=20, what="they hang")
+        eventually(lambda: len(reached(faults)) >= 16, what="they hang")
         assert pull.manifest(cached).cache_status == "entrepot; hit; detail=revalidated"
         assert pull.manifest(f"{OTHER}/v2/uncached/manifests/1").status == 200
         assert other.manifest(HANGING + by_digest).status == 200, "another client's, of the same"
@@ -106,12 +117,14 @@ def test_others_are_answered_meanwhile(
                 stack.enter_context(waiting(entrepot.client(source=source), 20, source))
                 for source in (f"127.0.0.{number}" for number in range(2, 9))
             ]
-            eventually(lambda: reached(faults) >= 32, within=20, what="all places are taken")
+            eventually(lambda: len(reached(faults)) >= 32, what="all places are taken")
             assert pull.manifest(cached).cache_status == "entrepot; hit; detail=revalidated"
             assert other.manifest(f"{OTHER}/v2/uncached/manifests/2").status == 200
-            for connections in (one, *several):
-                leave(connections)
             before = reached(faults)
+            connections = {path: at for held in (one, *several) for path, at in held.items()}
+            # First those whose turn has not come: a place that is given back would be theirs.
+            leave(entrepot, [at for path, at in connections.items() if path not in before])
+            leave(entrepot, [connections[path] for path in before])
             assert pull.manifest(f"{HANGING}/v2/app/manifests/1").status == 200
-            eventually(lambda: hang.cut == 32, within=20, what="every place is given back")
+            eventually(lambda: hang.cut == 32, what="every place is given back")
             assert reached(faults) == before, "what nobody waits for any more is not asked"
