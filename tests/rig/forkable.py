@@ -5,6 +5,7 @@ a message each: what to start, answered by a process id; or whose exit status, N
 """
 
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -81,4 +82,6 @@ def _open(number: int, path: str, flags: int) -> None:
 
 
 if __name__ == "__main__":
+    gc.collect()
+    gc.freeze()  # a collection in a fork would else copy every page of what is here
     _be_forked(sys.argv[1])
