@@ -102,9 +102,13 @@ def test_a_cold_and_a_warm_pull(pulled: tuple[Entrepot, Image]) -> None:
     ]
     tokens = records_of(entrepot, 1, Filter(registry="auth.docker.io"))
     assert [(r.kind, r.outcome) for r in tokens] == [("token", Outcome.BYPASS)]
-    lines = [line for line in entrepot.log.splitlines() if " request_served " in line]
-    assert len(lines) == 2 + len(records)
-    assert "repository=docker.io/library/recorded" in lines[-1]
+
+    def lines() -> list[str]:
+        return [line for line in entrepot.log.splitlines() if " request_served " in line]
+
+    eventually(lambda: len(lines()) >= 2 + len(records), what="a line for each")
+    assert len(lines()) == 2 + len(records)
+    assert "repository=docker.io/library/recorded" in lines()[-1]
 
 
 def test_what_a_warm_pull_saved(pulled: tuple[Entrepot, Image]) -> None:
