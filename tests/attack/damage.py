@@ -34,7 +34,7 @@ def store(entrepot: Entrepot, client: Client, *urls: str) -> None:
     want = entrepot.counter("blob_stored") + len(urls)
     for url in urls:
         client.get(url)
-    eventually(lambda: entrepot.counter("blob_stored") >= want, within=20, what=f"{want} stored")
+    eventually(lambda: entrepot.counter("blob_stored") >= want, what=f"{want} stored")
 
 
 def pulls(client: Client, image: Image) -> bool:

@@ -105,7 +105,6 @@ def test_an_upload_that_is_only_announced_costs_nothing(
     with trickled(cached.client, LIMIT - MIB, bytes(2 * MIB)):
         eventually(
             lambda: any(size >= MIB for size in partials(entrepot).values()),
-            within=20,
             what="an unfinished push",
         )
         assert cached.hits() == len(cached.paths)
@@ -117,7 +116,7 @@ def test_an_upload_that_is_only_announced_costs_nothing(
         assert cached.pull_new("pulled meanwhile") == "hit"
         assert cached.hits() >= len(cached.paths) - 3
         gate.open()
-    eventually(lambda: partials(entrepot) == {}, within=20, what="nothing unfinished")
+    eventually(lambda: partials(entrepot) == {}, what="nothing unfinished")
 
 
 def test_bytes_that_no_registry_took_cost_nothing(cached: Cached, faults: FaultServer) -> None:
@@ -133,7 +132,7 @@ def test_bytes_that_no_registry_took_cost_nothing(cached: Cached, faults: FaultS
         url = f"{FAULT}{PLACE}?digest=sha256:{'0' * 64}"
         assert cached.client.request("POST", url, {}, bytes(size)).status == 401
         assert cached.hits() == len(cached.paths)
-    eventually(lambda: partials(entrepot) == {}, within=20, what="nothing unfinished")
+    eventually(lambda: partials(entrepot) == {}, what="nothing unfinished")
 
 
 def test_a_registry_that_only_announces_costs_nothing(cached: Cached, faults: FaultServer) -> None:
@@ -143,7 +142,7 @@ def test_a_registry_that_only_announces_costs_nothing(cached: Cached, faults: Fa
     handler.gate = gate = Gate(64 * KIB)
     with cached.client.open("GET", FAULT + path) as stream:
         assert len(stream.read(KIB)) == KIB
-        eventually(lambda: 64 * KIB in partials(entrepot).values(), within=20, what="some bytes")
+        eventually(lambda: 64 * KIB in partials(entrepot).values(), what="some bytes")
         assert cached.hits() == len(cached.paths)
         assert cached.pull_new("pulled meanwhile", 8 * MIB) == "hit"
         stream.abort()
@@ -179,7 +178,7 @@ def test_what_can_never_fit_evicts_nothing(cached: Cached, faults: FaultServer) 
     )
     with pytest.raises(http.client.IncompleteRead):
         cached.client.get(FAULT + path)
-    eventually(lambda: 10_000 in partials(cached.entrepot).values(), within=20, what="a part")
+    eventually(lambda: 10_000 in partials(cached.entrepot).values(), what="a part")
     faults.routes[path] = huge_rest
     with cached.client.open("GET", FAULT + path) as stream:
         assert stream.status == 206
@@ -195,7 +194,7 @@ def test_unfinished_downloads_go_before_objects(cached: Cached, faults: FaultSer
     faults.routes[path] = first(1, handler, status(404))
     with pytest.raises(http.client.IncompleteRead):
         cached.client.get(FAULT + path)
-    eventually(lambda: list(partials(entrepot).values()) == [3 * MIB], within=20, what="a part")
+    eventually(lambda: list(partials(entrepot).values()) == [3 * MIB], what="a part")
     assert cached.pull_new("pulled", 3 * MIB) == "hit"
     assert cached.hits() == len(cached.paths)
     assert partials(entrepot) == {}

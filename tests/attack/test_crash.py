@@ -290,7 +290,7 @@ def test_kill_9_at_the_first_start(
         entrepot.kill9()
         shutil.rmtree(entrepot.data)
         entrepot.daemon.spawn()
-        eventually(entrepot.data.exists, within=20, what="the folder")
+        eventually(entrepot.data.exists, what="the folder")
         time.sleep(rng.uniform(0, 0.1))
         entrepot.kill9()
         try:

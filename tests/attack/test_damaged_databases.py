@@ -62,7 +62,7 @@ def test_a_damaged_database_is_set_aside_at_the_start(
     client, image = entrepot.client(), images.image(f"database {damage}")
     faults.publish(image, "app", "1")
     assert pulls(client, image)
-    eventually(lambda: files(entrepot) == len(image.blobs), within=20, what="stored")
+    eventually(lambda: files(entrepot) == len(image.blobs), what="stored")
     entrepot.terminate()
     for cache in caches:
         DATABASE_DAMAGES[damage](entrepot.data / cache / "cache.db")
@@ -77,7 +77,7 @@ def test_a_damaged_database_is_set_aside_at_the_start(
         assert Path(f"{database}.damaged").exists() == (damage != "empty")
     assert files(entrepot) == 0
     assert pulls(client, image)
-    eventually(lambda: files(entrepot) == len(image.blobs), within=20, what="stored again")
+    eventually(lambda: files(entrepot) == len(image.blobs), what="stored again")
     assert "Traceback" not in entrepot.log
 
 
@@ -97,7 +97,7 @@ def test_without_its_index_what_is_stored_is_given_to_nobody(
     assert client.head(url).cache_status == "entrepot; fwd=miss; fwd-status=200"
     answer = client.get(url)
     assert (answer.body == body, answer.cache_status) == (True, "entrepot; fwd=miss; stored")
-    eventually(lambda: entrepot.counter("blob_stored") == 1, within=20, what="stored again")
+    eventually(lambda: entrepot.counter("blob_stored") == 1, what="stored again")
     assert client.get(url).cache_status == "entrepot; hit"
     assert files(entrepot) == 1
 
@@ -156,7 +156,7 @@ def test_single_damaged_rows_are_forgotten(
     )
     for sql in spoil:
         assert pulls(client, image)
-        eventually(lambda: files(entrepot) >= len(image.blobs), within=20, what="stored")
+        eventually(lambda: files(entrepot) >= len(image.blobs), what="stored")
         change(entrepot.data / "blobs", sql)
         assert (sql, pulls(client, image)) == (sql, True)
         entrepot.restart()

@@ -99,9 +99,7 @@ def test_a_damaged_file_is_fetched_again(
         answer = client.get(url)
         assert (name, answer.body == body) == (name, True)
         assert (name, answer.cache_status) == (name, "entrepot; fwd=miss; stored")
-    eventually(
-        lambda: entrepot.counter("blob_stored") == before + len(blobs), within=20, what="stored"
-    )
+    eventually(lambda: entrepot.counter("blob_stored") == before + len(blobs), what="stored")
     for url, body in blobs.values():
         answer = client.get(url)
         assert (answer.body == body, answer.cache_status) == (True, "entrepot; hit")
@@ -162,7 +160,7 @@ def test_who_may_not_have_a_blob_does_not_make_it_be_verified(
     wanted = entrepot.counter("blob_stored") + 2
     for one in (url, other):
         client.get(one, alice)
-    eventually(lambda: entrepot.counter("blob_stored") >= wanted, within=20, what="stored")
+    eventually(lambda: entrepot.counter("blob_stored") >= wanted, what="stored")
     for content in (body, other_body):
         os.utime(file_of(entrepot, content), (2**32, 2**32))
     for fields in ({}, {"Range": "bytes=0-9"}, {"If-None-Match": "*"}):
@@ -199,8 +197,8 @@ def test_scrubbing_finds_rot_that_nobody_asks_for(
     (bad, bad_body), (good, good_body) = add(faults, "scrubbed"), add(faults, "sound")
     store(entrepot, client, bad, good)
     rot(entrepot, bad_body, verified=0.0)
-    eventually(lambda: damage_lines(entrepot), within=20, what="found")
-    eventually(lambda: entrepot.counter("blob_scrubbed") >= 2, within=20, what="both read")
+    eventually(lambda: damage_lines(entrepot), what="found")
+    eventually(lambda: entrepot.counter("blob_scrubbed") >= 2, what="both read")
     faults.reset()
     assert client.get(good).body == good_body
     assert client.get(bad).status == 404

@@ -253,7 +253,7 @@ def _tried(entrepot: Entrepot, client: Client, blob: Spoilt, fault: Fault) -> Se
 
     if fault.wrong or fault.taken_for_whole:  # it is noticed when all is here
         with contextlib.suppress(RigError):
-            eventually(is_said, within=20, what=digest)
+            eventually(is_said, what=digest)
     pulls = [_pulled(client, blob) for _ in range(2)]
     entrepot.await_stored([digest])
     stored = "hit" in client.head(FAULT + blob.path).cache_status

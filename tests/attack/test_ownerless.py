@@ -57,9 +57,9 @@ def test_a_body_without_end_that_nobody_waits_for_evicts_nothing(
     with client.open("GET", FAULT + path) as stream:
         assert stream.read_some(1000)
         stream.abort()
-    eventually(lambda: readers(entrepot, ".part") == 0, within=20, what="no reader")
+    eventually(lambda: readers(entrepot, ".part") == 0, what="no reader")
     gate.open()
-    eventually(lambda: entrepot.counter("fetch_broken") == 1, within=30, what="its end")
+    eventually(lambda: entrepot.counter("fetch_broken") == 1, what="its end")
     for path in paths:
         assert client.get(FAULT + path).cache_status == "entrepot; hit"
     assert list((entrepot.data / "partial").iterdir()) == []

@@ -272,7 +272,7 @@ def test_what_begins_to_want_certificates_is_left_alone_from_then_on(
         # The one goes on with a token of ours, the other is told.
         assert looker.client.get(f"https://{host}{path}").status == (200 if host == LOGIN else 502)
         line = f"host_tunnelled host=https://{host} "
-        eventually(lambda line=line: line in entrepot.log, within=20, what=line)  # type: ignore[misc]
+        eventually(lambda line=line: line in entrepot.log, what=line)  # type: ignore[misc]
         assert looker.is_tunnelled(host)
         assert looker.client.get(f"https://{host}{path}").cache_status == ""
         assert entrepot.log.count(line) == 1
@@ -328,7 +328,7 @@ def test_who_scans_dead_hosts_delays_nobody_else(start: Start, upstreams: Upstre
         scanner, other = entrepot.client(source=ELSEWHERE), Looker(entrepot, upstreams)
         with ThreadPoolExecutor(len(hosts)) as pool:
             scan = [pool.submit(scanner.connect, host) for host in hosts]
-            eventually(lambda: sum(map(is_probed, accepted)) >= 4, within=20, what="four probes")
+            eventually(lambda: sum(map(is_probed, accepted)) >= 4, what="four probes")
             probed = [raw for raw in accepted if is_probed(raw)]
             assert not other.is_tunnelled(HUB)
             waiting = [raw for raw in probed if not has_left(raw)]

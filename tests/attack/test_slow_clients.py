@@ -60,7 +60,7 @@ def test_five_hundred_readers_of_a_hit_that_stall(
     """Promise 6: they cost bounded memory, and another client has the blob meanwhile."""
     path, content = faults.add_blob("app", b"".join(incompressible("stalled", BIG)))
     whole(client, path)
-    eventually(lambda: "blob_stored digest=" in entrepot.log, within=30, what="stored")
+    eventually(lambda: "blob_stored digest=" in entrepot.log, what="stored")
     with stalled_readers(client, path, READERS):
         assert whole(client, path) == content.digest
         assert entrepot.rss_peak() < LIMIT
@@ -76,7 +76,7 @@ def test_five_hundred_readers_of_a_miss_that_stall(
     with stalled_readers(client, path, READERS):
         gate.open()
         assert whole(client, path) == content.digest
-        eventually(lambda: "blob_stored digest=" in entrepot.log, within=30, what="stored")
+        eventually(lambda: "blob_stored digest=" in entrepot.log, what="stored")
         assert entrepot.rss_peak() < LIMIT
 
 
@@ -87,7 +87,7 @@ def test_readers_of_a_thousand_parts_that_stall(
     """Promise 6: each holds numbers, no parts; another client has the whole and parts meanwhile."""
     path, content = faults.add_blob("app", b"".join(incompressible("stalled parts", BIG)))
     whole(client, path)
-    eventually(lambda: "blob_stored digest=" in entrepot.log, within=30, what="stored")
+    eventually(lambda: "blob_stored digest=" in entrepot.log, what="stored")
     spans = [(at * 32_000, at * 32_000 + 20_000) for at in range(1000, 0, -1)]
     ranges = "bytes=" + ",".join(f"{start}-{stop - 1}" for start, stop in spans)
     with stalled_readers(client, path, READERS // 2, ranges):
@@ -108,7 +108,7 @@ IDLE = "2s"
 
 def dropped(entrepot: Entrepot, reason: str, times: int = 1) -> None:
     line = f'client_dropped client=127.0.0.1 reason="{reason}"'
-    eventually(lambda: entrepot.log.count(line) >= times, within=20, what=line)
+    eventually(lambda: entrepot.log.count(line) >= times, what=line)
 
 
 def is_over(sock: socket.socket) -> bool:

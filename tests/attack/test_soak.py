@@ -68,7 +68,7 @@ def test_a_long_load_leaves_nothing_behind(
             and now["threads"] <= idle["threads"] + _IDLE_THREADS
         )
 
-    eventually(rests, within=30, what="nothing is under way any more")
+    eventually(rests, what="nothing is under way any more")
     entrepot.terminate()
     assert _complaints(entrepot.log) == []
 

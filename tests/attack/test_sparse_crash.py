@@ -91,7 +91,7 @@ def killed_at(
     with ThreadPoolExecutor(PARTS) as pool:
         asked = [pool.submit(ask, client, path, start) for start in starts(rng)]
         sent = f"{moment} bytes sent"
-        eventually(lambda: fetched(faults, path) - before >= moment, within=30, what=sent)
+        eventually(lambda: fetched(faults, path) - before >= moment, what=sent)
         faults.await_taken()
         entrepot.kill9()
         gate.open()
@@ -123,7 +123,7 @@ def _goes_on(entrepot: Entrepot, faults: FaultServer, path: str, covered: int) -
     assert client.get(FAULT + path).body == BODY
     entrepot.await_stored([path.rpartition("/")[2]])
     assert fetched(faults, path) - before <= SIZE - covered + SLACK
-    eventually(lambda: not list((entrepot.data / "partial").iterdir()), within=30, what="committed")
+    eventually(lambda: not list((entrepot.data / "partial").iterdir()), what="committed")
     assert "hit" in client.head(FAULT + path).cache_status
 
 

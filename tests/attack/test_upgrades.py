@@ -17,6 +17,7 @@ from rig.faults import Exchange, FaultServer, status
 from rig.images import MIB
 from rig.process import eventually
 from rig.proxy import Entrepot, Option
+from rig.tcp_table import LOOPBACK, tcp_sockets
 from rig.upstreams import Upstreams
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def test_one_direction_may_end_before_the_other(proxy: Entrepot, web: FaultServe
             assert sock.recv(1) == b""
             sock.sendall(PIECE)
             sock.shutdown(socket.SHUT_WR)
-            eventually(lambda: bool(heard), within=20, what="all of it")
+            eventually(lambda: bool(heard), what="all of it")
             assert heard.pop() == EARLY + PIECE
 
 
@@ -234,7 +235,7 @@ def test_one_direction_does_not_wait_for_the_other(proxy: Entrepot, web: FaultSe
     with roads(proxy) as socks:
         for sock in socks:
             sock.sendall(b"y" * count)
-            eventually(lambda: bool(got), within=30, what="all of it")
+            eventually(lambda: bool(got), what="all of it")
             assert got.pop() == len(EARLY) + count
             assert len(read_exactly(sock, count)) == count
 
@@ -253,8 +254,8 @@ def test_a_tunnel_that_is_half_closed_ends_when_idle(proxy: Entrepot, web: Fault
         with roads(proxy) as socks:
             for sock in socks:
                 sock.shutdown(socket.SHUT_WR)
-            eventually(lambda: proxy.log.count(line) == len(socks), within=60, what=line)
-            eventually(lambda: sockets_to(proxy, web.port) == 0, within=20, what="all closed")
+            eventually(lambda: proxy.log.count(line) == len(socks), what=line)
+            eventually(lambda: sockets_to(proxy, web.port) == 0, what="all closed")
     finally:
         gate.set()
 
@@ -265,9 +266,10 @@ def sockets_to(proxy: Entrepot, port: int) -> int:
     for link in Path(f"/proc/{proxy.pid}/fd").iterdir():
         with suppress(FileNotFoundError):  # closed meanwhile
             inodes.add(link.readlink().name)
-    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    far = f"0100007F:{port:04X}"
-    return sum(line[2] == far and f"socket:[{line[9]}]" in inodes for line in lines)
+    return sum(
+        (one.peer_address, one.peer_port) == (LOOPBACK, port) and f"socket:[{one.inode}]" in inodes
+        for one in tcp_sockets("tcp")
+    )
 
 
 def test_an_upgrade_in_the_middle_of_a_request(client: Client, faults: FaultServer) -> None:

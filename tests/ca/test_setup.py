@@ -464,7 +464,7 @@ def test_docker_without_root(client: Client) -> None:
         subprocess.Popen(command) as daemon,
     ):
         listening.bind(str(place / "docker.sock"))
-        eventually(lambda: comm_of(daemon.pid) == "dockerd", within=30, what="dockerd runs")
+        eventually(lambda: comm_of(daemon.pid) == "dockerd", what="dockerd runs")
         done = client.install("--for", "docker", "--no-restart")
         daemon.kill()
     assert done.returncode == 0, done.stdout + done.stderr

@@ -162,7 +162,7 @@ def test_the_daemon_set_writes_a_nodes_file_and_takes_it_away(
     command = ["busybox", "sh", str(given / "configure.sh")]
 
     with subprocess.Popen(command, process_group=0) as pod:
-        eventually(ready.exists, within=20, what="the pod is ready")
+        eventually(ready.exists, what="the pod is ready")
         mirror = next(iter(tomllib.loads(file.read_text())["host"]))
         told = client.machine.run(CONTAINERD_MIRROR, "install", mirror)
         written = client.machine.at("/etc/containerd/certs.d/_default/hosts.toml")

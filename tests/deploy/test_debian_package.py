@@ -126,7 +126,6 @@ def install(system: System, package: Path) -> None:
 def await_ready(system: System) -> None:
     eventually(
         lambda: system.run("curl", "-fsS", f"http://127.0.0.1:{PORT}/readyz").returncode == 0,
-        within=60,
         what="ready",
     )
 
@@ -250,7 +249,6 @@ def test_nobody_is_refused_meanwhile(
                 any(one.failures for one in pulling)
                 or all(one.pulls > mark for one, mark in zip(pulling, marks, strict=True))
             ),
-            within=60,
             what="each has pulled",
         )
 

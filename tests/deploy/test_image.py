@@ -168,7 +168,7 @@ def test_it_runs_as_kubernetes_runs_it(daemon: Dockerd, folder: Path) -> None:
         )
         for kind in ("startup", "liveness", "readiness"):
             path = described[f"{kind}Probe"]["httpGet"]["path"]
-            eventually(partial(answers, 3128, path), within=30, what=path)
+            eventually(partial(answers, 3128, path), what=path)
         monitor = YAML(typ="safe").load((MANIFESTS / "podmonitor.yaml").read_text())
         for endpoint in monitor["spec"]["podMetricsEndpoints"]:
             assert answers(3128, endpoint["path"])

@@ -62,9 +62,7 @@ def test_a_pull_tried_again_joins_the_fetch_that_went_on(
         try:
             begin_and_kill(any_client, faults, entrepot, image)
             again = pool.submit(any_client.pull, NAME)
-            eventually(
-                lambda: entrepot.counter("blob_collapsed") > 0, within=20, what="a second reader"
-            )
+            eventually(lambda: entrepot.counter("blob_collapsed") > 0, what="a second reader")
         finally:
             gate.open()
         check(again.result())

@@ -87,7 +87,7 @@ def test_the_keyboard_is_enough(seen: Watched, staged: Stage) -> None:
     page.get_by_role("dialog").wait_for()
     keyboard.press("Tab")
     keyboard.press("Enter")
-    eventually(lambda: not names(staged, "cert-manager"), within=30, what="deleted")
+    eventually(lambda: not names(staged, "cert-manager"), what="deleted")
 
 
 def test_a_download_is_followed_without_reloading(seen: Watched, staged: Stage) -> None:
@@ -167,7 +167,6 @@ def test_words_of_others_are_text(seen: Watched, staged: Stage) -> None:
     page = seen.page
     eventually(
         lambda: b"127.0.0.31" in Reader(staged.proxy.port).get("/ui/requests").body,
-        within=30,
         what="the request recorded",
     )
     for path in (

@@ -186,7 +186,6 @@ def _dies_in_a_blob(away: Away) -> Iterator[None]:
     def die() -> None:
         eventually(
             lambda: over.is_set() or any(r.sent for r in away.cdn.requests),
-            within=60,
             what="a blob",
         )
         if not over.is_set():

@@ -80,7 +80,7 @@ class Booted:
             start_new_session=True,
         )
         try:
-            eventually(self._is_up, within=60, what="systemd is up")
+            eventually(self._is_up, what="systemd is up")
         except RigError:
             said = self.stop()
             raise RigError(f"systemd did not boot:\n{said}") from None
@@ -120,7 +120,7 @@ class Booted:
                 os.kill(self._pid, signal.SIGKILL)
             os.killpg(self._process.pid, signal.SIGKILL)
         said, _ = self._process.communicate(timeout=20)
-        eventually(self._groups_gone, within=20, what="its control groups are gone")
+        eventually(self._groups_gone, what="its control groups are gone")
         return str(said)
 
     def _groups_gone(self) -> bool:

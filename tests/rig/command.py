@@ -111,4 +111,4 @@ def discard(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         return not folder.exists()
 
-    eventually(gone, within=30, what=f"{folder} removed")  # a dying child may still write there
+    eventually(gone, what=f"{folder} removed")  # a dying child may still write there

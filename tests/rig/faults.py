@@ -16,12 +16,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 from rig.certs import Authority
 from rig.images import Image
 from rig.process import RigError, eventually
+from rig.tcp_table import tcp_sockets
 
 _PATIENCE = 60
 _CHUNK = 1 << 16
@@ -342,16 +342,10 @@ class FaultServer:
 
 
 def _bytes_under_way(port: int) -> int:
-    """Bytes from a loopback port that are in the queues of either end's socket (proc_net_tcp)."""
-    count = 0
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, ours, theirs, _, queues, *_ = line.split()
-        sent, received = (int(queue, 16) for queue in queues.split(":"))
-        if int(ours.partition(":")[2], 16) == port:
-            count += sent
-        elif int(theirs.partition(":")[2], 16) == port:
-            count += received
-    return count
+    """Bytes from a loopback port that are in the queues of either end's socket."""
+    sockets = list(tcp_sockets("tcp"))
+    unsent = sum(one.unsent for one in sockets if one.port == port)
+    return unsent + sum(one.unread for one in sockets if one.peer_port == port)
 
 
 class _Server(ThreadingHTTPServer):

@@ -42,7 +42,7 @@ def program(name: str) -> str:
 
 
 def eventually(condition: Callable[[], object], *, within: float = PATIENCE, what: str) -> None:
-    """Return as soon as `condition()` is true; raise after `within` seconds, or our patience."""
+    """Return as soon as `condition()` is true; raise after our patience, or longer: `within`."""
     seconds = max(within, PATIENCE)
     deadline = time.monotonic() + seconds
     while not condition():

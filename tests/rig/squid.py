@@ -17,6 +17,7 @@ from rig.certs import Authority
 from rig.corporate import RelayServer, serving
 from rig.ports import free_port
 from rig.process import Daemon, accepts, clean_environment, eventually, program
+from rig.tcp_table import State, tcp_sockets
 
 PROXY_NAME = "127.0.0.1"
 FORBIDDEN, NOWHERE = "forbidden.example.test", "nowhere.example.test"
@@ -146,18 +147,11 @@ shutdown_lifetime 0 seconds
 
 
 def _connected_to(*ports: int) -> bool:
-    """Whether anybody has a connection to one of these ports of this machine (proc_net_tcp)."""
-    ends = {f"{port:04X}" for port in ports}
-    lines = [
-        line.split()
-        for table in ("tcp", "tcp6")
-        for line in Path("/proc/net", table).read_text().splitlines()[1:]
-    ]
-    return any(words[3] in _HELD and words[1].rpartition(":")[2] in ends for words in lines)
+    """Whether anybody has a connection to one of these ports that squid has not closed."""
+    held = (State.ESTABLISHED, State.CLOSE_WAIT)
+    return any(one.state in held and one.port in ports for one in tcp_sockets("tcp", "tcp6"))
 
 
-_HELD = ("01", "08")
-"""States of a connection that squid has not closed: ESTABLISHED, CLOSE_WAIT."""
 _Way = tuple[str, int, str, str, int]
 
 

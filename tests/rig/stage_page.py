@@ -58,7 +58,7 @@ class Stage:
             asking = threading.Thread(target=self._get, args=(source, f"https://{host}{path}"))
             asking.start()
             self.threads.append(asking)
-            eventually(lambda: len(self.proxy_fetches()) > before, within=20, what="a download")
+            eventually(lambda: len(self.proxy_fetches()) > before, what="a download")
         return gate
 
     def proxy_fetches(self) -> list[object]:

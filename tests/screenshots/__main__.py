@@ -93,7 +93,7 @@ def _life(staged: Stage) -> Iterator[None]:
     over = threading.Event()
     drip = threading.Thread(target=_drip, args=(gates, over))
     drip.start()
-    eventually(lambda: "certificate_refused" in staged.proxy.log, within=30, what="a refusal")
+    eventually(lambda: "certificate_refused" in staged.proxy.log, what="a refusal")
     try:
         yield
     finally:

@@ -59,7 +59,7 @@ def _pull_all(
         pull(client, name, image, "alice" if name == PRIVATE else None)
     count = sum(len(image.blobs) for image in pulled.values())
     stored = re.compile(r" (blob_)?stored .*sha256:")  # as versions call it
-    eventually(lambda: len(stored.findall(proxy.log)) >= count, within=20, what="all stored")
+    eventually(lambda: len(stored.findall(proxy.log)) >= count, what="all stored")
     if proxy.terminate():
         sys.exit(f"the old version did not end in order:\n{proxy.log}")
     return proxy.data

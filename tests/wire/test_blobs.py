@@ -24,7 +24,7 @@ def warm(entrepot: Entrepot, client: Client, faults: FaultServer) -> Warm:
 
     def pull(path: str) -> None:
         assert client.get(HOST + path).status == 200
-        eventually(lambda: "blob_stored digest=" in entrepot.log, within=30, what="stored")
+        eventually(lambda: "blob_stored digest=" in entrepot.log, what="stored")
         faults.requests.clear()
 
     return pull
@@ -150,7 +150,7 @@ def test_a_part_of_a_miss_stores_the_whole(
     part = client.get(HOST + path, {"Range": "bytes=100-199"})
     assert (part.status, part.body) == (206, BODY[100:200])
     assert part.cache_status == "entrepot; fwd=miss; detail=range"
-    eventually(lambda: "blob_stored digest=" in entrepot.log, within=30, what="stored")
+    eventually(lambda: "blob_stored digest=" in entrepot.log, what="stored")
     whole = client.get(HOST + path)
     assert (whole.body, whole.cache_status) == (BODY, "entrepot; hit")
     seen = faults.of(path=path)

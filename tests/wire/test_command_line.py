@@ -212,7 +212,7 @@ def test_it_listens_for_redirected_clients_where_told(
     port = free_port()
     proxy = start_entrepot(runner=runner, transparent=f"127.0.0.1:{port}")
     said = f"listening on=127.0.0.1:{proxy.port} transparent=127.0.0.1:{port} data="
-    eventually(lambda: said in proxy.log, within=30, what="said")
+    eventually(lambda: said in proxy.log, what="said")
     assert listening(proxy.pid) == {("127.0.0.1", proxy.port), ("127.0.0.1", port)}
 
 
@@ -222,7 +222,7 @@ def test_the_ready_line_says_where_what_and_whose(
 ) -> None:
     """One line: address, data folder, limit and the fingerprint of the authority."""
     proxy = start_entrepot(runner=runner, size="2GiB")
-    eventually(lambda: "listening" in proxy.log, within=30, what="said")
+    eventually(lambda: "listening" in proxy.log, what="said")
     (line,) = (line for line in proxy.log.splitlines() if " listening " in line)
     where = f"listening on=127.0.0.1:{proxy.port} data={proxy.data} limit=2.0GiB ca_sha256="
     assert re.search(rf" INFO {re.escape(where)}({FINGERPRINT})$", line)
@@ -234,7 +234,7 @@ def test_the_ready_line_says_where_what_and_whose(
 def test_it_listens_only_where_told(start_entrepot: "StartEntrepot", runner: Runner) -> None:
     """Nothing on any other address or port: mitmproxy's own default has gone."""
     proxy = start_entrepot(runner=runner)
-    eventually(lambda: "listening" in proxy.log, within=30, what="ready")
+    eventually(lambda: "listening" in proxy.log, what="ready")
     assert listening(proxy.pid) == {("127.0.0.1", proxy.port)}
 
 
@@ -243,7 +243,7 @@ def test_a_config_file_is_heard(start_entrepot: "StartEntrepot", folder: Path) -
     file = folder / "entrepot.toml"
     file.write_text('size = "3GiB"\ndata = "elsewhere"\n')
     proxy = start_entrepot(config=str(file))
-    eventually(lambda: "limit=3.0GiB" in proxy.log, within=30, what="the limit of the file")
+    eventually(lambda: "limit=3.0GiB" in proxy.log, what="the limit of the file")
     assert proxy.data.is_dir()
     assert not (proxy.folder / "elsewhere").exists()
 

@@ -61,5 +61,5 @@ def test_what_was_fetched_of_it_is_not_served(
         assert client.request("DELETE", url).status == 202
         gate.open()
         leader.read()
-    eventually(lambda: "blob_stored digest=" in entrepot.log, within=30, what="stored")
+    eventually(lambda: "blob_stored digest=" in entrepot.log, what="stored")
     assert client.get(url).status == 404

@@ -53,7 +53,7 @@ class Pull:
 
 
 def await_drain(proxy: Entrepot) -> None:
-    eventually(lambda: "drain_begun" in proxy.log, within=30, what="it stops")
+    eventually(lambda: "drain_begun" in proxy.log, what="it stops")
 
 
 @pytest.fixture

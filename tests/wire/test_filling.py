@@ -51,11 +51,11 @@ def test_sixteen_parts_come_by_sixteen_connections(
 
     with ThreadPoolExecutor(16) as pool:
         bodies = [pool.submit(get, number) for number in range(16)]
-        eventually(lambda: asked() == 16, within=20, what="sixteen parts are asked for at once")
+        eventually(lambda: asked() == 16, what="sixteen parts are asked for at once")
         gate.open()
         answers = [body.result() for body in bodies]
     assert b"".join(answers) == BODY
-    eventually(lambda: "blob_stored digest=" in entrepot.log, within=20, what="it is stored")
+    eventually(lambda: "blob_stored digest=" in entrepot.log, what="it is stored")
     assert sent(faults, path) <= 1.01 * len(BODY)
     assert client.get(FAULT + path).cache_status == "entrepot; hit"
 
@@ -94,7 +94,7 @@ def test_filled_as_asked(start_entrepot: "StartEntrepot", faults: FaultServer) -
     assert again.get(FAULT + path, part(4)).body == BODY[4 * PART :][:PART]
     assert sent(faults, path) <= 2 * PART + MIB
     assert again.get(FAULT + path).body == BODY
-    eventually(lambda: "blob_stored digest=" in entrepot.log, within=20, what="it is stored")
+    eventually(lambda: "blob_stored digest=" in entrepot.log, what="it is stored")
     assert sent(faults, path) <= len(BODY) + MIB
 
 
@@ -116,7 +116,7 @@ def test_a_part_that_cannot_be_had_cuts_its_reader_alone(
     assert client.get(FAULT + path, part(12)).body == BODY[12 * PART :][:PART]
     faults.routes[path] = Content(BODY)
     assert client.get(FAULT + path).body == BODY
-    eventually(lambda: "blob_stored digest=" in entrepot.log, within=20, what="it is stored")
+    eventually(lambda: "blob_stored digest=" in entrepot.log, what="it is stored")
 
 
 def test_an_upstream_without_ranges_gives_parts_too(
@@ -128,5 +128,5 @@ def test_an_upstream_without_ranges_gives_parts_too(
     for number in (9, 0):
         answer = client.get(FAULT + path, part(number))
         assert (answer.status, answer.body) == (206, BODY[number * PART :][:PART])
-    eventually(lambda: "blob_stored digest=" in entrepot.log, within=20, what="it is stored")
+    eventually(lambda: "blob_stored digest=" in entrepot.log, what="it is stored")
     assert sent(faults, path) <= len(BODY) * 1.01 + 2

@@ -69,7 +69,7 @@ def ready(entrepot: Entrepot) -> tuple[int, list[str]]:
 def is_ready(entrepot: Entrepot, *codes: str) -> None:
     """Wait until it is so: what was found counts for a second."""
     wanted = (503 if codes else 200, list(codes))
-    eventually(lambda: ready(entrepot) == wanted, within=30, what=f"{wanted}")
+    eventually(lambda: ready(entrepot) == wanted, what=f"{wanted}")
     assert entrepot.local("/livez").status == 200
 
 
@@ -137,9 +137,7 @@ def test_an_upstream_that_hangs_is_slow_until_it_answers(
     assert found["last_failure"]["reason"] == "it stopped answering"
     assert found["last_success"] is not None
     mended.set()
-    eventually(
-        lambda: client.manifest(TAG).cache_status.endswith("revalidated"), within=30, what="back"
-    )
+    eventually(lambda: client.manifest(TAG).cache_status.endswith("revalidated"), what="back")
     assert upstream(entrepot)["state"] == "ok"
 
 
@@ -203,7 +201,7 @@ def test_the_pages_are_the_same_on_every_port(
             assert int(answer.headers["Content-Length"]) > 0
             assert bool(answer.body) is (method == "GET")
         # A start's last events may be counted between the one and the other.
-        eventually(lambda: own().body == mirrors().body, within=30, what="the same")  # noqa: B023
+        eventually(lambda: own().body == mirrors().body, what="the same")  # noqa: B023
 
 
 def _ask(method: str, port: int, path: str) -> Answer:

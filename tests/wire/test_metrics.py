@@ -83,7 +83,7 @@ def awaited(entrepot: Entrepot, answers: int) -> Numbers:
         found[:] = [Numbers(read(entrepot.port)[2])]
         return found[0].sum("entrepot_answers_total") >= answers
 
-    eventually(are_counted, within=20, what=f"{answers} answers")
+    eventually(are_counted, what=f"{answers} answers")
     assert found[0].sum("entrepot_answers_total") == answers
     return found[0]
 
@@ -113,7 +113,7 @@ def get_into_trouble(entrepot: Entrepot, faults: FaultServer, upstreams: Upstrea
     stranger = entrepot.stranger(upstreams.authority.pem, upstreams.web_authority.pem)
     with pytest.raises(ssl.SSLCertVerificationError):
         stranger.certificate("hub.example.test")
-    eventually(lambda: "certificate_refused" in entrepot.log, within=20, what="the refusal")
+    eventually(lambda: "certificate_refused" in entrepot.log, what="the refusal")
     assert stranger.get("https://hub.example.test/v2/").status == 200
     return 5
 
@@ -224,9 +224,7 @@ def check_in_prometheus(prometheus: Prometheus, found: Numbers) -> None:
 
     One that compares finds nothing where all is well.
     """
-    eventually(
-        lambda: prometheus.query("count_over_time(up[1m]) > 2"), within=60, what="three scrapes"
-    )
+    eventually(lambda: prometheus.query("count_over_time(up[1m]) > 2"), what="three scrapes")
     (target,) = prometheus.targets()
     assert (target["health"], target["lastError"]) == ("up", "")
     (blobs,) = prometheus.query('registry_proxy_hits_total{type="blob"}')
@@ -237,7 +235,6 @@ def check_in_prometheus(prometheus: Prometheus, found: Numbers) -> None:
         assert prometheus.query(query) or re.search(r" (==|<|>) ", query), f"nothing: {query}"
     eventually(
         lambda: all(rule["health"] == "ok" for rule in prometheus.rules()),
-        within=30,
         what="every rule evaluated",
     )
     assert {rule["name"] for rule in prometheus.rules()} == {rule["alert"] for rule in rules()}

@@ -47,7 +47,7 @@ def test_figures_are_what_went_over_the_line(
         found: dict[str, Any] = api(entrepot, "figures?period=hour")["total"]
         return found
 
-    eventually(lambda: total()["sent"] >= 2 * size, within=30, what="both pulls recorded")
+    eventually(lambda: total()["sent"] >= 2 * size, what="both pulls recorded")
     assert total()["saved"] == size
     assert total()["from_upstream"] == size
     assert total()["pulls"] == 2
@@ -86,15 +86,13 @@ def test_a_download_says_how_far_it_is_and_who_waits(
             found: list[dict[str, Any]] = api(entrepot, "state")["downloads"]
             return found
 
-        eventually(
-            lambda: downloads()[:1] and downloads()[0]["written"] == MIB, within=30, what="MIB"
-        )
+        eventually(lambda: downloads()[:1] and downloads()[0]["written"] == MIB, what="MIB")
         (one,) = downloads()
         assert (one["registry"], one["repositories"]) == (FAULT, ["app"])
         assert (one["size"], one["waiting"], one["clients"]) == (4 * MIB, 1, ["127.0.0.1"])
         assert one["rate"] > 0
         content.gate.open()
-        eventually(lambda: not downloads(), within=30, what="the download over")
+        eventually(lambda: not downloads(), what="the download over")
 
 
 def test_a_registry_in_trouble_needs_attention(
@@ -125,7 +123,7 @@ def test_an_authority_that_changes_is_shown(start_entrepot: "StartEntrepot") -> 
         timeout=60,
         env=clean_environment(proxy.folder),
     )
-    eventually(lambda: api(proxy, "setup")["rotation"], within=30, what="the rotation noticed")
+    eventually(lambda: api(proxy, "setup")["rotation"], what="the rotation noticed")
     page = reader.get("/ui/setup").body.decode()
     assert api(proxy, "setup")["rotation"]["successor"] in page
     assert "Its successor, from" in page
@@ -146,7 +144,7 @@ def test_nothing_secret_is_in_any_answer(
     faults.routes["/v2/app/manifests/1"] = status(401)
     client.get(f"{FAULT}/v2/app/manifests/1?token={secret}", fields)
     reader = Reader(proxy.port)
-    eventually(lambda: b"plain" in reader.get("/ui/requests").body, within=30, what="the record")
+    eventually(lambda: b"plain" in reader.get("/ui/requests").body, what="the record")
     for path in ("/", "/ui/requests", "/ui/settings", "/ui/clients", "/api/requests"):
         body = reader.get(path).body.decode()
         assert secret not in body

@@ -53,7 +53,7 @@ class Slow:
         return [one.range for one in self._faults.of(path=self.path, method="GET") if one.range]
 
     def await_parts(self, count: int = 3) -> None:
-        eventually(lambda: len(self.ranges()) >= count, within=20, what="parts asked for")
+        eventually(lambda: len(self.ranges()) >= count, what="parts asked for")
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_the_rest_is_fetched_by_several_connections(
         slow.await_parts()
         slow.gate.open()
         assert stream.read() == BODY[MIB:]
-    eventually(lambda: "blob_stored digest=" in entrepot.log, within=30, what="it is stored")
+    eventually(lambda: "blob_stored digest=" in entrepot.log, what="it is stored")
     assert client.get(FAULT + slow.path).body == BODY
     assert b'"blob_misses": 1' in entrepot.local("/healthz").body
 
@@ -122,7 +122,7 @@ def test_kill_9_loses_nothing_of_what_came_ahead(
     stream = client.open("GET", FAULT + slow.path)
     stream.read(MIB)
     (partial,) = (entrepot.data / "partial").glob("*.part")
-    eventually(lambda: partial.stat().st_blocks * 512 > 30 * MIB, within=20, what="parts come")
+    eventually(lambda: partial.stat().st_blocks * 512 > 30 * MIB, what="parts come")
     entrepot.kill9()
     stream.close()
     before = sum(one.sent for one in slow._faults.of(path=slow.path))  # noqa: SLF001

@@ -180,9 +180,9 @@ def test_a_client_that_leaves_and_comes_back(
     connection.putrequest("PUT", f"{target}&digest={DIGEST}")
     connection.putheader("Content-Length", str(4 * len(BLOB)))
     connection.endheaders(BLOB * 3)
-    eventually(lambda: len(_partials(entrepot)) == 1, within=30, what="an unfinished push")
+    eventually(lambda: len(_partials(entrepot)) == 1, what="an unfinished push")
     connection.close()
-    eventually(lambda: _partials(entrepot) == [], within=30, what="nothing unfinished")
+    eventually(lambda: _partials(entrepot) == [], what="nothing unfinished")
     place = begin(client, "pushes/left", {})
     assert put(client, place, DIGEST, BLOB, OCTETS) == 201
     entrepot.await_stored([DIGEST])
@@ -205,7 +205,7 @@ def test_a_registry_that_takes_in_what_it_should_not(
     """Promise 1: a 201 to bytes that are not the digest's makes no blob here."""
     uploading(faults, final=201)
     assert put(client, begin(client, "app", {}, FAULT), DIGEST, BLOB[1:], OCTETS) == 201
-    eventually(lambda: "push_unkept" in entrepot.log, within=30, what="push_unkept")
+    eventually(lambda: "push_unkept" in entrepot.log, what="push_unkept")
     assert client.get(f"{FAULT}/v2/app/blobs/{DIGEST}").status == 404
     assert (_partials(entrepot), entrepot.counter("blob_stored")) == ([], 0)
 
@@ -218,7 +218,7 @@ def test_a_restart_in_the_middle_of_an_upload(
     half = len(BLOB) // 2
     answer = client.request("PATCH", place, OCTETS, BLOB[:half])
     place = urljoin(HUB, answer.headers["Location"])
-    eventually(lambda: len(_partials(entrepot)) == 1, within=30, what="an unfinished push")
+    eventually(lambda: len(_partials(entrepot)) == 1, what="an unfinished push")
     entrepot.kill9()
     entrepot.start()
     assert _partials(entrepot) == []

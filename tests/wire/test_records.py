@@ -49,7 +49,7 @@ def records_of(
         found[:] = [stored.record for stored in reversed(reader.requests(wanted, most=1000))]
         return len(found) >= count
 
-    eventually(are_there, within=20, what=f"{count} records")
+    eventually(are_there, what=f"{count} records")
     assert len(found) == count
     return sorted(found, key=lambda record: record.at)
 
@@ -187,7 +187,7 @@ def test_a_fetch_counts_for_the_request_that_began_it(
     first.read(1000)
     with client.open("GET", FAULT + path) as second:
         first.abort()
-        eventually(lambda: entrepot.counter("client_left"), within=20, what="a client left")
+        eventually(lambda: entrepot.counter("client_left"), what="a client left")
         assert not (entrepot.data / FILE_NAME).exists(), "it is recorded when its fetch has ended"
         gate.open()
         assert second.read() == BODY
@@ -232,7 +232,7 @@ def test_a_tunnel_to_a_registry_is_recorded_as_such(
     stranger = entrepot.stranger(upstreams.authority.pem, upstreams.web_authority.pem)
     with pytest.raises(ssl.SSLCertVerificationError):
         stranger.certificate(host)
-    eventually(lambda: "certificate_refused" in entrepot.log, within=30, what="the refusal")
+    eventually(lambda: "certificate_refused" in entrepot.log, what="the refusal")
     assert stranger.get("https://plainweb.example.test/").status == 200
     assert stranger.get(f"https://{host}/v2/").status == 200
     (record,) = records_of(entrepot, 1)
@@ -260,7 +260,7 @@ def test_networks_alone_are_recorded(start_entrepot: "StartEntrepot", faults: Fa
     entrepot.client(source="127.0.7.7").get(f"{FAULT}/v2/app/tags/list")
     (record,) = records_of(entrepot, 1)
     assert record.client == "127.0.7.0/24"
-    eventually(lambda: " request_served " in entrepot.log, within=30, what="the line")
+    eventually(lambda: " request_served " in entrepot.log, what="the line")
     (line,) = [line for line in entrepot.log.splitlines() if " request_served " in line]
     assert "client=127.0.7.0/24" in line
     assert "127.0.7.7" not in line
@@ -271,7 +271,7 @@ def test_nothing_is_recorded(start_entrepot: "StartEntrepot", faults: FaultServe
     entrepot = start_entrepot(record="none", access_log=True)
     faults.routes["/v2/app/tags/list"] = status(200, b"{}")
     entrepot.client().get(f"{FAULT}/v2/app/tags/list")
-    eventually(lambda: " request_served " in entrepot.log, within=30, what="the line")
+    eventually(lambda: " request_served " in entrepot.log, what="the line")
     assert " request_served road=proxy " in entrepot.log
     assert not list(entrepot.data.glob("records*"))
 
@@ -282,7 +282,7 @@ def test_the_log_is_json(start_entrepot: "StartEntrepot", faults: FaultServer, r
     entrepot = start_entrepot(runner=runner, log_format="json", access_log=True)  # type: ignore[arg-type]
     path, _ = faults.add_blob("app", BODY)
     entrepot.client().get(FAULT + path)
-    eventually(lambda: '"request_served"' in entrepot.log, within=30, what="the line")
+    eventually(lambda: '"request_served"' in entrepot.log, what="the line")
     lines = [json.loads(line) for line in entrepot.log.splitlines() if line.startswith("{")]
     if runner == "serve":
         assert len(lines) == len(entrepot.log.splitlines())
@@ -343,7 +343,7 @@ def test_no_pull_depends_on_records(
     entrepot.start()
     client = entrepot.client()
     assert client.get(FAULT + path).body == BODY
-    eventually(lambda: entrepot.counter(event), within=20, what=event)
+    eventually(lambda: entrepot.counter(event), what=event)
     assert client.get(FAULT + path).body == BODY
     assert entrepot.log.count(f" {event} ") == 1
 
@@ -359,7 +359,7 @@ def test_a_locked_database_of_records_slows_no_pull(
         other.execute("BEGIN IMMEDIATE")
         for _ in range(20):
             assert client.get(FAULT + path).body == BODY
-        eventually(lambda: entrepot.counter("records_dropped") == 20, within=20, what="dropped")
+        eventually(lambda: entrepot.counter("records_dropped") == 20, what="dropped")
         other.execute("ROLLBACK")
 
 
@@ -380,7 +380,7 @@ def test_a_full_disk_records_nothing_and_serves(
         for number in range(400):
             client.head(f"{FAULT}/v2/{'r' * 200}{number}/tags/list")
         assert client.get(FAULT + path).body == BODY
-        eventually(lambda: entrepot.counter("records_dropped"), within=30, what="dropped")
+        eventually(lambda: entrepot.counter("records_dropped"), what="dropped")
         assert entrepot.log.count(" records_failed ") == 1
         entrepot.kill9()
 

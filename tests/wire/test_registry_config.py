@@ -100,7 +100,7 @@ def test_the_articles_file_is_enough(
     image = images.image("switched")
     upstreams.push(image, "registry-1.docker.io/alice/switched:1")
     proxy = start_entrepot(registry_config=str(file), data=None)
-    eventually(lambda: " listening " in proxy.log, within=30, what="said")
+    eventually(lambda: " listening " in proxy.log, what="said")
     assert get(port, "/v2/_catalog").body == b'{"repositories":[]}\n'
     pull(port, image, "alice/switched")
     proxy.await_stored(blob.digest for blob in image.blobs)
@@ -136,7 +136,7 @@ def test_mitmdump_and_the_containers_variables(
         "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": str(folder / "other"),
     }
     proxy = start_entrepot(runner="mitmdump", registry_config=str(file), data=None, env=env)
-    eventually(lambda: " listening " in proxy.log, within=30, what="said")
+    eventually(lambda: " listening " in proxy.log, what="said")
     assert get(port, "/v2/_catalog").body == b'{"repositories":[]}\n'
     pull(port, image, "library/redis")
     assert get(port, "/v2/_catalog").body == b'{"repositories":["library/redis"]}\n'

@@ -106,7 +106,7 @@ def test_a_partial_is_continued_after_kill_9(
     answer = entrepot.client().get(FAULT + path)
     assert f"sha256:{hashlib.sha256(answer.body).hexdigest()}" == path.rpartition("/")[2]
     assert starts(faults, path) == [0, size - 1]
-    eventually(lambda: not kept(entrepot), within=30, what="the partial is committed")
+    eventually(lambda: not kept(entrepot), what="the partial is committed")
     assert "hit" in entrepot.client().head(FAULT + path).cache_status
 
 

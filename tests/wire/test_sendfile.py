@@ -64,7 +64,7 @@ def stalled(proxy: Entrepot, mirror: int, image: Image) -> Iterator[Stalled]:
     with socket.create_connection(("127.0.0.1", mirror), timeout=20) as raw:
         raw.sendall(f"GET {path_of(image)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert raw.recv(4096).startswith(b"HTTP/1.1 200 ")
-        eventually(lambda: twice_open(proxy), within=30, what="the loop waits on its socket")
+        eventually(lambda: twice_open(proxy), what="the loop waits on its socket")
         assert blobs_open(proxy)
         yield Stalled(raw, twice_open(proxy))
 
@@ -146,7 +146,7 @@ def test_a_body_through_tls_is_not_sent_so(
 def test_a_client_that_leaves_is_let_go(proxy: Entrepot, stalled: Stalled) -> None:
     """No descriptor stays, and nothing is left that a stop would wait for."""
     stalled.socket.close()
-    eventually(lambda: is_let_go(proxy, stalled), within=30, what="let go")
+    eventually(lambda: is_let_go(proxy, stalled), what="let go")
     proxy.terminate()
     assert "transfers_unfinished" not in proxy.log
 
@@ -154,7 +154,7 @@ def test_a_client_that_leaves_is_let_go(proxy: Entrepot, stalled: Stalled) -> No
 def test_a_client_that_takes_nothing_is_dropped(proxy: Entrepot, stalled: Stalled) -> None:
     """As on the other roads, after --idle; and new connections have the same descriptors."""
     eventually(lambda: "it takes nothing" in proxy.log, within=10 * IDLE, what="dropped")
-    eventually(lambda: is_let_go(proxy, stalled), within=30, what="let go")
+    eventually(lambda: is_let_go(proxy, stalled), what="let go")
     assert sum(iter(lambda: len(stalled.socket.recv(1 << 20)), 0)) < 24 * MIB
     for _ in range(3):
         assert proxy.local("/healthz").status == 200

@@ -26,7 +26,7 @@ LIMIT = 150 * MIB
 
 def stored(entrepot: Entrepot, blobs: int = 1) -> None:
     """Wait until that many blobs have been stored."""
-    eventually(lambda: entrepot.log.count("blob_stored digest=") >= blobs, within=30, what="stored")
+    eventually(lambda: entrepot.log.count("blob_stored digest=") >= blobs, what="stored")
 
 
 @pytest.fixture
@@ -153,12 +153,12 @@ def test_a_client_that_leaves_a_hit_leaves_no_file_open(
     entrepot: Entrepot, client: Client, big: tuple[str, str]
 ) -> None:
     """An abort in the middle of a hit closes the blob's file."""
-    eventually(lambda: open_blobs(entrepot) == 0, within=30, what="no file open")
+    eventually(lambda: open_blobs(entrepot) == 0, what="no file open")
     with client.open("GET", big[0]) as stream:
         stream.read(1)
         assert open_blobs(entrepot) == 1
         stream.abort()
-    eventually(lambda: open_blobs(entrepot) == 0, within=30, what="no file open")
+    eventually(lambda: open_blobs(entrepot) == 0, what="no file open")
 
 
 def test_a_client_that_leaves_a_miss_leaves_no_file_open(
@@ -171,10 +171,10 @@ def test_a_client_that_leaves_a_miss_leaves_no_file_open(
         stream.read(1)
         assert open_blobs(entrepot) == 2, "the fetch's own and the reader's"
         stream.abort()
-    eventually(lambda: open_blobs(entrepot) == 1, within=30, what="one file open")
+    eventually(lambda: open_blobs(entrepot) == 1, what="one file open")
     gate.open()
     stored(entrepot)
-    eventually(lambda: open_blobs(entrepot) == 0, within=30, what="no file open")
+    eventually(lambda: open_blobs(entrepot) == 0, what="no file open")
     assert client.get(HOST + path).cache_status == "entrepot; hit"
 
 
@@ -190,7 +190,7 @@ def test_a_client_that_has_read_enough_is_no_warning(
             with client.open("GET", HOST + path, headers) as stream:
                 assert len(stream.read(MIB)) == MIB
                 leave(stream)
-    eventually(lambda: entrepot.counter("client_left") == 6, within=20, what="all have left")
+    eventually(lambda: entrepot.counter("client_left") == 6, what="all have left")
     gate.open()
     stored(entrepot)
     assert entrepot.counter("transfer_cut") == 0

@@ -31,7 +31,7 @@ def held(entrepot: Entrepot, client: Client, faults: FaultServer) -> str:
     path, content = faults.add_blob("app", BODY)
     content.media_type = "application/x-layer"
     assert client.get(HOST + path).status == 200
-    eventually(lambda: "blob_stored digest=" in entrepot.log, within=30, what="stored")
+    eventually(lambda: "blob_stored digest=" in entrepot.log, what="stored")
     faults.requests.clear()
     return path
 
@@ -135,7 +135,7 @@ def test_parts_of_a_blob_that_is_on_its_way(
         gate.open()
         answer = Answer(stream.status, stream.headers, begun + stream.read())
     assert_parts(answer, *spans)
-    eventually(lambda: "blob_stored digest=" in entrepot.log, within=30, what="stored")
+    eventually(lambda: "blob_stored digest=" in entrepot.log, what="stored")
     assert all(seen.range for seen in faults.of(path=path))
     assert sum(seen.sent for seen in faults.of(path=path)) <= 1.05 * SIZE
 
@@ -193,5 +193,5 @@ def test_of_a_cold_blob_what_is_asked_for_comes_first(
     began = sum(seen.sent for seen in faults.of(path=path))
     assert began < 3 * MIB
     begin.set()
-    eventually(lambda: "blob_stored digest=" in entrepot.log, within=30, what="stored")
+    eventually(lambda: "blob_stored digest=" in entrepot.log, what="stored")
     assert len(body) <= sum(seen.sent for seen in faults.of(path=path)) <= 1.01 * len(body)

@@ -80,7 +80,7 @@ def test_a_client_that_comes_during_a_stop_is_served_by_the_next(
     with client.open("GET", FAULT + path) as stream:
         stream.read(1)
         activated.daemon.signal(signal.SIGTERM)
-        eventually(lambda: "drain_begun" in activated.log, within=30, what="it stops")
+        eventually(lambda: "drain_begun" in activated.log, what="it stops")
         late = http.client.HTTPConnection("127.0.0.1", activated.port, timeout=60)
         late.request("GET", "/healthz")
         content.gate.open()
@@ -124,7 +124,6 @@ def test_no_pull_fails_over_restarts(activated: Entrepot, faults: FaultServer) -
                 any(one.failures for one in pulling)
                 or all(one.pulls > was for one, was in zip(pulling, before, strict=True))
             ),
-            within=60,
             what="each has pulled",
         )
 
@@ -153,7 +152,7 @@ def test_each_road_gets_its_socket(folder: Path) -> None:
     }
     proxy = Entrepot(folder / "roads", options, launch=unit.launch)
     proxy.start()
-    eventually(lambda: " listening " in proxy.log, within=30, what="ready")
+    eventually(lambda: " listening " in proxy.log, what="ready")
     assert f"on=127.0.0.1:{listen} transparent=127.0.0.1:{transparent}" in proxy.log
     assert f"mirrors=127.0.0.1:{mirror},127.0.0.1:{own}" in proxy.log
     handed = {f"socket:[{os.fstat(one.fileno()).st_ino}]" for one in unit.sockets}
@@ -255,7 +254,7 @@ def test_it_is_systemds_own_protocol(tmp_path: Path, port: int) -> None:
             stderr=log,
         )
         stack.callback(process.kill)
-        eventually(lambda: accepts(port), within=30, what="systemd's program listens")
+        eventually(lambda: accepts(port), what="systemd's program listens")
         assert _said(port) == 200
         process.terminate()
         assert process.wait(20) == 0

@@ -213,7 +213,7 @@ def test_what_is_not_held_fails_at_once_until_it_comes_back(
         assert " upstream_away host=https://hub.example.test state=down " in entrepot.log
         assert states(entrepot) == {"https://hub.example.test": "down"}
     back = lambda: client.manifest(url.format(0)).status == 404  # noqa: E731
-    eventually(back, within=30, what="asked again")
+    eventually(back, what="asked again")
     assert " upstream_back host=https://hub.example.test" in entrepot.log
     assert entrepot.log.count(" upstream_away ") == 1
     assert states(entrepot) == {"https://hub.example.test": "ok"}

@@ -103,7 +103,7 @@ def traits(proxy: Entrepot) -> dict[str, object]:
 def test_a_start_imports_the_add_ons_that_a_cache_needs(start_entrepot: "StartEntrepot") -> None:
     """Not those of a debugging proxy, nor what comes with them."""
     proxy = start_entrepot(env=TELL)
-    eventually(lambda: " listening " in proxy.log, within=30, what="ready")
+    eventually(lambda: " listening " in proxy.log, what="ready")
     modules = imported(proxy.log)
     assert of("mitmproxy.addons", modules) == ADDONS
     assert not modules & (HEAVY | LATE)
@@ -167,7 +167,7 @@ def test_a_forked_proxy_is_as_one_of_the_command(start_entrepot: "StartEntrepot"
     forked, command = start_entrepot(), start_entrepot(env={"NOTHING": "of ours"})
     assert type(forked.daemon.process) is not type(command.daemon.process)
     for proxy in (forked, command):
-        eventually(lambda one=proxy: " listening " in one.log, within=30, what="ready")  # type: ignore[misc]
+        eventually(lambda one=proxy: " listening " in one.log, what="ready")  # type: ignore[misc]
     assert traits(forked) == traits(command)
     assert forked.terminate() == command.terminate() == 0
     for proxy in (forked, command):

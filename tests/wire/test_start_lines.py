@@ -61,7 +61,7 @@ EXPECTED = (
 
 
 def lines(proxy: Entrepot, event: str) -> list[str]:
-    eventually(lambda: " listening " in proxy.log, within=30, what="ready")
+    eventually(lambda: " listening " in proxy.log, what="ready")
     return [line for line in proxy.log.splitlines() if f" {event} " in line]
 
 
@@ -131,7 +131,7 @@ def test_every_line_has_one_format(folder: Path, runner: Runner) -> None:
         with default_port() if runner == "mitmdump" else nullcontext():
             proxy.start()
         (folder / "go").touch()
-        eventually(lambda: all(told in proxy.log for told in EXPECTED), within=20, what="said")
+        eventually(lambda: all(told in proxy.log for told in EXPECTED), what="said")
     finally:
         proxy.stop()
     assert "SECRET" not in proxy.log

@@ -53,7 +53,7 @@ def test_a_running_proxy_and_what_it_does(
             told = document(proxy.folder, "status", "status", *where)
             return [one for one in told["downloads"] if one["done"] >= 1 << 20]
 
-        eventually(lambda: bool(downloads()), within=20, what="a download that stands")
+        eventually(lambda: bool(downloads()), what="a download that stands")
         told = document(proxy.folder, "status", "status", *where)
         (download,) = told["downloads"]
         assert download["repositories"] == ["acme/app"]

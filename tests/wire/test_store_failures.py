@@ -33,7 +33,7 @@ def content(seed: str, size: int) -> bytes:
 
 def stored(entrepot: Entrepot, count: int) -> None:
     """Wait until so many blobs have been committed."""
-    eventually(lambda: entrepot.counter("blob_stored") == count, within=20, what=f"{count} stored")
+    eventually(lambda: entrepot.counter("blob_stored") == count, what=f"{count} stored")
 
 
 def pulls(client: Client, image: Image) -> bool:
@@ -114,9 +114,7 @@ def test_a_blob_beyond_the_limit_is_served_and_not_stored(
         answer = client.get(FAULT + path)
         assert (answer.body, "hit" in answer.cache_status) == (body, False)
     assert entrepot.counter("blob_stored") == 0
-    eventually(
-        lambda: not list((entrepot.data / "partial").iterdir()), within=30, what="nothing left"
-    )
+    eventually(lambda: not list((entrepot.data / "partial").iterdir()), what="nothing left")
 
 
 def test_eviction_keeps_the_limit(start_entrepot: "StartEntrepot", faults: FaultServer) -> None:
@@ -209,7 +207,7 @@ def test_kill_9_leaves_only_whole_objects(entrepot: Entrepot, faults: FaultServe
         with ThreadPoolExecutor(8) as pool:
             for path in list(bodies)[(kill - 1) * 12 :]:
                 pool.submit(pull, path)
-            eventually(partial(has_files, entrepot.data, kill * 8), within=30, what="committed")
+            eventually(partial(has_files, entrepot.data, kill * 8), what="committed")
             entrepot.kill9()
         entrepot.start()
         entrepot.await_put_right()

@@ -134,7 +134,7 @@ def test_a_registry_is_cached(
         )
         hit = Road.TRANSPARENT, layer.digest, Outcome.HIT, layer.size
         recorded = partial(is_recorded, entrepot, Filter(repository=repository), hit)
-        eventually(recorded, within=30, what="the record of the hit")
+        eventually(recorded, what="the record of the hit")
 
 
 def test_ollama_pulls_on_the_transparent_road(
@@ -263,12 +263,11 @@ def test_a_client_without_the_certificate_is_tunnelled_from_then_on(
         stranger.certificate(REGISTRY)
     eventually(
         lambda: f"certificate_refused client=fd77:1::2 host={REGISTRY}" in entrepot.log,
-        within=30,
         what="the refusal",
     )
     assert stranger.certificate(REGISTRY)
     reader, wanted = RecordReader(entrepot.data), Filter(outcome=Outcome.TUNNEL)
-    eventually(lambda: reader.requests(wanted), within=30, what="the record of the tunnel")
+    eventually(lambda: reader.requests(wanted), what="the record of the tunnel")
     (stored,) = reader.requests(wanted)
     assert (stored.record.registry, stored.record.client) == (REGISTRY, "fd77:1::2")
     assert stored.record.road is Road.TRANSPARENT
@@ -369,7 +368,7 @@ def test_a_tunnel_ends_when_nothing_passes(world: World, entrepot: Entrepot, fol
                 while connection.recv(1000):
                     pass
         dropped = 'client_dropped client=10.77.1.2 reason="nothing passed the tunnel"'
-        eventually(lambda: dropped in proxy.log, within=30, what="said")
+        eventually(lambda: dropped in proxy.log, what="said")
 
 
 def test_a_stop_lets_a_pull_get_its_next_layer(
@@ -388,7 +387,7 @@ def test_a_stop_lets_a_pull_get_its_next_layer(
         assert stream.read(4) == b"late"
         same = client_of(world, 4, proxy.ca_pem)
         proxy.daemon.signal(signal.SIGTERM)
-        eventually(lambda: "drain_begun" in proxy.log, within=30, what="it stops")
+        eventually(lambda: "drain_begun" in proxy.log, what="it stops")
         assert same.get(f"https://{FAULT}{following}").body == b"the next layer"
         content.gate.open()
         assert len(stream.read()) == 400_000 - 4

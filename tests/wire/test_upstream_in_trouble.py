@@ -26,7 +26,7 @@ def pulled(
     headers = {"Authorization": client.authorization(tag, *login)}
     assert client.manifest(tag, headers).digest == image.digest
     assert client.get(layer, headers).body == image.layers[0].read()
-    eventually(lambda: "blob_stored digest=" in entrepot.log, within=30, what="stored")
+    eventually(lambda: "blob_stored digest=" in entrepot.log, what="stored")
     return tag, f"{base}/manifests/{image.digest}", layer
 
 

@@ -31,7 +31,7 @@ def pull(proxy: Entrepot, image: Image, repository: str, tag: str) -> None:
 def recorded(data: Path, count: int) -> None:
     """Wait until so many requests are on the disk."""
     reader = RecordReader(data)
-    eventually(lambda: len(reader.requests(most=1000)) >= count, within=30, what=f"{count} records")
+    eventually(lambda: len(reader.requests(most=1000)) >= count, what=f"{count} records")
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_the_log_is_followed_as_it_comes(proxy: Entrepot, faults: FaultServer) -
                 line += follower.stdout.readline() if follower.stdout else ""
                 return line.endswith("\n")
 
-            eventually(came, within=20, what="a line")
+            eventually(came, what="a line")
         finally:
             follower.terminate()
     assert json.loads(line)["repository"] == "acme/new"

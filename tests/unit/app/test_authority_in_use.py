@@ -191,14 +191,14 @@ def test_a_watch_reminds_each_day_and_switches(
                 said.extend(lines())
                 return said.count(name) >= times
 
-            eventually(is_there, within=20, what=name)
+            eventually(is_there, what=name)
 
         heard("authority_announced")
         world.now = NOW + 1.1 * DAY
         heard("authority_rotating")
         world.now = NOW + 1.5 * DAY
         heard("authority_switched")  # which is said just before
-        eventually(lambda: world.switches, within=20, what="a switch")
+        eventually(lambda: world.switches, what="a switch")
     finally:
         watch.stop()
     assert said.count("authority_rotating") == 1

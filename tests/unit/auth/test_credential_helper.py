@@ -108,7 +108,7 @@ def test_what_a_helper_started_ends_with_it(install: Install, tmp_path: Path) ->
         except (FileNotFoundError, ProcessLookupError):
             return True
 
-    eventually(has_ended, within=30, what="the end of the child")  # it was killed, and is dying
+    eventually(has_ended, what="the end of the child")  # it was killed, and is dying
 
 
 def test_a_missing_helper_and_one_that_cannot_run_are_told(

@@ -251,4 +251,4 @@ def test_the_last_who_reads_a_large_blob_that_was_evicted_gives_it_back(tmp_path
     body = FileBody(file, 8 * 1024**3, 8 * 1024**3 + 3)
     path.unlink()
     assert asyncio.run(drain(body)) == [bytes(3)]
-    eventually(lambda: not is_open(file), within=30, what="closed")
+    eventually(lambda: not is_open(file), what="closed")

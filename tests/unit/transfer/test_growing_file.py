@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -152,38 +151,29 @@ def test_only_an_empty_file_is_cleared_away(
 # Filled in any order
 
 
-@pytest.fixture
-def sparse(tmp_path: Path) -> Iterator[GrowingFile]:
-    loop = asyncio.new_event_loop()
-    file = GrowingFile(tmp_path / "blob.part", loop)
-    yield file
-    file.close()
-    loop.close()
-
-
-def test_a_map_that_cannot_be_written_lets_the_file_end(sparse: GrowingFile) -> None:
+def test_a_map_that_cannot_be_written_lets_the_file_end(growing: GrowingFile) -> None:
     """Nobody waits for a writer that has failed."""
-    map_of(sparse.path).mkdir()
+    map_of(growing.path).mkdir()
     with pytest.raises(IsADirectoryError):
-        sparse.write_at(100, b"x")
-    ending = threading.Thread(target=sparse.shut, daemon=True)
+        growing.write_at(100, b"x")
+    ending = threading.Thread(target=growing.shut, daemon=True)
     ending.start()
     ending.join(10)
     assert not ending.is_alive()
-    assert sparse.written == 0
+    assert growing.written == 0
 
 
 def test_what_has_gaps_is_put_on_the_disk_now_and_then(
-    sparse: GrowingFile, monkeypatch: pytest.MonkeyPatch
+    growing: GrowingFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So a machine that loses power in the middle of a large blob has not all to fetch again."""
     monkeypatch.setattr(growing_file, "_SYNC_BYTES", 1000)
-    after_a_reboot = partial(_covered, sparse.path, b"another boot ...")
-    sparse.write_at(500, b"x" * 900)
+    after_a_reboot = partial(_covered, growing.path, b"another boot ...")
+    growing.write_at(500, b"x" * 900)
     assert after_a_reboot() == 0
-    sparse.write_at(0, b"x" * 100)
-    eventually(lambda: after_a_reboot() >= 900, within=30, what="it is on the disk")
-    assert _covered(sparse.path, boot_id()) == 1000
+    growing.write_at(0, b"x" * 100)
+    eventually(lambda: after_a_reboot() >= 900, what="it is on the disk")
+    assert _covered(growing.path, boot_id()) == 1000
 
 
 def _covered(path: Path, boot: bytes) -> int:

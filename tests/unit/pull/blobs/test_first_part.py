@@ -1,9 +1,5 @@
 """What upstream is asked for first, by what is wanted and what is here."""
 
-import asyncio
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from entrepot.protocol.identifiers import Digest, Origin
@@ -13,15 +9,6 @@ from entrepot.transfer.filling.segments import AHEAD, JOINED, READ_THROUGH
 from entrepot.transfer.growing_file import GrowingFile
 
 FAR = 4 * READ_THROUGH
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Iterator[GrowingFile]:
-    loop = asyncio.new_event_loop()
-    file = GrowingFile(tmp_path / "blob.part", loop)
-    yield file
-    file.close()
-    loop.close()
 
 
 @pytest.mark.parametrize(
@@ -40,12 +27,12 @@ def file(tmp_path: Path) -> Iterator[GrowingFile]:
     ],
 )
 def test_what_is_asked_for_first(
-    file: GrowingFile, wanted: str | None, here: list[tuple[int, int]], asked: str | None
+    growing: GrowingFile, wanted: str | None, here: list[tuple[int, int]], asked: str | None
 ) -> None:
     """The first gap; of the whole not what is here already, where that is much."""
     for start, stop in here:
-        file.covered.add(start, stop)
+        growing.covered.add(start, stop)
     headers = () if wanted is None else (("Range", wanted),)
     request = Request("GET", Origin("https", "hub.example.test", 443), "/v2/a/blobs/x", "", headers)
-    found = first_part(request, Digest.of(b"blob"), file)
+    found = first_part(request, Digest.of(b"blob"), growing)
     assert found == (None if asked is None else ("Range", asked))
